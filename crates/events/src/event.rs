@@ -80,6 +80,14 @@ macro_rules! events {
                 match self { $(Self::$name(data) => data.key()),+ }
             }
 
+            /// The event of `kind` whose data is the JSON text `data`.
+            ///
+            /// # Errors
+            /// If `data` is not what `kind` demands.
+            pub fn decode(kind: EventKind, data: &[u8]) -> serde_json::Result<Self> {
+                match kind { $(EventKind::$name => serde_json::from_slice(data).map(Self::$name)),+ }
+            }
+
             /// The event of `kind` whose data is `data`.
             pub(crate) fn from_data(kind: EventKind, data: &RawValue) -> serde_json::Result<Self> {
                 match kind { $(EventKind::$name => serde_json::from_str(data.get()).map(Self::$name)),+ }

@@ -45,6 +45,11 @@ impl Subject {
         Self(format!("{kind}:{id}"))
     }
 
+    /// The subject that was stored as `text`.
+    pub const fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
     /// Its text.
     pub fn as_str(&self) -> &str {
         &self.0
