@@ -1,0 +1,34 @@
+//! Everything that knows what a chain looks like.
+//!
+//! ```text
+//!   grants ──► GrantWord ──► Settlement (calldata) ──► LaneSigner ──► raw bytes ──► ChainNode::send
+//!
+//!   ChainNode::block, receipts ──► verified against the header ──► VaultLog ──► PaidMask ──► seqs
+//! ```
+//!
+//! All talk with a chain goes through [`ChainNode`]; [`HttpNode`] speaks JSON-RPC. What a node says is believed only as
+//! far as it can be checked: a header hashes to its hash, receipts to the header's root.
+
+mod abi;
+mod bitmap;
+mod error;
+mod http;
+mod node;
+mod receipts;
+mod settlement;
+mod signer;
+mod vault_log;
+mod word;
+
+pub use self::{
+    abi::{Erc20, Erc1271, RewardToken, RewardVault, Segment},
+    bitmap::PaidMask,
+    error::{CallError, ChainError, SendError},
+    http::{HttpNode, RPC_TIMEOUT},
+    node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt},
+    receipts::verify_receipts,
+    settlement::{Settlement, SettlementSegment, words_hash},
+    signer::{KeyError, KeySource, LaneSigner, LocalKey, SignedTx, TxRequest},
+    vault_log::{VaultLog, decode_vault_logs},
+    word::GrantWord,
+};

@@ -1,0 +1,131 @@
+//! The one narrow way to a chain.
+
+use alloy::{
+    consensus::{Header, ReceiptEnvelope},
+    primitives::{Address, B256, Bytes},
+};
+use async_trait::async_trait;
+
+use crate::{CallError, ChainError, SendError};
+
+/// Which block is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BlockRef {
+    /// The node's head.
+    Latest,
+    /// The last block that the node calls final.
+    Finalized,
+    /// The canonical block of that number.
+    Number(u64),
+    /// The block of that hash.
+    Hash(B256),
+}
+
+/// A block whose header hashes to its hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Block {
+    /// Its hash.
+    pub hash: B256,
+    /// Its header.
+    pub header: Header,
+    /// The hashes of its transactions, in order. Not checked against the header.
+    pub transactions: Vec<B256>,
+}
+
+/// A transaction's receipt in a block.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TxReceipt {
+    /// The transaction.
+    pub tx: B256,
+    /// Who sent it.
+    pub from: Address,
+    /// The gas it used.
+    pub gas_used: u64,
+    /// What a unit cost, in wei.
+    pub effective_gas_price: u128,
+    /// Status, logs and bloom: what the header's receipts root covers.
+    pub receipt: ReceiptEnvelope,
+}
+
+/// A read-only call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Who asks.
+    pub from: Address,
+    /// The contract.
+    pub to: Address,
+    /// The call's data.
+    pub data: Bytes,
+    /// The gas it may use; the node's own limit without.
+    pub gas: Option<u64>,
+}
+
+/// As of when transactions of an account are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonceAt {
+    /// Mined ones.
+    Latest,
+    /// Mined ones and those that wait at the node.
+    Pending,
+}
+
+/// What gas costs at the moment, in wei.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fees {
+    /// The next block's base fee.
+    pub base_fee: u128,
+    /// A tip that recent blocks took.
+    pub priority_fee: u128,
+}
+
+/// A chain, as one or more nodes tell of it. Nothing here waits for ever.
+#[async_trait]
+pub trait ChainNode: Send + Sync + std::fmt::Debug {
+    /// The chain's id (EIP-155).
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn chain_id(&self) -> Result<u64, ChainError>;
+
+    /// A block, its header checked against its hash; `None` if the node has no such block.
+    ///
+    /// # Errors
+    /// If the node does not answer or contradicts itself.
+    async fn block(&self, which: BlockRef) -> Result<Option<Block>, ChainError>;
+
+    /// All receipts of a block, in the order of its transactions; `None` if the node has no such block.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn receipts(&self, block: B256) -> Result<Option<Vec<TxReceipt>>, ChainError>;
+
+    /// How many transactions `account` has sent: its next nonce.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError>;
+
+    /// What gas costs.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn fees(&self) -> Result<Fees, ChainError>;
+
+    /// An account's code.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn code(&self, account: Address) -> Result<Bytes, ChainError>;
+
+    /// What a call returns on the latest block.
+    ///
+    /// # Errors
+    /// If it reverts or the node does not answer.
+    async fn call(&self, call: Call) -> Result<Bytes, CallError>;
+
+    /// Gives a signed transaction to the node. Giving the same bytes again is always safe.
+    ///
+    /// # Errors
+    /// If the node does not plainly accept it.
+    async fn send(&self, raw: Bytes) -> Result<B256, SendError>;
+}

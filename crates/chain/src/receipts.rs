@@ -1,0 +1,24 @@
+//! Receipts are believed only if they hash to the root in a checked header.
+
+use alloy::consensus::{ReceiptEnvelope, proofs::calculate_receipt_root};
+
+use crate::{Block, ChainError, TxReceipt};
+
+/// Checks all receipts of `block` against its header (Yellow Paper 4.4.1, EIP-2718): their number, order and content.
+///
+/// # Errors
+/// [`ChainError::Untrue`] if they are not the block's.
+pub fn verify_receipts(block: &Block, receipts: &[TxReceipt]) -> Result<(), ChainError> {
+    let untrue = |what: &str| Err(ChainError::Untrue(format!("{what} of block {}", block.hash)));
+    if receipts.len() != block.transactions.len() {
+        return untrue("the number of receipts is not the number of transactions");
+    }
+    if receipts.iter().zip(&block.transactions).any(|(receipt, tx)| receipt.tx != *tx) {
+        return untrue("the order of receipts is not the order of transactions");
+    }
+    let envelopes: Vec<ReceiptEnvelope> = receipts.iter().map(|receipt| receipt.receipt.clone()).collect();
+    if calculate_receipt_root(&envelopes) != block.header.receipts_root {
+        return untrue("the receipts do not hash to the root in the header");
+    }
+    Ok(())
+}
