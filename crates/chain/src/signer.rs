@@ -228,7 +228,8 @@ mod tests {
         let key: PrivateKeySigner = KEY.parse().unwrap();
         let mut rng = alloy::signers::k256::elliptic_curve::rand_core::OsRng;
         let (_, name) =
-            PrivateKeySigner::encrypt_keystore(folder.path(), &mut rng, key.to_bytes(), "right", None).unwrap();
+            PrivateKeySigner::encrypt_keystore(folder.path(), &mut rng, key.to_bytes(), "right", None)
+                .unwrap();
         let source: KeySource = format!("keystore:{}", folder.path().join(name).display()).parse().unwrap();
         let loaded = source.load(|_| Some("right".to_owned())).unwrap();
         assert_eq!(LaneSigner::address(&loaded), key.address());

@@ -1,0 +1,19 @@
+//! Players, their wallets, and the proof that a wallet is theirs.
+//!
+//! ```text
+//!   challenge: an EIP-4361 message with a nonce ──► the player's wallet signs ──► link
+//!                                                                                  │
+//!        grant-saga ◄── WalletLinked ◄── wallets row, in one transaction ◄─────────┘
+//! ```
+
+mod challenge;
+mod link;
+mod store;
+mod wallets;
+
+pub use self::{
+    challenge::{CHALLENGE_LIFETIME, Challenge, ChallengeRequest, issue_challenge},
+    link::{LinkError, Proof, ProvenWallet, link_wallet, prove_wallet},
+    store::{EXTERNAL_ID_MAX, Player, PlayerError, find_player, find_players, players_of_ids, put_player},
+    wallets::{Wallet, resolve_wallets, wallet_of, wallet_proof},
+};

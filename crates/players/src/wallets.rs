@@ -1,0 +1,134 @@
+//! Where players are paid.
+
+use std::collections::HashMap;
+
+use alloy::primitives::{Address, B256, Bytes};
+use chrono::{DateTime, Utc};
+use laurel_events::{PlayerId, WalletKind};
+use laurel_ledger::LedgerError;
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// A player's wallet on a chain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wallet {
+    /// Its address.
+    pub address: Address,
+    /// How it was proved.
+    pub kind: WalletKind,
+    /// How many links the player made on that chain, this one included.
+    pub version: i32,
+    /// When it was linked.
+    pub linked_at: DateTime<Utc>,
+}
+
+/// The wallets of `players` on a chain. Whoever has none is absent, and stays so for other transactions until this one
+/// ends: a link under way waits, or is seen.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn resolve_wallets(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    players: &[PlayerId],
+) -> Result<HashMap<PlayerId, Wallet>, LedgerError> {
+    let mut found = load(conn, chain_id, players).await?;
+    let mut missing: Vec<Uuid> =
+        players.iter().filter(|player| !found.contains_key(player)).map(|player| player.uuid()).collect();
+    if missing.is_empty() {
+        return Ok(found);
+    }
+    missing.sort_unstable();
+    missing.dedup();
+    sqlx::query!(
+        r#"
+        INSERT INTO wallets (player, chain_id)
+        SELECT player, $2 FROM unnest($1::uuid[]) WITH ORDINALITY AS m (player, ord) ORDER BY ord
+        ON CONFLICT DO NOTHING
+        "#,
+        &missing,
+        chain_id.cast_signed(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        "SELECT FROM wallets WHERE chain_id = $2 AND player = ANY ($1) ORDER BY player FOR SHARE",
+        &missing,
+        chain_id.cast_signed(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    let missing: Vec<PlayerId> = missing.into_iter().map(PlayerId::from).collect();
+    found.extend(load(conn, chain_id, &missing).await?);
+    Ok(found)
+}
+
+/// A player's wallet on a chain.
+///
+/// # Errors
+/// If its row is inconsistent or the database does not answer.
+pub async fn wallet_of(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    player: PlayerId,
+) -> Result<Option<Wallet>, LedgerError> {
+    Ok(load(conn, chain_id, &[player]).await?.remove(&player))
+}
+
+/// What a contract wallet signed when it was linked (EIP-1271): hash and signature, to ask it again.
+///
+/// # Errors
+/// If its row is inconsistent or the database does not answer.
+pub async fn wallet_proof(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    player: PlayerId,
+) -> Result<Option<(Address, B256, Bytes)>, LedgerError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT address AS "address!", proof_hash AS "proof_hash!", proof_signature AS "proof_signature!"
+        FROM wallets
+        WHERE player = $1 AND chain_id = $2 AND kind = 'contract'
+          AND proof_hash IS NOT NULL AND proof_signature IS NOT NULL
+        "#,
+        player.uuid(),
+        chain_id.cast_signed(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| {
+        (Address::from_slice(&row.address), B256::from_slice(&row.proof_hash), row.proof_signature.into())
+    }))
+}
+
+async fn load(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    players: &[PlayerId],
+) -> Result<HashMap<PlayerId, Wallet>, LedgerError> {
+    let players: Vec<Uuid> = players.iter().map(|player| player.uuid()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT player, address AS "address!", kind AS "kind!", version, linked_at AS "linked_at!"
+        FROM wallets
+        WHERE chain_id = $2 AND player = ANY ($1) AND address IS NOT NULL
+        "#,
+        &players,
+        chain_id.cast_signed(),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let wrong =
+                |column| LedgerError::Inconsistent { table: "wallets", column, id: row.player.to_string() };
+            let address = Address::try_from(row.address.as_slice()).map_err(|_| wrong("address"))?;
+            let kind = match row.kind.as_str() {
+                "key" => WalletKind::Key,
+                "contract" => WalletKind::Contract,
+                _ => return Err(wrong("kind")),
+            };
+            Ok((row.player.into(), Wallet { address, kind, version: row.version, linked_at: row.linked_at }))
+        })
+        .collect()
+}
