@@ -2,19 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::U256;
 use chrono::{DateTime, Utc};
-
-/// An attribute of an outcome: text, a whole number or a yes/no. Never a float.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Attribute {
-    /// Yes or no.
-    Bool(bool),
-    /// A whole number.
-    Int(i64),
-    /// Text.
-    Text(String),
-}
+use laurel_events::{Amount, Attribute};
 
 /// An outcome and its player, as a rule sees them.
 #[derive(Clone, Copy, Debug)]
@@ -46,5 +35,5 @@ pub struct PlayerFacts {
     /// How many grants.
     pub grants: u64,
     /// Their sum in base units.
-    pub amount: U256,
+    pub amount: Amount,
 }

@@ -17,7 +17,7 @@ use std::{fmt, sync::Arc};
 
 pub use error::RuleError;
 pub use fault::{FaultKind, RuleFault};
-pub use input::{Attribute, OutcomeFacts, PlayerFacts, RuleInput};
+pub use input::{OutcomeFacts, PlayerFacts, RuleInput};
 pub use kind::Kind;
 pub use position::Position;
 

@@ -1,7 +1,7 @@
 //! A checked rule, ready to run: every name is resolved and every type settled, but for the attributes'.
 
-use alloy_primitives::U256;
 use chrono::{DateTime, TimeDelta, Utc};
+use laurel_events::Amount;
 use regex::Regex;
 
 use super::Position;
@@ -63,7 +63,7 @@ pub(super) enum Constant {
     Text(Box<str>),
     Time(DateTime<Utc>),
     Span(TimeDelta),
-    Amount(U256),
+    Amount(Amount),
 }
 
 /// A value that is read from the input.

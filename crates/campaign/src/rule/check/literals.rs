@@ -1,8 +1,8 @@
 //! What is written in the rule: scalars, lists, maps, and the times and amounts that are written as texts.
 
-use alloy_primitives::U256;
 use cel::common::ast::{EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, MapExpr};
 use chrono::{DateTime, Datelike, Utc};
+use laurel_events::Amount;
 
 use super::{Checker, Kind, Position, RuleError, Term, value};
 use crate::rule::{
@@ -123,10 +123,8 @@ pub(super) fn duration(text: &str, usage: &'static str, at: Position) -> Result<
 
 /// `amount('…')`.
 pub(super) fn amount(text: &str, usage: &'static str, at: Position) -> Result<Term, RuleError> {
-    let canonical = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
-    let units = if canonical && !text.is_empty() { U256::from_str_radix(text, 10).ok() } else { None };
-    let units = units.ok_or_else(|| bad("amount", text, usage, at))?;
-    Ok(value(Op::Constant(Constant::Amount(units)), at, Kind::Amount))
+    let amount = text.parse::<Amount>().map_err(|_| bad("amount", text, usage, at))?;
+    Ok(value(Op::Constant(Constant::Amount(amount)), at, Kind::Amount))
 }
 
 fn bad(what: &'static str, text: &str, usage: &'static str, at: Position) -> RuleError {

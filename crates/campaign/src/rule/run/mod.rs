@@ -4,12 +4,11 @@ mod arithmetic;
 mod compare;
 mod lists;
 
-use alloy_primitives::U256;
 use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
+use laurel_events::{Amount, Attribute};
 
 use super::{
     FaultKind, Position, RuleFault, RuleInput,
-    input::Attribute,
     limits,
     program::{Calendar, Constant, Field, Node, Op, Search},
 };
@@ -27,7 +26,7 @@ enum Value<'a> {
     Text(&'a str),
     Time(DateTime<Utc>),
     Span(TimeDelta),
-    Amount(&'a U256),
+    Amount(&'a Amount),
 }
 
 /// One evaluation.

@@ -1,0 +1,53 @@
+//! Trying a set-aside event again.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use laurel_ledger::{Context, append, claim_cursor, read_one};
+use sqlx::{Acquire, PgPool};
+
+use crate::{
+    Stage, StageError,
+    deliver::Delivered,
+    letters::{LetterState, fail_letter, lock_due, next_due, settle_letter},
+};
+
+/// Hands the longest due letter to its stage again, in a transaction of its own. `again_at` says when it is due next,
+/// given its attempts so far; `None` makes it a dead letter.
+pub(crate) async fn redeliver(
+    pool: &PgPool,
+    stage: &dyn Stage,
+    now: DateTime<Utc>,
+    again_at: impl FnOnce(u32) -> Option<DateTime<Utc>> + Send,
+) -> Result<Delivered, StageError> {
+    let Some(letter) = next_due(pool, stage.name(), now).await? else { return Ok(Delivered::Idle) };
+    let mut tx = pool.begin().await?;
+    // The cursor keeps the partition's next delivery from setting an event aside behind a subject that this frees.
+    let claim = claim_cursor(&mut tx, stage.name(), letter.event.partition).await?;
+    if claim.is_none() || !lock_due(&mut tx, &letter).await? {
+        return Ok(Delivered::Busy);
+    }
+    let event = read_one(&mut tx, letter.event).await?;
+    let event =
+        event.ok_or_else(|| StageError::poison(format!("no event {} in the journal", letter.event)))?;
+    let mut savepoint = tx.begin().await?;
+    match stage.handle(&mut savepoint, now, std::slice::from_ref(&event)).await {
+        Ok(effects) => {
+            savepoint.commit().await?;
+            settle_letter(&mut tx, now, letter.id, LetterState::Redriven).await?;
+            let context = Context { now, request_id: event.request_id, trace: event.trace };
+            append(&mut tx, &context, &effects).await?;
+            tx.commit().await?;
+            let effects: HashSet<_> = effects.iter().map(|new| new.event.kind()).collect();
+            Ok(Delivered::Handled { events: 1, effects, letters: 0 })
+        }
+        Err(error @ StageError::Infrastructure(_)) => Err(error),
+        Err(error @ StageError::Poison(_)) => {
+            savepoint.rollback().await?;
+            let due_at = again_at(letter.attempts.unsigned_abs() + 1);
+            fail_letter(&mut tx, now, letter.id, due_at, &error.chain()).await?;
+            tx.commit().await?;
+            Ok(Delivered::Handled { events: 0, effects: HashSet::new(), letters: 1 })
+        }
+    }
+}

@@ -1,0 +1,207 @@
+//! The loop that keeps a stage going.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use laurel_events::{Clock, OperatorAlertRaised, Partition};
+use laurel_ledger::{Context, append, lagging_partitions, raise_alert, stage_lag};
+use rand::{SeedableRng, rngs::StdRng};
+use sqlx::PgPool;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    Backoff, BusMetrics, Stage, StageError, Wakes,
+    deliver::{Care, Delivered, deliver},
+    redeliver::redeliver,
+};
+
+/// How a stage is run.
+#[derive(Clone, Copy, Debug)]
+pub struct RunnerSettings {
+    /// How often to look for events without having been woken.
+    pub poll_interval: Duration,
+    /// How often an event is tried before it is a dead letter.
+    pub attempts_max: u32,
+    /// The wait between attempts at an event.
+    pub retry: Backoff,
+    /// The wait after an infrastructure error.
+    pub infrastructure: Backoff,
+}
+
+impl Default for RunnerSettings {
+    fn default() -> Self {
+        Self {
+            // A wake was lost: a quarter of a second is noticed by nobody, and costs four small queries a second.
+            poll_interval: Duration::from_millis(250),
+            // With the waits below an event has half a minute to become possible.
+            attempts_max: 6,
+            retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(30) },
+            infrastructure: Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(5) },
+        }
+    }
+}
+
+/// Runs a stage on one replica.
+pub struct Runner {
+    stage: Arc<dyn Stage>,
+    pool: PgPool,
+    clock: Arc<dyn Clock>,
+    wakes: Wakes,
+    metrics: BusMetrics,
+    settings: RunnerSettings,
+    rng: StdRng,
+}
+
+impl std::fmt::Debug for Runner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Runner").field("stage", &self.stage.name()).finish_non_exhaustive()
+    }
+}
+
+impl Runner {
+    /// A runner of `stage`; `seed` is for the jitter of its waits.
+    pub fn new(
+        stage: Arc<dyn Stage>,
+        pool: PgPool,
+        clock: Arc<dyn Clock>,
+        wakes: Wakes,
+        metrics: BusMetrics,
+        settings: RunnerSettings,
+        seed: u64,
+    ) -> Self {
+        Self { stage, pool, clock, wakes, metrics, settings, rng: StdRng::seed_from_u64(seed) }
+    }
+
+    /// Runs until `shutdown`; a delivery that has begun is finished first.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        let wake = self.wakes.subscribe(self.stage.kinds()).await;
+        let mut failures = 0;
+        while !shutdown.is_cancelled() {
+            let wait = match self.round().await {
+                Ok(true) => {
+                    failures = 0;
+                    continue;
+                }
+                Ok(false) => {
+                    failures = 0;
+                    self.settings.poll_interval
+                }
+                Err(error) => {
+                    failures += 1;
+                    self.report(&error, failures).await;
+                    self.settings.infrastructure.delay(failures, &mut self.rng)
+                }
+            };
+            // After an error a wake must not cut the wait short.
+            self.pause(&shutdown, &wake, wait, failures == 0).await;
+        }
+    }
+
+    async fn pause(&self, shutdown: &CancellationToken, wake: &Notify, wait: Duration, wakeable: bool) {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = tokio::time::sleep(wait) => {}
+            () = wake.notified(), if wakeable => {}
+        }
+    }
+
+    /// Delivers whatever there is, once per partition. Says whether there may be more.
+    ///
+    /// # Errors
+    /// An infrastructure error, or an event that halts its partition.
+    pub async fn round(&mut self) -> Result<bool, StageError> {
+        let name = self.stage.name();
+        let mut more = self.retry_one().await?;
+        let lagging = lagging_partitions(&self.pool, name).await?;
+        self.metrics.lag_chunks.with_label_values(&[name]).set(stage_lag(&self.pool, name).await?);
+        let mut halted = None;
+        for partition in lagging {
+            match self.deliver_next(partition).await {
+                Ok(delivered) => more |= matches!(delivered, Delivered::Handled { .. }),
+                // One partition that halts must not keep the others from going on.
+                Err(error @ StageError::Poison(_)) => halted = Some(error),
+                Err(error) => return Err(error),
+            }
+        }
+        match halted {
+            Some(error) if !more => Err(error),
+            _ => Ok(more),
+        }
+    }
+
+    async fn deliver_next(&mut self, partition: Partition) -> Result<Delivered, StageError> {
+        let name = self.stage.name();
+        let timer = self.metrics.batch_seconds.with_label_values(&[name]).start_timer();
+        let now = self.clock.now();
+        let delivered = match deliver(&self.pool, &*self.stage, partition, now, Care::Fail).await {
+            Err(StageError::Poison(_)) => {
+                let due_at = now + to_delta(self.settings.retry.delay(1, &mut self.rng));
+                deliver(&self.pool, &*self.stage, partition, now, Care::SetAside { due_at }).await?
+            }
+            delivered => delivered?,
+        };
+        match &delivered {
+            Delivered::Handled { events, .. } if *events > 0 => timer.observe_duration(),
+            _ => drop(timer.stop_and_discard()),
+        }
+        self.told(&delivered).await;
+        Ok(delivered)
+    }
+
+    async fn retry_one(&mut self) -> Result<bool, StageError> {
+        let settings = self.settings;
+        let now = self.clock.now();
+        let rng = &mut self.rng;
+        let again_at = |attempts| {
+            (attempts < settings.attempts_max).then(|| now + to_delta(settings.retry.delay(attempts, rng)))
+        };
+        let delivered = redeliver(&self.pool, &*self.stage, now, again_at).await?;
+        self.told(&delivered).await;
+        Ok(matches!(delivered, Delivered::Handled { .. }))
+    }
+
+    async fn told(&self, delivered: &Delivered) {
+        let Delivered::Handled { events, effects, letters } = delivered else { return };
+        let name = self.stage.name();
+        if *events > 0 {
+            self.metrics.events_total.with_label_values(&[name]).inc_by(*events as u64);
+            self.metrics.batch_events.with_label_values(&[name]).observe(*events as f64);
+        }
+        if *letters > 0 {
+            self.metrics.poisoned_total.with_label_values(&[name, "set_aside"]).inc_by(*letters as u64);
+            tracing::warn!(stage = name, letters, "events were set aside as letters");
+        }
+        self.wakes.committed(effects.iter().copied()).await;
+    }
+
+    async fn report(&self, error: &StageError, failures: u32) {
+        let name = self.stage.name();
+        self.metrics.infrastructure_errors_total.with_label_values(&[name]).inc();
+        let chain = error.chain();
+        tracing::warn!(stage = name, failures, error = chain, "the stage stands still and will try again");
+        if matches!(error, StageError::Poison(_)) {
+            let alert = OperatorAlertRaised {
+                code: "stage_halted".to_owned(),
+                about: format!("stage:{name}"),
+                detail: chain,
+            };
+            if let Err(error) = self.alert(self.clock.now(), alert).await {
+                tracing::error!(stage = name, error = error.chain(), "the alert could not be raised");
+            }
+        }
+    }
+
+    async fn alert(&self, now: DateTime<Utc>, alert: OperatorAlertRaised) -> Result<(), StageError> {
+        let mut tx = self.pool.begin().await?;
+        if let Some(alert) = raise_alert(&mut tx, now, alert).await? {
+            append(&mut tx, &Context::at(now), &[alert.into()]).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+}
+
+fn to_delta(wait: Duration) -> TimeDelta {
+    TimeDelta::from_std(wait).unwrap_or(TimeDelta::MAX)
+}

@@ -1,0 +1,79 @@
+//! The campaign's money, as the ledger moved it.
+
+use alloy_primitives::B256;
+use serde::{Deserialize, Serialize};
+
+use crate::{Amount, BatchId, CampaignId, GrantId, Payload, Subject};
+
+/// available -> reserved, for all grants of one decision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetReserved {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The number of the first grant.
+    pub first: u64,
+    /// How many grants follow each other from there.
+    pub grants: u32,
+    /// Their sum.
+    pub amount: Amount,
+}
+
+impl Payload for BudgetReserved {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.campaign)
+    }
+
+    fn key(&self) -> String {
+        format!("{}/{}", self.campaign, self.first)
+    }
+}
+
+/// reserved -> paid, for what one batch paid of one campaign in a final block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetPosted {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The batch.
+    pub batch: BatchId,
+    /// How many grants.
+    pub grants: u32,
+    /// Their sum.
+    pub amount: Amount,
+    /// The transaction that paid.
+    pub tx: B256,
+}
+
+impl Payload for BudgetPosted {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.campaign)
+    }
+
+    fn key(&self) -> String {
+        format!("{}/{}", self.campaign, self.batch)
+    }
+}
+
+/// reserved -> available, for a grant that can no longer be paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetReleased {
+    /// The grant.
+    pub grant: GrantId,
+    /// What was held for it.
+    pub amount: Amount,
+}
+
+impl Payload for BudgetReleased {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.grant.campaign)
+    }
+
+    fn key(&self) -> String {
+        self.grant.to_string()
+    }
+}

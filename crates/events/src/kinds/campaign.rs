@@ -1,0 +1,96 @@
+//! A campaign's life.
+
+use alloy_primitives::{Address, B256};
+use serde::{Deserialize, Serialize};
+
+use crate::{Amount, CampaignId, OrgId, Payload, Subject};
+
+macro_rules! campaign_event {
+    ($name:ident, $key:expr) => {
+        impl Payload for $name {
+            const VERSION: i16 = 1;
+
+            fn subject(&self) -> Subject {
+                Subject::new("campaign", self.campaign)
+            }
+
+            fn key(&self) -> String {
+                let key: fn(&Self) -> String = $key;
+                key(self)
+            }
+        }
+    };
+}
+
+/// A campaign was made, as a draft.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignCreated {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// Whose it is.
+    pub org: OrgId,
+    /// The version of its rule, 1.
+    pub rule_version: i32,
+    /// SHA-256 of the canonical JSON of its definition, which may hold a name and so is not in the journal.
+    pub definition_hash: B256,
+    /// Who made it.
+    pub by: String,
+}
+campaign_event!(CampaignCreated, |event| event.campaign.to_string());
+
+/// A campaign's definition was changed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignChanged {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The definition's new version.
+    pub version: i32,
+    /// The version of the rule that is now in force.
+    pub rule_version: i32,
+    /// SHA-256 of the canonical JSON of the new definition.
+    pub definition_hash: B256,
+    /// Who changed it.
+    pub by: String,
+}
+campaign_event!(CampaignChanged, |event| format!("{}/{}", event.campaign, event.version));
+
+/// A campaign went from one state to another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignStateChanged {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The definition's version after the change.
+    pub version: i32,
+    /// The state it left.
+    pub from: String,
+    /// The state it entered.
+    pub to: String,
+    /// Who did it; `laurel` where no person did.
+    pub by: String,
+}
+campaign_event!(CampaignStateChanged, |event| format!("{}/{}", event.campaign, event.version));
+
+/// The vault holds a new cap for the campaign, in a final block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignFunded {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The chain.
+    pub chain_id: u64,
+    /// The vault.
+    pub vault: Address,
+    /// The token that the vault pays for it.
+    pub token: Address,
+    /// The whole cap, not the difference.
+    pub cap: Amount,
+    /// The transaction that set it.
+    pub tx: B256,
+    /// Its block.
+    pub block_number: u64,
+    /// The log's index in the block.
+    pub log_index: u32,
+}
+campaign_event!(CampaignFunded, |event| format!(
+    "{}/{}/{}",
+    event.campaign, event.block_number, event.log_index
+));

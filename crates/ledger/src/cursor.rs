@@ -1,0 +1,120 @@
+//! Where each stage stands in each partition: the fence against a second handling.
+
+use laurel_events::Partition;
+use sqlx::{PgConnection, PgPool};
+
+use crate::LedgerError;
+
+/// A partition that this transaction holds for a stage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The first offset that the stage has not handled.
+    pub next: i64,
+    /// The partition's head: every offset below is committed.
+    pub head: i64,
+    /// Whether some subject of the stage is parked.
+    pub parked: bool,
+}
+
+/// Claims a partition for a stage until the transaction ends; `None` while another transaction holds it. Must be the
+/// transaction's first statement.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn claim_cursor(
+    conn: &mut PgConnection,
+    stage: &str,
+    partition: Partition,
+) -> Result<Option<Claim>, LedgerError> {
+    let claim = sqlx::query!(
+        r#"
+        SELECT c.next, h.next AS head,
+               EXISTS (SELECT FROM dead_letters d
+                       WHERE d.stage = c.stage AND d.state IN ('retrying', 'dead', 'blocked')) AS "parked!"
+        FROM cursors c JOIN heads h USING (part)
+        WHERE c.stage = $1 AND c.part = $2
+        FOR NO KEY UPDATE OF c SKIP LOCKED
+        "#,
+        stage,
+        partition.number(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(claim.map(|claim| Claim { next: claim.next, head: claim.head, parked: claim.parked }))
+}
+
+/// Moves a claimed cursor on.
+///
+/// # Errors
+/// If the cursor is not where the claim found it, or the database does not answer.
+pub async fn move_cursor(
+    conn: &mut PgConnection,
+    stage: &str,
+    partition: Partition,
+    from: i64,
+    to: i64,
+) -> Result<(), LedgerError> {
+    let moved = sqlx::query!(
+        "UPDATE cursors SET next = $4 WHERE stage = $1 AND part = $2 AND next = $3",
+        stage,
+        partition.number(),
+        from,
+        to,
+    )
+    .execute(conn)
+    .await?;
+    LedgerError::expect_rows("move a cursor", 1, moved.rows_affected())
+}
+
+/// The partitions in which a stage has something to do. Makes the stage's cursors if there are none.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn lagging_partitions(pool: &PgPool, stage: &str) -> Result<Vec<Partition>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT h.part, c.next AS "next?", h.next AS head
+        FROM heads h LEFT JOIN cursors c ON c.part = h.part AND c.stage = $1
+        WHERE c.next IS NULL OR c.next < h.next
+        ORDER BY h.part
+        "#,
+        stage,
+    )
+    .fetch_all(pool)
+    .await?;
+    if rows.iter().any(|row| row.next.is_none()) {
+        sqlx::query!(
+            "INSERT INTO cursors (stage, part) SELECT $1, part FROM heads ORDER BY part ON CONFLICT DO NOTHING",
+            stage,
+        )
+        .execute(pool)
+        .await?;
+    }
+    Ok(rows.iter().filter(|row| row.head > 0).filter_map(|row| Partition::new(row.part)).collect())
+}
+
+/// How many chunks a stage is behind, over all partitions.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn stage_lag(pool: &PgPool, stage: &str) -> Result<i64, LedgerError> {
+    let lag = sqlx::query_scalar!(
+        r#"
+        SELECT coalesce(sum(h.next - coalesce(c.next, 0)), 0)::bigint AS "lag!"
+        FROM heads h LEFT JOIN cursors c ON c.part = h.part AND c.stage = $1
+        "#,
+        stage,
+    )
+    .fetch_one(pool)
+    .await?;
+    Ok(lag)
+}
+
+/// Sets a stage back to the beginning of the journal: for projections that are rebuilt.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn reset_cursors(conn: &mut PgConnection, stage: &str) -> Result<(), LedgerError> {
+    sqlx::query!("UPDATE cursors SET next = 0 WHERE stage = $1", stage).execute(conn).await?;
+    Ok(())
+}

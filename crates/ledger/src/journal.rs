@@ -1,0 +1,184 @@
+//! The journal: append-only, gapless offsets per partition.
+
+use chrono::{DateTime, Utc};
+use laurel_events::{
+    Chunk, ChunkHeader, Envelope, EventId, EventKind, NewEvent, Partition, decode_chunk, encode_chunk,
+};
+use sqlx::PgConnection;
+
+use crate::LedgerError;
+
+/// What all events of a transaction have in common.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// When the transaction began.
+    pub now: DateTime<Utc>,
+    /// The request that led to it.
+    pub request_id: Option<String>,
+    /// Its W3C trace context.
+    pub trace: Option<String>,
+}
+
+impl Context {
+    /// The context of a transaction that no request led to.
+    pub const fn at(now: DateTime<Utc>) -> Self {
+        Self { now, request_id: None, trace: None }
+    }
+}
+
+/// Appends `events`; the transaction holds the partition heads from here to its end, so little should follow. Returns
+/// where each event stands.
+///
+/// # Errors
+/// If an event has no canonical form or the database does not answer.
+pub async fn append(
+    conn: &mut PgConnection,
+    context: &Context,
+    events: &[NewEvent],
+) -> Result<Vec<EventId>, LedgerError> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let chunks = encode_chunk(events)?;
+    let parts: Vec<i16> = chunks.iter().map(|chunk| chunk.partition.number()).collect();
+    let kinds: Vec<String> = chunks.iter().map(|chunk| chunk.kind.as_str().to_owned()).collect();
+    let versions: Vec<i16> = chunks.iter().map(|chunk| chunk.kind.version()).collect();
+    let entries: Vec<i32> = chunks.iter().map(|chunk| chunk.entries).collect();
+    let payloads: Vec<&[u8]> = chunks.iter().map(|chunk| chunk.payload.as_slice()).collect();
+    let digests: Vec<&[u8]> = chunks.iter().map(|chunk| chunk.digest.as_slice()).collect();
+    let offsets = sqlx::query_scalar!(
+        r#"SELECT at AS "at!" FROM append_journal($1, $2, $3, $4, $5, $6, $7, $8, $9)"#,
+        &parts,
+        &kinds,
+        &versions,
+        &entries,
+        context.now,
+        context.request_id,
+        context.trace,
+        &payloads as &[&[u8]],
+        &digests as &[&[u8]],
+    )
+    .fetch_all(conn)
+    .await?;
+    LedgerError::expect_rows("append to the journal", chunks.len(), offsets.len() as u64)?;
+    Ok(event_ids(events, &chunks, &offsets))
+}
+
+/// Where each of `events` stands, given the chunks they were sorted into and the chunks' offsets.
+pub fn event_ids(events: &[NewEvent], chunks: &[Chunk], offsets: &[i64]) -> Vec<EventId> {
+    let mut lines = vec![0; chunks.len()];
+    let mut ids = Vec::with_capacity(events.len());
+    for new in events {
+        let partition = new.event.subject().partition();
+        let kind = new.event.kind();
+        let found = chunks.iter().position(|chunk| chunk.partition == partition && chunk.kind == kind);
+        let chunk = found.expect("every event was sorted into one of the chunks");
+        ids.push(EventId { partition, offset: offsets[chunk], index: lines[chunk] });
+        lines[chunk] += 1;
+    }
+    ids
+}
+
+struct Row {
+    part: i16,
+    position: i64,
+    kind: String,
+    version: i16,
+    entries: i32,
+    recorded_at: DateTime<Utc>,
+    request_id: Option<String>,
+    trace: Option<String>,
+    payload: Vec<u8>,
+}
+
+impl Row {
+    fn envelopes(self) -> Result<Vec<Envelope>, LedgerError> {
+        let id = format!("{}/{}", self.part, self.position);
+        let partition =
+            Partition::new(self.part).ok_or_else(|| LedgerError::inconsistent("journal", "part", &id))?;
+        let kind = self.kind.parse().map_err(|_| LedgerError::inconsistent("journal", "kind", &id))?;
+        let header = ChunkHeader {
+            partition,
+            offset: self.position,
+            kind,
+            version: self.version,
+            entries: self.entries,
+            recorded_at: self.recorded_at,
+            request_id: self.request_id,
+            trace: self.trace,
+        };
+        Ok(decode_chunk(&header, &self.payload)?)
+    }
+}
+
+/// Reads chunks of `kinds` in `[from, to)` of a partition, until `events_max` events are reached; the chunk that
+/// reaches it is read whole. Returns the events and the offset at which to go on.
+///
+/// # Errors
+/// If a row cannot be read or the database does not answer.
+pub async fn read(
+    conn: &mut PgConnection,
+    partition: Partition,
+    from: i64,
+    to: i64,
+    kinds: &[EventKind],
+    events_max: i64,
+) -> Result<(Vec<Envelope>, i64), LedgerError> {
+    let kinds: Vec<String> = kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
+    // The running sum before a row decides, so that at least one row is always read.
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT part, position, kind, version, entries, recorded_at, request_id, trace, payload
+        FROM (
+            SELECT j.*, sum(entries) OVER (ORDER BY position) - entries AS before
+            FROM (
+                SELECT * FROM journal
+                WHERE part = $1 AND position >= $2 AND position < $3 AND kind = ANY ($4)
+                ORDER BY position
+                LIMIT $5
+            ) j
+        ) j
+        WHERE before < $5
+        ORDER BY position
+        "#,
+        partition.number(),
+        from,
+        to,
+        &kinds,
+        events_max,
+    )
+    .fetch_all(conn)
+    .await?;
+    let read_entries: i64 = rows.iter().map(|row| i64::from(row.entries)).sum();
+    let next = match rows.last() {
+        Some(last) if read_entries >= events_max => last.position + 1,
+        _ => to,
+    };
+    let mut envelopes = Vec::new();
+    for row in rows {
+        envelopes.extend(row.envelopes()?);
+    }
+    Ok((envelopes, next))
+}
+
+/// Reads one event.
+///
+/// # Errors
+/// If its row cannot be read or the database does not answer.
+pub async fn read_one(conn: &mut PgConnection, id: EventId) -> Result<Option<Envelope>, LedgerError> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT part, position, kind, version, entries, recorded_at, request_id, trace, payload
+        FROM journal
+        WHERE part = $1 AND position = $2
+        "#,
+        id.partition.number(),
+        id.offset,
+    )
+    .fetch_optional(conn)
+    .await?;
+    let Some(row) = row else { return Ok(None) };
+    Ok(row.envelopes()?.into_iter().find(|envelope| envelope.id.index == id.index))
+}

@@ -1,0 +1,48 @@
+//! Everything that must commit together.
+//!
+//! ```text
+//!             one transaction
+//!   ┌──────────────────────────────────────┐
+//!   │ cursor    where the stage stands     │   the fence: claimed first, moved last
+//!   │ accounts  campaign balances          │   ┐
+//!   │ counters  caps per player            │   │ always locked in this order
+//!   │ grants    the holds                  │   │
+//!   │ journal   the events, gapless        │   ┘
+//!   └──────────────────────────────────────┘
+//! ```
+//!
+//! A function here takes `&mut PgConnection`; whoever opened the transaction commits it. Every statement is set-based:
+//! a batch of n is one statement.
+
+mod accounts;
+mod alerts;
+mod counters;
+mod cursor;
+mod declines;
+mod error;
+mod grants;
+mod journal;
+mod numeric;
+mod organisations;
+mod outcomes;
+mod ranges;
+
+pub use self::{
+    accounts::{
+        Balances, Funding, Hold, Posting, Written, fund, hold, lock_accounts, open_account, post, void,
+    },
+    alerts::{clear_alert, raise_alert},
+    counters::{Counter, CounterKey, Period, load_counters, save_counters},
+    cursor::{Claim, claim_cursor, lagging_partitions, move_cursor, reset_cursors, stage_lag},
+    declines::{Decline, insert_declines},
+    error::{LedgerError, is_infrastructure},
+    grants::{GrantRow, find_grant, grants_of_outcome},
+    journal::{Context, append, event_ids, read, read_one},
+    numeric::{amount_from_sql, amount_to_sql},
+    organisations::{add_organisation, find_organisation},
+    outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},
+    ranges::{ahead_positions, ensure_ranges},
+};
+
+/// The schema, as reversible steps.
+pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");

@@ -1,0 +1,11 @@
+DROP TABLE alerts;
+DROP TABLE timers;
+DROP TABLE dead_letters;
+DROP TABLE cursors;
+DROP FUNCTION append_journal;
+DROP TABLE journal;
+DROP FUNCTION ensure_ranges;
+DROP FUNCTION refuse_change;
+DROP TABLE ranges;
+DROP TABLE heads;
+DROP TABLE organisations;

@@ -1,0 +1,3 @@
+DROP TABLE wallet_challenges;
+DROP TABLE wallets;
+DROP TABLE players;

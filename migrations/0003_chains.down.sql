@@ -1,0 +1,4 @@
+DROP TABLE sightings;
+DROP TABLE blocks;
+DROP TABLE vaults;
+DROP TABLE chains;

@@ -1,0 +1,13 @@
+DROP VIEW transfers;
+DROP TABLE counters;
+DROP TABLE suspense;
+DROP TABLE voids;
+DROP TABLE postings;
+DROP TABLE fundings;
+DROP TABLE declines;
+DROP TABLE grants;
+DELETE FROM ranges WHERE name IN ('grants', 'declines');
+DROP TABLE accounts;
+DROP TABLE campaign_rules;
+DROP TABLE campaigns;
+DROP TABLE outcomes;

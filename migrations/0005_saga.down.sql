@@ -1,0 +1,9 @@
+DROP TABLE funding_requests;
+DROP TABLE attempts;
+DROP TABLE segments;
+DROP TABLE batches;
+DROP TABLE lanes;
+DROP TABLE requeues;
+DROP TABLE runs;
+DROP TABLE queues;
+DROP TABLE exceptions;
