@@ -249,7 +249,7 @@ mod tests {
     use crate::{CampaignId, GrantId, TokenGrantCompleted, TokenGrantHeld};
 
     fn grant(number: u64) -> GrantId {
-        GrantId { campaign: CampaignId::try_from(7_u64).unwrap(), number }
+        GrantId { campaign: CampaignId::from(7_u64), number }
     }
 
     fn events() -> Vec<NewEvent> {

@@ -26,6 +26,8 @@ mod numeric;
 mod organisations;
 mod outcomes;
 mod ranges;
+mod segments;
+mod suspense;
 
 pub use self::{
     accounts::{
@@ -42,6 +44,8 @@ pub use self::{
     organisations::{add_organisation, find_organisation},
     outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},
     ranges::{ahead_positions, ensure_ranges},
+    segments::{Place as ChainPlace, find_places, find_segments},
+    suspense::record_suspense,
 };
 
 /// The schema, as reversible steps.

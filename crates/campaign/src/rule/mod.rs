@@ -59,6 +59,12 @@ impl Rule {
         &self.0.source
     }
 
+    /// Whether the answer may depend on what the player got so far.
+    pub fn reads_player(&self) -> bool {
+        // Every name that a rule uses stands in its source; a mention in a string only costs a look-up.
+        self.0.source.contains("player")
+    }
+
     /// The most steps that one evaluation takes.
     pub fn cost(&self) -> u32 {
         self.0.cost

@@ -48,7 +48,11 @@ pub(super) enum List {
     Items(Vec<Node>),
     AttributeNames(Position),
     /// The items that `keep` accepts, each turned into what `to` makes of it.
-    Picked { range: Box<List>, keep: Option<Box<Node>>, to: Option<Box<Node>> },
+    Picked {
+        range: Box<List>,
+        keep: Option<Box<Node>>,
+        to: Option<Box<Node>>,
+    },
     If(Box<Node>, Box<[List; 2]>),
 }
 

@@ -1,6 +1,6 @@
 //! The campaign's money, as the ledger moved it.
 
-use alloy_primitives::B256;
+use alloy_primitives::{B256, U256};
 use serde::{Deserialize, Serialize};
 
 use crate::{Amount, BatchId, CampaignId, GrantId, Payload, Subject};
@@ -43,6 +43,17 @@ pub struct BudgetPosted {
     pub amount: Amount,
     /// The transaction that paid.
     pub tx: B256,
+    /// What exactly it paid of this campaign.
+    pub segments: Vec<PaidSegment>,
+}
+
+/// The grants of one segment that a settlement paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaidSegment {
+    /// The first sequence number.
+    pub first_seq: u64,
+    /// The bits that were set, in bitmap words from `first_seq >> 8`.
+    pub paid: Vec<U256>,
 }
 
 impl Payload for BudgetPosted {

@@ -79,7 +79,8 @@ impl Checker<'_> {
         let source = self.literal_text(pattern, "matches", MATCHES)?;
         let at_pattern = self.place(pattern);
         if source.len() > limits::PATTERN_BYTES_MAX {
-            let reason = format!("it is {} bytes long, {} are allowed", source.len(), limits::PATTERN_BYTES_MAX);
+            let reason =
+                format!("it is {} bytes long, {} are allowed", source.len(), limits::PATTERN_BYTES_MAX);
             return Err(RuleError::BadPattern { at: at_pattern, reason });
         }
         let pattern = RegexBuilder::new(source)

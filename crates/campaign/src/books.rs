@@ -1,0 +1,227 @@
+//! The stage that turns what the chain did into postings, fundings and voids.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use laurel_bus::{OnPoison, Stage, StageError};
+use laurel_chain::PaidMask;
+use laurel_events::{
+    Amount, BlockchainTxConfirmed, BudgetPosted, BudgetReleased, CampaignFunded, CampaignId, Envelope, Event,
+    EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef, SettledSegment, TokenGrantFailed,
+};
+use laurel_ledger::{
+    Funding, LedgerError, Posting, Written, find_places, find_segments, fund, lock_accounts, post,
+    raise_alert, record_suspense, void,
+};
+use sqlx::PgConnection;
+
+use crate::{CampaignState, Move, store};
+
+/// Turns what the chain did into postings, fundings and voids.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct BooksStage;
+
+#[async_trait]
+impl Stage for BooksStage {
+    fn name(&self) -> &'static str {
+        "books"
+    }
+
+    fn kinds(&self) -> &'static [EventKind] {
+        &[EventKind::BlockchainTxConfirmed, EventKind::CampaignFunded, EventKind::TokenGrantFailed]
+    }
+
+    fn on_poison(&self, kind: EventKind) -> OnPoison {
+        match kind {
+            // Final facts of a chain: the books must not go on without them.
+            EventKind::BlockchainTxConfirmed | EventKind::CampaignFunded => OnPoison::Halt,
+            _ => OnPoison::Park,
+        }
+    }
+
+    async fn handle(
+        &self,
+        conn: &mut PgConnection,
+        now: DateTime<Utc>,
+        events: &[Envelope],
+    ) -> Result<Vec<NewEvent>, StageError> {
+        lock_accounts(conn, &campaigns_of(events)).await?;
+        let mut effects = Vec::new();
+        for envelope in events {
+            let events = match &envelope.event {
+                Event::BlockchainTxConfirmed(confirmed) => post_confirmed(conn, now, confirmed).await?,
+                Event::CampaignFunded(funded) => post_funding(conn, now, funded).await?,
+                Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
+                _ => Vec::new(),
+            };
+            effects.extend(events.into_iter().map(|event| NewEvent::caused_by(envelope.id, event)));
+        }
+        Ok(effects)
+    }
+}
+
+/// All campaigns that the events touch, so that their books are locked in one order.
+fn campaigns_of(events: &[Envelope]) -> Vec<CampaignId> {
+    let mut campaigns: Vec<CampaignId> = events
+        .iter()
+        .flat_map(|envelope| match &envelope.event {
+            Event::BlockchainTxConfirmed(confirmed) => {
+                confirmed.segments.iter().map(|segment| segment.campaign).collect()
+            }
+            Event::CampaignFunded(funded) => vec![funded.campaign],
+            Event::TokenGrantFailed(failed) => vec![failed.grant.campaign],
+            _ => Vec::new(),
+        })
+        .collect();
+    campaigns.sort_unstable();
+    campaigns.dedup();
+    campaigns
+}
+
+/// Posts what a settlement paid, campaign by campaign. What it paid without a hold goes to suspense, and the campaign
+/// is paused.
+async fn post_confirmed(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    confirmed: &BlockchainTxConfirmed,
+) -> Result<Vec<Event>, StageError> {
+    let ours = match confirmed.sighting.batch {
+        Some(batch) => find_segments(conn, batch).await?,
+        None => Vec::new(),
+    };
+    let mut events = Vec::new();
+    let mut postings: BTreeMap<CampaignId, BudgetPosted> = BTreeMap::new();
+    for settled in confirmed.segments.iter().filter(|settled| !settled.total.is_zero()) {
+        let matches = |ours: &&SegmentRef| {
+            (ours.campaign, ours.first_seq, ours.words_hash)
+                == (settled.campaign, settled.first_seq, settled.words_hash)
+        };
+        match (confirmed.sighting.batch, ours.iter().find(matches)) {
+            (Some(batch), Some(segment)) => {
+                let (grants, amount) = proven(conn, segment, settled).await?;
+                let posting = postings.entry(settled.campaign).or_insert_with(|| BudgetPosted {
+                    campaign: settled.campaign,
+                    batch,
+                    grants: 0,
+                    amount: Amount::ZERO,
+                    tx: confirmed.sighting.tx,
+                    segments: Vec::new(),
+                });
+                posting.grants += grants;
+                posting.amount = posting.amount.plus(amount).map_err(LedgerError::from)?;
+                let paid = settled.paid.clone();
+                posting.segments.push(PaidSegment { first_seq: settled.first_seq, paid });
+            }
+            _ => events.extend(suspend(conn, now, confirmed, settled).await?),
+        }
+    }
+    for posted in postings.into_values() {
+        let BudgetPosted { batch, campaign, grants, amount, tx, .. } = posted;
+        if post(conn, now, &Posting { batch, campaign, grants, amount, tx }).await? == Written::Created {
+            events.push(posted.into());
+        }
+    }
+    Ok(events)
+}
+
+/// How many grants a settled segment paid, and how much, by our own words: the bits that were set, each with the word
+/// that was given to it for life. The chain's total must say the same.
+async fn proven(
+    conn: &mut PgConnection,
+    segment: &SegmentRef,
+    settled: &SettledSegment,
+) -> Result<(u32, Amount), StageError> {
+    let mask = PaidMask::new(settled.first_seq, settled.paid.clone());
+    let places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
+    let mut grants = 0;
+    let mut amount = Amount::ZERO;
+    for place in places.iter().filter(|place| mask.contains(place.seq)) {
+        let word = laurel_chain::GrantWord::decode(place.word)
+            .ok_or_else(|| StageError::poison(format!("seq {} has no word", place.seq)))?;
+        amount = amount.plus(word.amount()).map_err(LedgerError::from)?;
+        grants += 1;
+    }
+    if amount != settled.total || u64::from(grants) != mask.count() {
+        return Err(StageError::poison(format!(
+            "campaign {}: the chain paid {} for {} grants from seq {}, our words say {amount} for {grants}",
+            segment.campaign,
+            settled.total,
+            mask.count(),
+            segment.first_seq,
+        )));
+    }
+    Ok((grants, amount))
+}
+
+/// Books a payment that no batch of ours explains, and pauses the campaign.
+async fn suspend(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    confirmed: &BlockchainTxConfirmed,
+    settled: &SettledSegment,
+) -> Result<Vec<Event>, StageError> {
+    let sighting = &confirmed.sighting;
+    record_suspense(conn, now, sighting, settled).await?;
+    let mut events = Vec::new();
+    let alert = OperatorAlertRaised {
+        code: "payment_without_hold".to_owned(),
+        about: format!("campaign:{}", settled.campaign),
+        detail: format!(
+            "transaction {} paid {} from seq {} and is no settlement of this ledger",
+            sighting.tx, settled.total, settled.first_seq,
+        ),
+    };
+    events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
+    let campaign = store::find_campaign(conn, settled.campaign).await.map_err(StageError::from)?;
+    if campaign.is_some_and(|campaign| campaign.state == CampaignState::Active) {
+        let moved =
+            store::set_state(conn, settled.campaign, Move::Pause, "laurel", Some("payment_without_hold"));
+        events.push(moved.await.map_err(StageError::from)?.into());
+    }
+    Ok(events)
+}
+
+async fn post_funding(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    funded: &CampaignFunded,
+) -> Result<Vec<Event>, StageError> {
+    let known = store::find_campaign(conn, funded.campaign).await.map_err(StageError::from)?;
+    let problem = match &known {
+        None => Some("the vault has a campaign that this ledger does not know".to_owned()),
+        Some(campaign) if campaign.definition.token != funded.token => Some(format!(
+            "the vault pays {} for a campaign whose token is {}",
+            funded.token, campaign.definition.token
+        )),
+        Some(_) => None,
+    };
+    if let Some(detail) = problem {
+        let about = format!("campaign:{}", funded.campaign);
+        let alert = OperatorAlertRaised { code: "funding_mismatch".to_owned(), about, detail };
+        return Ok(raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect());
+    }
+    let funding = Funding {
+        campaign: funded.campaign,
+        block_number: funded.block_number,
+        log_index: funded.log_index,
+        tx: funded.tx,
+        cap: funded.cap,
+    };
+    fund(conn, now, &funding).await?;
+    store::forget_request(conn, funded.campaign, funded.cap).await?;
+    Ok(Vec::new())
+}
+
+async fn release(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    failed: &TokenGrantFailed,
+) -> Result<Vec<Event>, StageError> {
+    let written = void(conn, now, failed.grant, failed.amount, &failed.proof).await?;
+    if written == Written::Exists {
+        return Ok(Vec::new());
+    }
+    store::give_back_counters(conn, failed).await?;
+    Ok(vec![BudgetReleased { grant: failed.grant, amount: failed.amount }.into()])
+}

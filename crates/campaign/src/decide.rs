@@ -1,0 +1,157 @@
+//! Whether an outcome earns something of a campaign: pure.
+
+use alloy_primitives::Address;
+use chrono::{DateTime, Utc};
+use laurel_events::{Amount, CampaignId, GameOutcomeRecorded, OrgId};
+use laurel_ledger::Counter;
+
+use crate::{
+    CampaignState, Caps,
+    reward::{NoReward, Reward},
+    rule::{OutcomeFacts, PlayerFacts, Rule, RuleFault, RuleInput},
+};
+
+/// A campaign that meets outcomes.
+#[derive(Clone, Debug)]
+pub struct ActiveCampaign {
+    /// Its id.
+    pub id: CampaignId,
+    /// Whose it is.
+    pub org: OrgId,
+    /// The games whose outcomes it meets.
+    pub games: Vec<String>,
+    /// Active or paused.
+    pub state: CampaignState,
+    /// The beginning of its window.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// The end of its window.
+    pub ends_at: Option<DateTime<Utc>>,
+    /// How long a player has to link a wallet.
+    pub wallet_deadline_hours: u32,
+    /// The chain that pays.
+    pub chain_id: u64,
+    /// The vault that pays.
+    pub vault: Address,
+    /// The version of rule, reward and caps.
+    pub rule_version: i32,
+    /// Which outcomes earn.
+    pub rule: Rule,
+    /// What they earn.
+    pub reward: Reward,
+    /// What one player may get at most.
+    pub caps: Caps,
+}
+
+/// What a player has got of a campaign so far.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Used {
+    pub(crate) life: Counter,
+    pub(crate) day: Counter,
+}
+
+/// Why an outcome earns nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeclineReason {
+    /// The campaign is paused.
+    #[error("the campaign is paused")]
+    Paused,
+    /// The outcome occurred outside of the campaign's window.
+    #[error("the outcome occurred outside of the campaign's window")]
+    OutsideWindow,
+    /// The rule says no.
+    #[error("the rule does not hold")]
+    RuleNotMet,
+    /// The rule has no answer.
+    #[error(transparent)]
+    RuleFault(#[from] RuleFault),
+    /// The reward has nothing for it.
+    #[error(transparent)]
+    NoReward(#[from] NoReward),
+    /// The player has as many grants as the campaign allows.
+    #[error("the player has as many grants as the campaign allows")]
+    GrantsCap,
+    /// The player has as many grants today as the campaign allows.
+    #[error("the player has as many grants today as the campaign allows")]
+    GrantsPerDayCap,
+    /// The grant would pass what the campaign allows a player.
+    #[error("the grant would pass what the campaign allows a player")]
+    AmountCap,
+    /// The campaign has not enough left.
+    #[error("the campaign has not enough left")]
+    BudgetExhausted,
+}
+
+impl DeclineReason {
+    /// The stable code.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Paused => "campaign_paused",
+            Self::OutsideWindow => "outside_window",
+            Self::RuleNotMet => "rule_not_met",
+            Self::RuleFault(fault) => fault.code(),
+            Self::NoReward(no_reward) => no_reward.code(),
+            Self::GrantsCap => "grants_cap_reached",
+            Self::GrantsPerDayCap => "grants_per_day_cap_reached",
+            Self::AmountCap => "amount_cap_reached",
+            Self::BudgetExhausted => "budget_exhausted",
+        }
+    }
+}
+
+impl ActiveCampaign {
+    /// Whether the campaign meets the outcome at all.
+    pub(crate) fn meets(&self, outcome: &GameOutcomeRecorded) -> bool {
+        self.org == outcome.org && self.games.contains(&outcome.game)
+    }
+
+    /// What the outcome earns, given what the player has got so far and what the campaign has left.
+    pub(crate) fn decide(
+        &self,
+        outcome: &GameOutcomeRecorded,
+        occurred_at: DateTime<Utc>,
+        used: &Used,
+        available: Amount,
+    ) -> Result<Amount, DeclineReason> {
+        if self.state != CampaignState::Active {
+            return Err(DeclineReason::Paused);
+        }
+        let early = self.starts_at.is_some_and(|starts_at| occurred_at < starts_at);
+        let late = self.ends_at.is_some_and(|ends_at| occurred_at >= ends_at);
+        if early || late {
+            return Err(DeclineReason::OutsideWindow);
+        }
+        let input = RuleInput {
+            outcome: OutcomeFacts {
+                score: outcome.score,
+                rank: outcome.rank,
+                game: &outcome.game,
+                attributes: &outcome.attributes,
+                occurred_at,
+            },
+            player: PlayerFacts { grants: used.life.grants, amount: used.life.amount },
+        };
+        if !self.rule.eval(&input)? {
+            return Err(DeclineReason::RuleNotMet);
+        }
+        let amount = self.reward.amount(&input)?;
+        self.check_caps(used, amount)?;
+        if amount > available {
+            return Err(DeclineReason::BudgetExhausted);
+        }
+        Ok(amount)
+    }
+
+    fn check_caps(&self, used: &Used, amount: Amount) -> Result<(), DeclineReason> {
+        if self.caps.grants_per_player.is_some_and(|cap| used.life.grants >= cap) {
+            return Err(DeclineReason::GrantsCap);
+        }
+        if self.caps.grants_per_player_per_day.is_some_and(|cap| used.day.grants >= cap) {
+            return Err(DeclineReason::GrantsPerDayCap);
+        }
+        let sum = used.life.amount.plus(amount).map_err(|_| DeclineReason::AmountCap)?;
+        if self.caps.amount_per_player.is_some_and(|cap| sum > cap) {
+            return Err(DeclineReason::AmountCap);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,124 @@
+//! What a manager says of a campaign.
+
+use alloy_primitives::{Address, B256};
+use chrono::{DateTime, Utc};
+use laurel_events::canonical_json;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Caps,
+    reward::Reward,
+    rule::{Rule, RuleError},
+};
+
+/// The longest name of a campaign, in characters.
+pub const CAMPAIGN_NAME_MAX: usize = 120;
+
+/// The longest name of a game, in bytes.
+pub const GAME_NAME_MAX: usize = 64;
+
+/// The most games that one campaign rewards.
+pub const GAMES_MAX: usize = 100;
+
+/// The longest time that a player may be given to link a wallet: a year.
+const WALLET_DEADLINE_HOURS_MAX: u32 = 366 * 24;
+
+/// A campaign's definition, checked.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Definition {
+    /// What people call it.
+    pub name: String,
+    /// The chain it pays on.
+    pub chain_id: u64,
+    /// The token it pays.
+    pub token: Address,
+    /// The games whose outcomes it meets.
+    pub games: Vec<String>,
+    /// The source of its rule.
+    pub rule: String,
+    /// What an accepted outcome earns.
+    pub reward: Reward,
+    /// What one player may get at most.
+    pub caps: Caps,
+    /// Outcomes that occurred before are declined.
+    pub starts_at: Option<DateTime<Utc>>,
+    /// Outcomes that occurred then or later are declined.
+    pub ends_at: Option<DateTime<Utc>>,
+    /// How long a player has to link a wallet.
+    pub wallet_deadline_hours: u32,
+}
+
+/// What is wrong with a definition.
+#[derive(Debug, thiserror::Error)]
+pub enum DefinitionError {
+    /// A field is out of its bounds.
+    #[error("{field}: {problem}")]
+    Field {
+        /// The field.
+        field: &'static str,
+        /// What it must be.
+        problem: String,
+    },
+    /// The rule does not compile.
+    #[error("rule: {0}")]
+    Rule(#[from] RuleError),
+}
+
+impl Definition {
+    /// Checks everything that can be checked without the chain, and compiles the rule.
+    ///
+    /// # Errors
+    /// The first thing that is wrong.
+    pub fn check(&self) -> Result<Rule, DefinitionError> {
+        let refuse = |field, problem: String| Err(DefinitionError::Field { field, problem });
+        let plain = |text: &str| !text.trim().is_empty() && !text.chars().any(char::is_control);
+        if !plain(&self.name) || self.name.chars().count() > CAMPAIGN_NAME_MAX {
+            return refuse(
+                "name",
+                format!("1 to {CAMPAIGN_NAME_MAX} characters, none of them a control character"),
+            );
+        }
+        if self.token.is_zero() {
+            return refuse("token", "the zero address is no token".to_owned());
+        }
+        if self.games.is_empty() || self.games.len() > GAMES_MAX {
+            return refuse("games", format!("1 to {GAMES_MAX} games"));
+        }
+        if self.games.iter().any(|game| !plain(game) || game.len() > GAME_NAME_MAX) {
+            return refuse(
+                "games",
+                format!("a game's name has 1 to {GAME_NAME_MAX} bytes, no control characters"),
+            );
+        }
+        if self.starts_at.zip(self.ends_at).is_some_and(|(starts, ends)| starts >= ends) {
+            return refuse("ends_at", "must be after starts_at".to_owned());
+        }
+        if !(1..=WALLET_DEADLINE_HOURS_MAX).contains(&self.wallet_deadline_hours) {
+            return refuse("wallet_deadline_hours", format!("1 to {WALLET_DEADLINE_HOURS_MAX}"));
+        }
+        self.check_caps()?;
+        Ok(Rule::compile(&self.rule)?)
+    }
+
+    fn check_caps(&self) -> Result<(), DefinitionError> {
+        let caps = &self.caps;
+        let zero = |cap: Option<u64>| cap.is_some_and(|cap| cap == 0 || i64::try_from(cap).is_err());
+        if zero(caps.grants_per_player)
+            || zero(caps.grants_per_player_per_day)
+            || caps.amount_per_player.is_some_and(|cap| cap.is_zero())
+        {
+            return Err(DefinitionError::Field {
+                field: "caps",
+                problem: "a cap is at least 1; leave it out for no cap".to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// SHA-256 of the definition's canonical JSON: what the journal keeps of it.
+    pub(crate) fn hash(&self) -> B256 {
+        let json = canonical_json(self).expect("a definition has string keys and whole numbers only");
+        B256::new(Sha256::digest(json).into())
+    }
+}

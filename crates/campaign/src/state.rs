@@ -1,0 +1,95 @@
+//! A campaign's life.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+/// Where a campaign is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CampaignState {
+    /// It meets no outcomes yet.
+    Draft,
+    /// It grants.
+    Active,
+    /// It meets outcomes and declines them.
+    Paused,
+    /// It meets no outcomes any more; grants under way are still paid.
+    Ended,
+}
+
+/// What can be done to a campaign's state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Move {
+    /// draft -> active
+    Activate,
+    /// active -> paused
+    Pause,
+    /// paused -> active
+    Resume,
+    /// active or paused -> ended
+    End,
+}
+
+/// A move that the state does not allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a campaign that is {from} cannot {action}")]
+pub struct IllegalTransition {
+    /// The state.
+    pub from: CampaignState,
+    /// The move.
+    pub action: Move,
+}
+
+impl CampaignState {
+    /// All states.
+    pub const ALL: [Self; 4] = [Self::Draft, Self::Active, Self::Paused, Self::Ended];
+
+    /// The name that the database stores.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Active => "active",
+            Self::Paused => "paused",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// The state after `action`.
+    ///
+    /// # Errors
+    /// If the state does not allow it.
+    pub const fn apply(self, action: Move) -> Result<Self, IllegalTransition> {
+        match (self, action) {
+            (Self::Draft, Move::Activate) | (Self::Paused, Move::Resume) => Ok(Self::Active),
+            (Self::Active, Move::Pause) => Ok(Self::Paused),
+            (Self::Active | Self::Paused, Move::End) => Ok(Self::Ended),
+            (from, action) => Err(IllegalTransition { from, action }),
+        }
+    }
+}
+
+impl fmt::Display for CampaignState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for CampaignState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or(())
+    }
+}
+
+impl fmt::Display for Move {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Activate => "be activated",
+            Self::Pause => "be paused",
+            Self::Resume => "be resumed",
+            Self::End => "be ended",
+        })
+    }
+}

@@ -1,0 +1,587 @@
+//! Campaigns in the database.
+
+use std::collections::HashSet;
+
+use alloy_primitives::Address;
+use bigdecimal::BigDecimal;
+use chrono::{DateTime, Utc};
+use laurel_bus::StageError;
+use laurel_events::{
+    Amount, CampaignChanged, CampaignCreated, CampaignId, CampaignStateChanged, Envelope,
+    GameOutcomeRecorded, OrgId, TokenGrantFailed,
+};
+use laurel_ledger::{
+    Context, LedgerError, amount_from_sql, amount_to_sql, append, lock_accounts, open_account,
+};
+use rand::RngCore;
+use sqlx::PgConnection;
+
+use crate::{
+    ActiveCampaign, CampaignState, Caps, Definition, DefinitionError, IllegalTransition, Move, RuleCache,
+};
+
+/// A campaign.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Campaign {
+    /// Its id, on the chain and off it.
+    pub id: CampaignId,
+    /// Whose it is.
+    pub org: OrgId,
+    /// What its manager says of it.
+    pub definition: Definition,
+    /// The vault that pays.
+    pub vault: Address,
+    /// Where it is in its life.
+    pub state: CampaignState,
+    /// Why it is in that state, where Laurel itself put it there.
+    pub state_reason: Option<String>,
+    /// The version of rule, reward and caps.
+    pub rule_version: i32,
+    /// The version of everything: changes with every change.
+    pub version: i32,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+}
+
+/// Why a campaign is not made or changed.
+#[derive(Debug, thiserror::Error)]
+pub enum CampaignError {
+    /// The definition is wrong.
+    #[error(transparent)]
+    Definition(#[from] DefinitionError),
+    /// No vault on that chain belongs to this ledger.
+    #[error("chain_id: no vault on chain {0} belongs to this ledger")]
+    NoVault(u64),
+    /// There is no such campaign of this organisation.
+    #[error("there is no campaign {0}")]
+    Unknown(CampaignId),
+    /// It is not in a state for this.
+    #[error(transparent)]
+    State(#[from] IllegalTransition),
+    /// Somebody changed it in between.
+    #[error("the campaign has version {found} by now, not {wanted}")]
+    Changed {
+        /// The version that was meant.
+        wanted: i32,
+        /// The version that it has.
+        found: i32,
+    },
+    /// What a change may not touch.
+    #[error("{0}: cannot be changed once the campaign has left its draft")]
+    Fixed(&'static str),
+    /// A cap only rises.
+    #[error("cap: {asked} is not above {current}, which the vault or an earlier request has already")]
+    CapNotRaised {
+        /// What was asked for.
+        asked: Amount,
+        /// What there is.
+        current: Amount,
+    },
+    /// A cap is a uint96 above zero.
+    #[error("cap: from 1 to 2^96 - 1 base units")]
+    CapRange,
+    /// The database.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<sqlx::Error> for CampaignError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+impl From<CampaignError> for StageError {
+    fn from(error: CampaignError) -> Self {
+        match error {
+            CampaignError::Ledger(error) => error.into(),
+            error => Self::Poison(error.into()),
+        }
+    }
+}
+
+/// Makes a campaign, as a draft.
+///
+/// # Errors
+/// If the definition is wrong, no vault is on its chain, or the database does not answer.
+pub async fn create_campaign(
+    conn: &mut PgConnection,
+    context: &Context,
+    rng: &mut (dyn RngCore + Send),
+    org: OrgId,
+    by: &str,
+    definition: &Definition,
+) -> Result<CampaignId, CampaignError> {
+    definition.check()?;
+    let vault = sqlx::query_scalar!(
+        "SELECT id FROM vaults WHERE chain_id = $1 ORDER BY id LIMIT 1",
+        definition.chain_id.cast_signed(),
+    )
+    .fetch_optional(&mut *conn)
+    .await?
+    .ok_or(CampaignError::NoVault(definition.chain_id))?;
+    let id = CampaignId::generate(context.now, rng);
+    sqlx::query!(
+        r#"
+        INSERT INTO campaigns
+            (id, org, vault, token, name, games, state, starts_at, ends_at, wallet_deadline_hours, rule_version,
+             version, created_at)
+        VALUES ($1, $2, $3, $4, $5, $6, 'draft', $7, $8, $9, 1, 1, $10)
+        "#,
+        id.number(),
+        org.0,
+        vault,
+        definition.token.as_slice(),
+        definition.name,
+        &definition.games,
+        definition.starts_at,
+        definition.ends_at,
+        definition.wallet_deadline_hours.cast_signed(),
+        context.now,
+    )
+    .execute(&mut *conn)
+    .await?;
+    insert_rule(conn, context.now, id, 1, by, definition).await?;
+    open_account(conn, id).await?;
+    let created = CampaignCreated {
+        campaign: id,
+        org,
+        rule_version: 1,
+        definition_hash: definition.hash(),
+        by: by.to_owned(),
+    };
+    append(conn, context, &[created.into()]).await?;
+    Ok(id)
+}
+
+async fn insert_rule(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: CampaignId,
+    version: i32,
+    by: &str,
+    definition: &Definition,
+) -> Result<(), LedgerError> {
+    let reward =
+        serde_json::to_value(&definition.reward).map_err(|error| sqlx::Error::Encode(error.into()))?;
+    sqlx::query!(
+        r#"
+        INSERT INTO campaign_rules
+            (campaign, version, rule, reward, grants_per_player, grants_per_player_per_day, amount_per_player,
+             created_at, created_by)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        "#,
+        campaign.number(),
+        version,
+        definition.rule,
+        reward,
+        definition.caps.grants_per_player.map(u64::cast_signed),
+        definition.caps.grants_per_player_per_day.map(u64::cast_signed),
+        definition.caps.amount_per_player.map(amount_to_sql),
+        now,
+        by,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+struct Row {
+    id: i64,
+    org: i32,
+    chain_id: i64,
+    vault: Vec<u8>,
+    token: Vec<u8>,
+    name: String,
+    games: Vec<String>,
+    state: String,
+    state_reason: Option<String>,
+    starts_at: Option<DateTime<Utc>>,
+    ends_at: Option<DateTime<Utc>>,
+    wallet_deadline_hours: i32,
+    rule_version: i32,
+    version: i32,
+    created_at: DateTime<Utc>,
+    rule: String,
+    reward: serde_json::Value,
+    grants_per_player: Option<i64>,
+    grants_per_player_per_day: Option<i64>,
+    amount_per_player: Option<BigDecimal>,
+}
+
+impl TryFrom<Row> for Campaign {
+    type Error = LedgerError;
+
+    fn try_from(row: Row) -> Result<Self, LedgerError> {
+        let wrong = |table, column| LedgerError::Inconsistent { table, column, id: row.id.to_string() };
+        let address =
+            |bytes: &[u8], table, column| Address::try_from(bytes).map_err(|_| wrong(table, column));
+        let caps = Caps {
+            grants_per_player: row.grants_per_player.map(i64::cast_unsigned),
+            grants_per_player_per_day: row.grants_per_player_per_day.map(i64::cast_unsigned),
+            amount_per_player: row
+                .amount_per_player
+                .as_ref()
+                .map(|amount| amount_from_sql(amount, "campaign_rules", "amount_per_player", row.id))
+                .transpose()?,
+        };
+        Ok(Self {
+            id: CampaignId::try_from(row.id).map_err(|_| wrong("campaigns", "id"))?,
+            org: OrgId(row.org),
+            vault: address(&row.vault, "vaults", "address")?,
+            state: row.state.parse().map_err(|()| wrong("campaigns", "state"))?,
+            definition: Definition {
+                chain_id: row.chain_id.cast_unsigned(),
+                token: address(&row.token, "campaigns", "token")?,
+                reward: serde_json::from_value(row.reward.clone())
+                    .map_err(|_| wrong("campaign_rules", "reward"))?,
+                name: row.name,
+                games: row.games,
+                rule: row.rule,
+                caps,
+                starts_at: row.starts_at,
+                ends_at: row.ends_at,
+                wallet_deadline_hours: row.wallet_deadline_hours.cast_unsigned(),
+            },
+            state_reason: row.state_reason,
+            rule_version: row.rule_version,
+            version: row.version,
+            created_at: row.created_at,
+        })
+    }
+}
+
+/// The campaigns of `ids`, or, without ids, of `org` from `after` on.
+async fn select(
+    conn: &mut PgConnection,
+    ids: Option<&[i64]>,
+    org: Option<OrgId>,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Campaign>, LedgerError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT c.id, c.org, v.chain_id, v.address AS vault, c.token, c.name, c.games, c.state, c.state_reason,
+               c.starts_at, c.ends_at, c.wallet_deadline_hours, c.rule_version, c.version, c.created_at,
+               r.rule, r.reward, r.grants_per_player, r.grants_per_player_per_day, r.amount_per_player
+        FROM campaigns c
+        JOIN vaults v ON v.id = c.vault
+        JOIN campaign_rules r ON r.campaign = c.id AND r.version = c.rule_version
+        WHERE ($1::bigint[] IS NULL OR c.id = ANY ($1)) AND ($2::integer IS NULL OR c.org = $2) AND c.id > $3
+        ORDER BY c.id
+        LIMIT $4
+        "#,
+        ids,
+        org.map(|org| org.0),
+        after,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter().map(Campaign::try_from).collect()
+}
+
+/// The campaign of that id.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn find_campaign(
+    conn: &mut PgConnection,
+    id: CampaignId,
+) -> Result<Option<Campaign>, CampaignError> {
+    Ok(select(conn, Some(&[id.number()]), None, 0, 1).await?.pop())
+}
+
+/// An organisation's campaigns after `after`, in the order in which they were made.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn list_campaigns(
+    conn: &mut PgConnection,
+    org: OrgId,
+    after: Option<CampaignId>,
+    limit: i64,
+) -> Result<Vec<Campaign>, CampaignError> {
+    Ok(select(conn, None, Some(org), after.map_or(0, CampaignId::number), limit).await?)
+}
+
+/// Locks a campaign's books and reads it: whoever holds them sees it unchanged.
+async fn lock_campaign(
+    conn: &mut PgConnection,
+    org: OrgId,
+    id: CampaignId,
+    version: Option<i32>,
+) -> Result<Campaign, CampaignError> {
+    lock_accounts(conn, &[id]).await?;
+    let campaign = find_campaign(conn, id).await?.filter(|campaign| campaign.org == org);
+    let campaign = campaign.ok_or(CampaignError::Unknown(id))?;
+    match version {
+        Some(wanted) if wanted != campaign.version => {
+            Err(CampaignError::Changed { wanted, found: campaign.version })
+        }
+        _ => Ok(campaign),
+    }
+}
+
+/// Changes a campaign's definition. Chain and token are fixed once the draft is over; rule, reward and caps become a
+/// new version where they differ.
+///
+/// # Errors
+/// If it is wrong, was changed in between, or the database does not answer.
+pub async fn change_campaign(
+    conn: &mut PgConnection,
+    context: &Context,
+    org: OrgId,
+    id: CampaignId,
+    version: Option<i32>,
+    by: &str,
+    change: impl FnOnce(&mut Definition) + Send,
+) -> Result<Campaign, CampaignError> {
+    let mut campaign = lock_campaign(conn, org, id, version).await?;
+    let before = campaign.definition.clone();
+    change(&mut campaign.definition);
+    let after = &campaign.definition;
+    after.check()?;
+    if *after == before {
+        return Ok(campaign);
+    }
+    if after.chain_id != before.chain_id {
+        return Err(CampaignError::Fixed("chain_id"));
+    }
+    if after.token != before.token && campaign.state != CampaignState::Draft {
+        return Err(CampaignError::Fixed("token"));
+    }
+    if (&after.rule, &after.reward, after.caps) != (&before.rule, &before.reward, before.caps) {
+        campaign.rule_version += 1;
+        insert_rule(conn, context.now, id, campaign.rule_version, by, after).await?;
+    }
+    campaign.version += 1;
+    sqlx::query!(
+        r#"
+        UPDATE campaigns
+        SET token = $2, name = $3, games = $4, starts_at = $5, ends_at = $6, wallet_deadline_hours = $7,
+            rule_version = $8, version = $9
+        WHERE id = $1
+        "#,
+        id.number(),
+        after.token.as_slice(),
+        after.name,
+        &after.games,
+        after.starts_at,
+        after.ends_at,
+        after.wallet_deadline_hours.cast_signed(),
+        campaign.rule_version,
+        campaign.version,
+    )
+    .execute(&mut *conn)
+    .await?;
+    let changed = CampaignChanged {
+        campaign: id,
+        version: campaign.version,
+        rule_version: campaign.rule_version,
+        definition_hash: after.hash(),
+        by: by.to_owned(),
+    };
+    append(conn, context, &[changed.into()]).await?;
+    Ok(campaign)
+}
+
+/// Moves a campaign to another state.
+///
+/// # Errors
+/// If its state does not allow it, or the database does not answer.
+pub async fn move_campaign(
+    conn: &mut PgConnection,
+    context: &Context,
+    org: OrgId,
+    id: CampaignId,
+    action: Move,
+    by: &str,
+) -> Result<CampaignStateChanged, CampaignError> {
+    lock_campaign(conn, org, id, None).await?;
+    let changed = set_state(conn, id, action, by, None).await?;
+    append(conn, context, &[changed.clone().into()]).await?;
+    Ok(changed)
+}
+
+/// Moves a campaign whose books are locked. Returns the event; the caller appends it.
+pub(crate) async fn set_state(
+    conn: &mut PgConnection,
+    id: CampaignId,
+    action: Move,
+    by: &str,
+    reason: Option<&str>,
+) -> Result<CampaignStateChanged, CampaignError> {
+    let campaign = find_campaign(conn, id).await?.ok_or(CampaignError::Unknown(id))?;
+    let to = campaign.state.apply(action)?;
+    let version = campaign.version + 1;
+    sqlx::query!(
+        "UPDATE campaigns SET state = $2, state_reason = $3, version = $4 WHERE id = $1",
+        id.number(),
+        to.as_str(),
+        reason,
+        version,
+    )
+    .execute(conn)
+    .await?;
+    Ok(CampaignStateChanged {
+        campaign: id,
+        version,
+        from: campaign.state.to_string(),
+        to: to.to_string(),
+        by: by.to_owned(),
+    })
+}
+
+/// Asks for a cap in the vault; the treasury brings it onto the chain.
+///
+/// # Errors
+/// If it is not above what there is, or the database does not answer.
+pub async fn request_funding(
+    conn: &mut PgConnection,
+    context: &Context,
+    org: OrgId,
+    id: CampaignId,
+    cap: Amount,
+    by: &str,
+) -> Result<(), CampaignError> {
+    if cap.is_zero() || cap > Amount::GRANT_MAX {
+        return Err(CampaignError::CapRange);
+    }
+    lock_campaign(conn, org, id, None).await?;
+    let books = lock_accounts(conn, &[id]).await?;
+    let funded = books.get(&id).map_or(Amount::ZERO, |books| books.funded);
+    let requested = sqlx::query_scalar!("SELECT cap FROM funding_requests WHERE campaign = $1", id.number())
+        .fetch_optional(&mut *conn)
+        .await?
+        .map(|cap| amount_from_sql(&cap, "funding_requests", "cap", id))
+        .transpose()?
+        .unwrap_or(Amount::ZERO);
+    let current = funded.max(requested);
+    if cap <= current {
+        return Err(CampaignError::CapNotRaised { asked: cap, current });
+    }
+    sqlx::query!(
+        r#"
+        INSERT INTO funding_requests (campaign, cap, requested_by, requested_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (campaign) DO UPDATE
+        SET cap = EXCLUDED.cap, requested_by = EXCLUDED.requested_by, requested_at = EXCLUDED.requested_at, error = NULL
+        "#,
+        id.number(),
+        amount_to_sql(cap),
+        by,
+        context.now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets a request for a cap that the vault has.
+pub(crate) async fn forget_request(
+    conn: &mut PgConnection,
+    id: CampaignId,
+    cap: Amount,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "DELETE FROM funding_requests WHERE campaign = $1 AND cap <= $2",
+        id.number(),
+        amount_to_sql(cap)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// The campaigns that some of `outcomes` meet, by organisation and game.
+pub(crate) async fn campaigns_that_meet(
+    conn: &mut PgConnection,
+    outcomes: &[(&Envelope, &GameOutcomeRecorded)],
+) -> Result<Vec<CampaignId>, LedgerError> {
+    let orgs: HashSet<i32> = outcomes.iter().map(|(_, outcome)| outcome.org.0).collect();
+    let games: HashSet<&str> = outcomes.iter().map(|(_, outcome)| outcome.game.as_str()).collect();
+    let orgs: Vec<i32> = orgs.into_iter().collect();
+    let games: Vec<String> = games.into_iter().map(str::to_owned).collect();
+    let ids = sqlx::query_scalar!(
+        r#"
+        SELECT id FROM campaigns
+        WHERE org = ANY ($1) AND games && $2 AND state IN ('active', 'paused')
+        ORDER BY id
+        "#,
+        &orgs,
+        &games,
+    )
+    .fetch_all(conn)
+    .await?;
+    ids.into_iter()
+        .map(|id| {
+            CampaignId::try_from(id).map_err(|_| LedgerError::Inconsistent {
+                table: "campaigns",
+                column: "id",
+                id: id.to_string(),
+            })
+        })
+        .collect()
+}
+
+/// The campaigns of `ids` that are active or paused, with their compiled rules.
+pub(crate) async fn load_active(
+    conn: &mut PgConnection,
+    rules: &RuleCache,
+    ids: &[CampaignId],
+) -> Result<Vec<ActiveCampaign>, StageError> {
+    let numbers: Vec<i64> = ids.iter().map(|id| id.number()).collect();
+    let limit = i64::try_from(numbers.len()).unwrap_or(i64::MAX);
+    let mut active = Vec::with_capacity(ids.len());
+    for campaign in select(conn, Some(&numbers), None, 0, limit).await? {
+        if !matches!(campaign.state, CampaignState::Active | CampaignState::Paused) {
+            continue;
+        }
+        let definition = campaign.definition;
+        let rule = rules
+            .get(campaign.id, campaign.rule_version, &definition.rule)
+            .map_err(|error| StageError::poison(format!("the rule of campaign {}: {error}", campaign.id)))?;
+        active.push(ActiveCampaign {
+            id: campaign.id,
+            org: campaign.org,
+            games: definition.games,
+            state: campaign.state,
+            starts_at: definition.starts_at,
+            ends_at: definition.ends_at,
+            wallet_deadline_hours: definition.wallet_deadline_hours,
+            chain_id: definition.chain_id,
+            vault: campaign.vault,
+            rule_version: campaign.rule_version,
+            rule,
+            reward: definition.reward,
+            caps: definition.caps,
+        });
+    }
+    Ok(active)
+}
+
+/// Gives a voided grant back to its player's counters: the whole life's, and that of the day on which the outcome was
+/// recorded.
+pub(crate) async fn give_back_counters(
+    conn: &mut PgConnection,
+    failed: &TokenGrantFailed,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        UPDATE counters c
+        SET grants = c.grants - 1, amount = c.amount - $4
+        FROM grants g JOIN journal j ON j.part = g.part AND j.position = g.position
+        WHERE g.campaign = $1 AND g.number = $2
+          AND c.campaign = $1 AND c.player = $3
+          AND c.period IN ('1970-01-01', (j.recorded_at AT TIME ZONE 'UTC')::date)
+        "#,
+        failed.grant.campaign.number(),
+        failed.grant.number.cast_signed(),
+        failed.player.uuid(),
+        amount_to_sql(failed.amount),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! What the chain paid without a hold of ours.
+
+use bigdecimal::BigDecimal;
+use chrono::{DateTime, Utc};
+use laurel_events::{SettledSegment, Sighting};
+use sqlx::PgConnection;
+
+use crate::{LedgerError, numeric::amount_to_sql};
+
+/// Books a payment that no batch explains, unless it is booked.
+///
+/// # Errors
+/// If the vault is none of ours or the database does not answer.
+pub async fn record_suspense(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    sighting: &Sighting,
+    settled: &SettledSegment,
+) -> Result<(), LedgerError> {
+    let vault = sqlx::query_scalar!(
+        "SELECT id FROM vaults WHERE chain_id = $1 AND address = $2",
+        sighting.chain_id.cast_signed(),
+        sighting.vault.as_slice(),
+    )
+    .fetch_optional(&mut *conn)
+    .await?
+    .ok_or_else(|| LedgerError::inconsistent("vaults", "address", sighting.vault))?;
+    sqlx::query!(
+        r#"
+        INSERT INTO suspense (chain_id, tx, vault, on_chain_campaign, first_seq, amount, reason, recorded_at)
+        VALUES ($1, $2, $3, $4, $5, $6, 'no batch of this ledger', $7)
+        ON CONFLICT DO NOTHING
+        "#,
+        sighting.chain_id.cast_signed(),
+        sighting.tx.as_slice(),
+        vault,
+        BigDecimal::from(settled.campaign.on_chain()),
+        BigDecimal::from(settled.first_seq),
+        amount_to_sql(settled.total),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
