@@ -3,6 +3,7 @@ DROP TABLE attempts;
 DROP TABLE segments;
 DROP TABLE batches;
 DROP TABLE lanes;
+DROP TABLE leases;
 DROP TABLE requeues;
 DROP TABLE runs;
 DROP TABLE queues;

@@ -17,6 +17,7 @@ CREATE TABLE exceptions (
     CHECK ((state = 'queued') <= (seq IS NOT NULL)),
     CHECK ((state = 'awaiting_wallet') <= (wallet_until IS NOT NULL AND seq IS NULL))
 );
+CREATE INDEX exceptions_held ON exceptions (campaign, seq) WHERE state = 'held';
 CREATE INDEX exceptions_awaiting ON exceptions (player, chain_id) WHERE state IN ('awaiting_wallet', 'held');
 
 -- Per campaign: the next sequence number to give, and up to which they are in batches.
@@ -58,6 +59,13 @@ CREATE TABLE requeues (
     PRIMARY KEY (campaign, first_seq)
 );
 
+-- Who may do what only one may do at a time, where no row of its own says it.
+CREATE TABLE leases (
+    name text PRIMARY KEY,
+    holder text NOT NULL,
+    lease_until timestamptz NOT NULL
+);
+
 CREATE TABLE lanes (
     id integer PRIMARY KEY GENERATED ALWAYS AS IDENTITY,
     vault integer NOT NULL REFERENCES vaults (id),
@@ -82,6 +90,8 @@ CREATE TABLE batches (
     deadline bigint NOT NULL,
     grants integer NOT NULL CHECK (grants >= 0),
     created_at timestamptz NOT NULL,
+    -- when a node first took it
+    accepted_at timestamptz,
     mined_tx bytea CHECK (length(mined_tx) = 32),
     block_number bigint,
     block_hash bytea CHECK (length(block_hash) = 32),

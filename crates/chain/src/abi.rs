@@ -32,4 +32,4 @@ sol! {
     }
 }
 
-pub use IRewardVault::Segment;
+pub use IRewardVault::{Segment, Terms};

@@ -21,7 +21,7 @@ mod vault_log;
 mod word;
 
 pub use self::{
-    abi::{Erc20, Erc1271, RewardToken, RewardVault, Segment},
+    abi::{Erc20, Erc1271, RewardToken, RewardVault, Segment, Terms},
     bitmap::PaidMask,
     error::{CallError, ChainError, SendError},
     http::{HttpNode, RPC_TIMEOUT},

@@ -16,12 +16,14 @@
 
 mod accounts;
 mod alerts;
+mod chains;
 mod counters;
 mod cursor;
 mod declines;
 mod error;
 mod grants;
 mod journal;
+mod leases;
 mod numeric;
 mod organisations;
 mod outcomes;
@@ -34,12 +36,14 @@ pub use self::{
         Balances, Funding, Hold, Posting, Written, fund, hold, lock_accounts, open_account, post, void,
     },
     alerts::{clear_alert, raise_alert},
+    chains::{PinError, Vault, VaultIdentity, list_vaults, pin_vault},
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{Claim, claim_cursor, lagging_partitions, move_cursor, reset_cursors, stage_lag},
     declines::{Decline, insert_declines},
     error::{LedgerError, is_infrastructure},
     grants::{GrantRow, find_grant, grants_of_outcome},
     journal::{Context, append, event_ids, read, read_one},
+    leases::acquire_lease,
     numeric::{amount_from_sql, amount_to_sql},
     organisations::{add_organisation, find_organisation},
     outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},

@@ -1,0 +1,217 @@
+//! Grants that do not go the plain way: they await a wallet, are held, or failed.
+
+use bigdecimal::BigDecimal;
+use chrono::{DateTime, Utc};
+use laurel_events::{Amount, CampaignId, GrantId, PlayerId};
+use laurel_ledger::{LedgerError, amount_from_sql, amount_to_sql};
+use sqlx::PgConnection;
+use uuid::Uuid;
+
+/// A grant that has no place yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Waiting {
+    pub(crate) grant: GrantId,
+    pub(crate) player: PlayerId,
+    pub(crate) chain_id: u64,
+    pub(crate) amount: Amount,
+    /// Until when a wallet can be linked; without, the grant is held.
+    pub(crate) until: Option<DateTime<Utc>>,
+    pub(crate) reason: Option<&'static str>,
+}
+
+/// Writes grants that wait.
+pub(crate) async fn insert_waiting(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    waiting: &[Waiting],
+) -> Result<(), LedgerError> {
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let campaigns: Vec<i64> = waiting.iter().map(|grant| grant.grant.campaign.number()).collect();
+    let numbers: Vec<i64> = waiting.iter().map(|grant| grant.grant.number.cast_signed()).collect();
+    let players: Vec<Uuid> = waiting.iter().map(|grant| grant.player.uuid()).collect();
+    let chains: Vec<i64> = waiting.iter().map(|grant| grant.chain_id.cast_signed()).collect();
+    let amounts: Vec<BigDecimal> = waiting.iter().map(|grant| amount_to_sql(grant.amount)).collect();
+    let until: Vec<Option<DateTime<Utc>>> = waiting.iter().map(|grant| grant.until).collect();
+    let reasons: Vec<Option<String>> = waiting.iter().map(|grant| grant.reason.map(str::to_owned)).collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO exceptions
+            (campaign, number, state, reason, player, chain_id, amount, wallet_until, updated_at)
+        SELECT w.campaign, w.number, CASE WHEN w.until IS NULL THEN 'held' ELSE 'awaiting_wallet' END,
+               w.reason, w.player, w.chain_id, w.amount, w.until, $1
+        FROM unnest($2::bigint[], $3::bigint[], $4::uuid[], $5::bigint[], $6::numeric[], $7::timestamptz[], $8::text[])
+                 AS w (campaign, number, player, chain_id, amount, until, reason)
+        "#,
+        now,
+        &campaigns,
+        &numbers,
+        &players,
+        &chains,
+        &amounts,
+        &until as &[Option<DateTime<Utc>>],
+        &reasons as &[Option<String>],
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A grant that awaits a wallet, or a check of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Awaiting {
+    pub(crate) grant: GrantId,
+    pub(crate) amount: Amount,
+}
+
+/// The grants of a player that await a wallet on a chain, locked.
+pub(crate) async fn lock_awaiting(
+    conn: &mut PgConnection,
+    player: PlayerId,
+    chain_id: u64,
+) -> Result<Vec<Awaiting>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT campaign, number, amount FROM exceptions
+        WHERE player = $1 AND chain_id = $2 AND state = 'awaiting_wallet'
+        ORDER BY campaign, number
+        FOR NO KEY UPDATE
+        "#,
+        player.uuid(),
+        chain_id.cast_signed(),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let grant = grant_id(row.campaign, row.number)?;
+            Ok(Awaiting { grant, amount: amount_from_sql(&row.amount, "exceptions", "amount", grant)? })
+        })
+        .collect()
+}
+
+/// Notes that waiting grants have got their places.
+pub(crate) async fn set_queued(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    places: &[(GrantId, u64)],
+) -> Result<(), LedgerError> {
+    let campaigns: Vec<i64> = places.iter().map(|(grant, _)| grant.campaign.number()).collect();
+    let numbers: Vec<i64> = places.iter().map(|(grant, _)| grant.number.cast_signed()).collect();
+    let seqs: Vec<i64> = places.iter().map(|(_, seq)| seq.cast_signed()).collect();
+    let updated = sqlx::query!(
+        r#"
+        UPDATE exceptions e SET state = 'queued', reason = NULL, seq = p.seq, updated_at = $1
+        FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS p (campaign, number, seq)
+        WHERE e.campaign = p.campaign AND e.number = p.number AND e.seq IS NULL
+        "#,
+        now,
+        &campaigns,
+        &numbers,
+        &seqs,
+    )
+    .execute(conn)
+    .await?;
+    if updated.rows_affected() == places.len() as u64 {
+        Ok(())
+    } else {
+        Err(LedgerError::RowCount {
+            operation: "queue waiting grants",
+            wanted: places.len() as u64,
+            touched: updated.rows_affected(),
+        })
+    }
+}
+
+/// Holds grants that awaited a wallet.
+pub(crate) async fn set_held(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    grants: &[GrantId],
+    reason: &str,
+) -> Result<(), LedgerError> {
+    let campaigns: Vec<i64> = grants.iter().map(|grant| grant.campaign.number()).collect();
+    let numbers: Vec<i64> = grants.iter().map(|grant| grant.number.cast_signed()).collect();
+    sqlx::query!(
+        r#"
+        UPDATE exceptions e SET state = 'held', reason = $1, wallet_until = NULL, updated_at = $2
+        FROM unnest($3::bigint[], $4::bigint[]) AS g (campaign, number)
+        WHERE e.campaign = g.campaign AND e.number = g.number AND e.state = 'awaiting_wallet'
+        "#,
+        reason,
+        now,
+        &campaigns,
+        &numbers,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// A grant that failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Failed {
+    pub(crate) grant: GrantId,
+    pub(crate) player: PlayerId,
+    pub(crate) amount: Amount,
+}
+
+/// Fails a grant whose wallet did not come in time; `None` if it is not awaiting one any more.
+pub(crate) async fn fail_awaiting(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    grant: GrantId,
+    reason: &str,
+) -> Result<Option<Failed>, LedgerError> {
+    let row = sqlx::query!(
+        r#"
+        UPDATE exceptions SET state = 'failed', reason = $3, updated_at = $4
+        WHERE campaign = $1 AND number = $2 AND state = 'awaiting_wallet'
+        RETURNING player, amount
+        "#,
+        grant.campaign.number(),
+        grant.number.cast_signed(),
+        reason,
+        now,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        let amount = amount_from_sql(&row.amount, "exceptions", "amount", grant)?;
+        Ok(Failed { grant, player: row.player.into(), amount })
+    })
+    .transpose()
+}
+
+/// Notes that a failed grant's hold was voided.
+pub(crate) async fn set_compensated(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    grant: GrantId,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        UPDATE exceptions SET state = 'compensated', updated_at = $3
+        WHERE campaign = $1 AND number = $2 AND state = 'failed'
+        "#,
+        grant.campaign.number(),
+        grant.number.cast_signed(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn grant_id(campaign: i64, number: i64) -> Result<GrantId, LedgerError> {
+    let wrong = |column| LedgerError::Inconsistent {
+        table: "exceptions",
+        column,
+        id: format!("{campaign}-{number}"),
+    };
+    Ok(GrantId {
+        campaign: CampaignId::try_from(campaign).map_err(|_| wrong("campaign"))?,
+        number: u64::try_from(number).map_err(|_| wrong("number"))?,
+    })
+}

@@ -1,0 +1,162 @@
+//! Lanes: a signer on a vault, leased to one replica at a time.
+
+use alloy::primitives::Address;
+use chrono::{DateTime, TimeDelta, Utc};
+use laurel_events::{LaneId, VaultId};
+use laurel_ledger::LedgerError;
+use sqlx::PgConnection;
+
+/// Whether a lane sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(type_name = "text", rename_all = "snake_case")]
+pub enum LaneState {
+    /// It sends.
+    Active,
+    /// It waits for an operator: its fees or its gas money do not suffice.
+    Parked,
+    /// Something happened on it that we did not do.
+    Halted,
+    /// It is done.
+    Retired,
+}
+
+/// A lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lane {
+    /// Its number.
+    pub id: LaneId,
+    /// Its vault.
+    pub vault: VaultId,
+    /// Its account.
+    pub address: Address,
+    /// Whether it sends.
+    pub state: LaneState,
+    /// Why it does not.
+    pub reason: Option<String>,
+    /// The nonce that its next batch gets.
+    pub next_nonce: u64,
+    /// Who has it leased.
+    pub holder: Option<String>,
+    /// Until when.
+    pub lease_until: Option<DateTime<Utc>>,
+    /// How many batches of it are not final yet.
+    pub open_batches: u64,
+}
+
+/// Registers a lane, unless it is known; a new one begins at the account's nonce on the chain.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn register_lane(
+    conn: &mut PgConnection,
+    vault: VaultId,
+    address: Address,
+    chain_nonce: u64,
+) -> Result<LaneId, LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO lanes (vault, address, state, next_nonce) VALUES ($1, $2, 'active', $3)
+        ON CONFLICT DO NOTHING
+        "#,
+        vault.0,
+        address.as_slice(),
+        chain_nonce.cast_signed(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    let id = sqlx::query_scalar!(
+        "SELECT id FROM lanes WHERE vault = $1 AND address = $2",
+        vault.0,
+        address.as_slice()
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(LaneId(id))
+}
+
+/// All lanes.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn list_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT l.id, l.vault, l.address, l.state AS "state: LaneState", l.reason, l.next_nonce, l.holder,
+               l.lease_until,
+               (SELECT count(*) FROM batches b WHERE b.lane = l.id AND b.state IN ('submitted', 'mined')) AS "open!"
+        FROM lanes l
+        ORDER BY l.id
+        "#,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let wrong = |column| LedgerError::Inconsistent { table: "lanes", column, id: row.id.to_string() };
+            Ok(Lane {
+                id: LaneId(row.id),
+                vault: VaultId(row.vault),
+                address: Address::try_from(row.address.as_slice()).map_err(|_| wrong("address"))?,
+                state: row.state,
+                reason: row.reason,
+                next_nonce: u64::try_from(row.next_nonce).map_err(|_| wrong("next_nonce"))?,
+                holder: row.holder,
+                lease_until: row.lease_until,
+                open_batches: row.open.unsigned_abs(),
+            })
+        })
+        .collect()
+}
+
+/// What the holder of a lane's lease knows of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Lease {
+    /// Rises whenever the holder changes; whatever a former holder does finds it moved.
+    pub(crate) fence: i64,
+    /// The nonce that the next batch gets.
+    pub(crate) next_nonce: u64,
+}
+
+/// Takes or renews the lease of an active lane; `None` while somebody else has it.
+pub(crate) async fn lease_lane(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    lane: LaneId,
+    holder: &str,
+    lifetime: TimeDelta,
+) -> Result<Option<Lease>, LedgerError> {
+    let row = sqlx::query!(
+        r#"
+        UPDATE lanes
+        SET holder = $2, lease_until = $4,
+            fence = CASE WHEN holder = $2 THEN fence ELSE fence + 1 END
+        WHERE id = $1 AND state = 'active' AND (holder IS NULL OR holder = $2 OR lease_until <= $3)
+        RETURNING fence, next_nonce
+        "#,
+        lane.0,
+        holder,
+        now,
+        now + lifetime,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Lease { fence: row.fence, next_nonce: row.next_nonce.cast_unsigned() }))
+}
+
+/// Stops a lane until an operator resumes it.
+pub(crate) async fn stop_lane(
+    conn: &mut PgConnection,
+    lane: LaneId,
+    state: LaneState,
+    reason: &str,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "UPDATE lanes SET state = $2, reason = $3 WHERE id = $1 AND state = 'active'",
+        lane.0,
+        state as LaneState,
+        reason,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! The grant saga: a requested grant gets its place on the chain, goes into a batch, and is sent until it is final.
+//!
+//! ```text
+//!   TokenGrantRequested ──► GrantStage ── no wallet ──► awaiting, with a deadline
+//!                               │
+//!                        seq and word for life
+//!                               ▼
+//!                 runs: the queue of a campaign ──► LaneDriver ── sign, COMMIT, then send ──► chain
+//!                               ▲                                                              │
+//!                               └─────── requeues ◄── SettlementStage ◄── chain-watcher ◄──────┘
+//! ```
+//!
+//! [`GrantStage`] and [`SettlementStage`] are stages: SQL only. [`LaneDriver`] alone talks to the chain, and whatever it
+//! sends was committed before: nonce, segments, deadline and the signed bytes.
+
+mod exceptions;
+mod grants;
+mod lane;
+mod lanes;
+mod metrics;
+mod plan;
+mod queue;
+mod settlements;
+mod state;
+mod submit;
+mod treasury;
+
+pub use self::{
+    grants::GrantStage,
+    lane::{LaneDriver, LaneError, LaneParts, LaneSettings, Progress},
+    lanes::{Lane, LaneState, list_lanes, register_lane},
+    metrics::SagaMetrics,
+    settlements::SettlementStage,
+    state::{Applied, GrantState, IllegalTransition, SagaEvent, Seat},
+    treasury::{Treasury, TreasuryError},
+};

@@ -1,0 +1,131 @@
+//! What goes into the next batch.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use laurel_chain::SettlementSegment;
+use laurel_events::{CampaignId, VaultId};
+use laurel_ledger::{LedgerError, find_places};
+use sqlx::PgConnection;
+
+/// When a batch is closed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closing {
+    /// At this size.
+    pub(crate) grants_max: u32,
+    /// When its oldest grant has waited this long.
+    pub(crate) age_max: TimeDelta,
+    /// At once: the lane has nothing else to do.
+    pub(crate) idle: bool,
+}
+
+/// Where a plan's grants come from, and so what has to be unchanged when it is committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The queue, whose next place to batch was the plan's first.
+    Queue,
+    /// A requeued run of this many places, of which the plan takes the first ones.
+    Requeue { count: u32 },
+}
+
+/// The next batch, before it is signed.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) segment: SettlementSegment,
+    pub(crate) source: Source,
+}
+
+/// Plans the next batch of a vault; `None` if nothing is ripe. `resting` are campaigns to pass over.
+pub(crate) async fn plan_batch(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    vault: VaultId,
+    closing: Closing,
+    resting: &[CampaignId],
+) -> Result<Option<Plan>, LedgerError> {
+    let resting: Vec<i64> = resting.iter().map(|campaign| campaign.number()).collect();
+    let chosen = match requeued(conn, now, vault, closing, &resting).await? {
+        Some(chosen) => Some(chosen),
+        None => queued(conn, now, vault, closing, &resting).await?,
+    };
+    let Some((campaign, first_seq, count, source)) = chosen else { return Ok(None) };
+    let places = find_places(conn, campaign, first_seq, count).await?;
+    let words = places.into_iter().map(|place| place.word).collect();
+    Ok(Some(Plan { segment: SettlementSegment { campaign, first_seq, words }, source }))
+}
+
+type Chosen = (CampaignId, u64, u32, Source);
+
+/// The longest waiting requeued run: it is as old as its first settlement, so it does not wait for company.
+async fn requeued(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    vault: VaultId,
+    closing: Closing,
+    resting: &[i64],
+) -> Result<Option<Chosen>, LedgerError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT r.campaign, r.first_seq, r.count FROM requeues r JOIN queues q USING (campaign)
+        WHERE q.vault = $1 AND q.halted IS NULL AND r.queued_at <= $2 AND r.campaign <> ALL ($3)
+        ORDER BY r.queued_at, r.campaign, r.first_seq
+        LIMIT 1
+        "#,
+        vault.0,
+        now,
+        resting,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        let count = row.count.unsigned_abs();
+        let taken = count.min(closing.grants_max);
+        Ok((campaign_id(row.campaign)?, row.first_seq.cast_unsigned(), taken, Source::Requeue { count }))
+    })
+    .transpose()
+}
+
+/// The campaign whose next grant has waited longest, among those whose batch is full, old enough, or wanted at once.
+async fn queued(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    vault: VaultId,
+    closing: Closing,
+    resting: &[i64],
+) -> Result<Option<Chosen>, LedgerError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT q.campaign, q.batched_to, q.next_seq
+        FROM queues q
+        CROSS JOIN LATERAL (
+            SELECT queued_at FROM runs r
+            WHERE r.campaign = q.campaign AND r.first_seq <= q.batched_to
+            ORDER BY r.first_seq DESC
+            LIMIT 1
+        ) oldest
+        WHERE q.vault = $1 AND q.batched_to < q.next_seq AND q.halted IS NULL AND q.campaign <> ALL ($2)
+          AND ($3 OR q.next_seq - q.batched_to >= $4 OR oldest.queued_at <= $5)
+        ORDER BY oldest.queued_at, q.campaign
+        LIMIT 1
+        "#,
+        vault.0,
+        resting,
+        closing.idle,
+        i64::from(closing.grants_max),
+        now - closing.age_max,
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        let waiting = (row.next_seq - row.batched_to).min(i64::from(closing.grants_max));
+        let count = u32::try_from(waiting).unwrap_or(closing.grants_max);
+        Ok((campaign_id(row.campaign)?, row.batched_to.cast_unsigned(), count, Source::Queue))
+    })
+    .transpose()
+}
+
+fn campaign_id(number: i64) -> Result<CampaignId, LedgerError> {
+    CampaignId::try_from(number).map_err(|_| LedgerError::Inconsistent {
+        table: "queues",
+        column: "campaign",
+        id: number.to_string(),
+    })
+}

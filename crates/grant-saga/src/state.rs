@@ -1,0 +1,281 @@
+//! A grant's state machine, as a pure function.
+//!
+//! ```text
+//!   Requested ──► AwaitingWallet ──► Requested        any that was never queued ──► Failed ──► Compensated
+//!       │   ╲───► Held ──► back                       Held or queued, with proof ──► Failed
+//!       ▼
+//!     Queued ──► Submitted ──► Confirmed ──► Completed
+//!       ▲            │
+//!       └── revert ──┘
+//! ```
+
+use alloy::primitives::B256;
+use chrono::{DateTime, Utc};
+use laurel_events::{BatchId, VoidProof};
+
+/// A place on the chain: given once, kept for life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat {
+    /// The sequence number in the campaign.
+    pub seq: u64,
+    /// Recipient and amount.
+    pub word: B256,
+}
+
+/// Where a grant is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum GrantState {
+    /// Its budget is held.
+    Requested,
+    /// Its player has no wallet on the chain.
+    AwaitingWallet {
+        /// Until when one can be linked.
+        until: DateTime<Utc>,
+    },
+    /// Something else has to be settled first.
+    Held {
+        /// A stable code.
+        reason: String,
+        /// Its place, if it was given one before.
+        seat: Option<Seat>,
+    },
+    /// It has its place and waits for a batch.
+    Queued(Seat),
+    /// It is in a signed transaction.
+    Submitted {
+        /// Its place.
+        seat: Seat,
+        /// The batch.
+        batch: BatchId,
+    },
+    /// A final block paid it.
+    Confirmed {
+        /// Its place.
+        seat: Seat,
+        /// The batch.
+        batch: BatchId,
+    },
+    /// The books have it too.
+    Completed {
+        /// The batch.
+        batch: BatchId,
+    },
+    /// It will never be paid; its hold is about to be voided.
+    Failed {
+        /// A stable code.
+        reason: String,
+    },
+    /// Its hold was voided.
+    Compensated {
+        /// Why it failed.
+        reason: String,
+    },
+}
+
+/// What moves a grant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SagaEvent {
+    /// TokenGrantAwaitingWallet
+    AwaitingWallet {
+        /// Until when.
+        until: DateTime<Utc>,
+    },
+    /// WalletLinked
+    WalletLinked,
+    /// TokenGrantHeld
+    Held {
+        /// A stable code.
+        reason: String,
+    },
+    /// TokenGrantStarted
+    Started(Seat),
+    /// BlockchainTxSubmitted
+    Submitted(BatchId),
+    /// BlockchainTxReverted: final, so the same place goes into another batch.
+    Reverted(BatchId),
+    /// BlockchainTxConfirmed with the grant's bit set by its own word.
+    Paid(BatchId),
+    /// BlockchainTxConfirmed without the grant's bit.
+    Refused(BatchId),
+    /// BudgetPosted; follows from a final payment, so it tells of that as well.
+    Posted(BatchId),
+    /// TokenGrantFailed
+    Failed {
+        /// A stable code.
+        reason: String,
+        /// Why the hold may be voided.
+        proof: VoidProof,
+    },
+    /// BudgetReleased
+    Released,
+}
+
+/// What an event makes of a state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Applied {
+    /// The next state.
+    Moved(GrantState),
+    /// The event lost a race or came again; the state stays.
+    Ignored,
+}
+
+/// An event that cannot happen in a state: something is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{event:?} cannot happen to a grant that is {state:?}")]
+pub struct IllegalTransition {
+    /// The state.
+    pub state: GrantState,
+    /// The event.
+    pub event: SagaEvent,
+}
+
+impl GrantState {
+    /// What `event` makes of this state.
+    ///
+    /// # Errors
+    /// [`IllegalTransition`] if it cannot happen in this state.
+    pub fn apply(self, event: SagaEvent) -> Result<Applied, IllegalTransition> {
+        use Applied::{Ignored, Moved};
+        use SagaEvent as E;
+        let next = match (self, event) {
+            // Terminal states stay, whatever comes late.
+            (Self::Completed { .. } | Self::Compensated { .. }, _) => return Ok(Ignored),
+            (Self::Failed { reason }, E::Released) => Self::Compensated { reason },
+            (Self::Failed { .. }, E::WalletLinked | E::AwaitingWallet { .. } | E::Failed { .. }) => {
+                return Ok(Ignored);
+            }
+
+            (Self::Requested, E::AwaitingWallet { until }) => Self::AwaitingWallet { until },
+            (Self::AwaitingWallet { .. }, E::WalletLinked) => Self::Requested,
+            (Self::AwaitingWallet { .. }, E::AwaitingWallet { .. }) => return Ok(Ignored),
+            (_, E::WalletLinked) => return Ok(Ignored),
+
+            (Self::Requested, E::Held { reason }) => Self::Held { reason, seat: None },
+            (Self::Queued(seat), E::Held { reason }) => Self::Held { reason, seat: Some(seat) },
+            (Self::Held { .. }, E::Held { .. }) => return Ok(Ignored),
+
+            (Self::Requested | Self::Held { seat: None, .. }, E::Started(seat)) => Self::Queued(seat),
+            (Self::Held { seat: Some(given), .. } | Self::Queued(given), E::Started(seat))
+                if given == seat =>
+            {
+                Self::Queued(given)
+            }
+
+            (Self::Queued(seat) | Self::Held { seat: Some(seat), .. }, E::Submitted(batch)) => {
+                Self::Submitted { seat, batch }
+            }
+            (Self::Submitted { seat, batch }, E::Reverted(reverted)) if batch == reverted => {
+                Self::Queued(seat)
+            }
+            (Self::Submitted { seat, batch }, E::Refused(refused)) if batch == refused => {
+                Self::Held { reason: "refused".to_owned(), seat: Some(seat) }
+            }
+            (Self::Submitted { seat, batch }, E::Paid(paid)) if batch == paid => {
+                Self::Confirmed { seat, batch }
+            }
+            (Self::Confirmed { .. }, E::Paid(_)) => return Ok(Ignored),
+            (Self::Submitted { batch, .. } | Self::Confirmed { batch, .. }, E::Posted(posted))
+                if batch == posted =>
+            {
+                Self::Completed { batch }
+            }
+
+            // A hold goes only with a proof that fits: without a place nothing signed names the grant.
+            (
+                Self::Requested | Self::AwaitingWallet { .. } | Self::Held { seat: None, .. },
+                E::Failed { reason, proof: VoidProof::NeverQueued },
+            ) => Self::Failed { reason },
+            (
+                Self::Queued(seat) | Self::Held { seat: Some(seat), .. } | Self::Submitted { seat, .. },
+                E::Failed {
+                    reason,
+                    proof: VoidProof::Cancelled { seq, .. } | VoidProof::Released { seq, .. },
+                },
+            ) if seat.seq == seq => Self::Failed { reason },
+
+            (state, event) => return Err(IllegalTransition { state, event }),
+        };
+        Ok(Moved(next))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write;
+
+    use super::*;
+
+    fn seat() -> Seat {
+        Seat { seq: 4, word: B256::repeat_byte(1) }
+    }
+
+    fn states() -> Vec<GrantState> {
+        let batch = uuid::Uuid::nil().into();
+        let until = DateTime::UNIX_EPOCH;
+        vec![
+            GrantState::Requested,
+            GrantState::AwaitingWallet { until },
+            GrantState::Held { reason: "r".into(), seat: None },
+            GrantState::Held { reason: "refused".into(), seat: Some(seat()) },
+            GrantState::Queued(seat()),
+            GrantState::Submitted { seat: seat(), batch },
+            GrantState::Confirmed { seat: seat(), batch },
+            GrantState::Completed { batch },
+            GrantState::Failed { reason: "r".into() },
+            GrantState::Compensated { reason: "r".into() },
+        ]
+    }
+
+    fn events() -> Vec<SagaEvent> {
+        let batch = uuid::Uuid::nil().into();
+        let cancelled = VoidProof::Cancelled { seq: 4, tx: B256::ZERO };
+        vec![
+            SagaEvent::AwaitingWallet { until: DateTime::UNIX_EPOCH },
+            SagaEvent::WalletLinked,
+            SagaEvent::Held { reason: "r".into() },
+            SagaEvent::Started(seat()),
+            SagaEvent::Started(Seat { seq: 5, word: B256::ZERO }),
+            SagaEvent::Submitted(batch),
+            SagaEvent::Reverted(batch),
+            SagaEvent::Reverted(uuid::Uuid::max().into()),
+            SagaEvent::Paid(batch),
+            SagaEvent::Refused(batch),
+            SagaEvent::Posted(batch),
+            SagaEvent::Failed { reason: "r".into(), proof: VoidProof::NeverQueued },
+            SagaEvent::Failed { reason: "r".into(), proof: cancelled },
+            SagaEvent::Released,
+        ]
+    }
+
+    fn short(text: &str) -> &str {
+        text.split([' ', '(', '{']).next().unwrap_or(text)
+    }
+
+    /// Every state with every event: a change of any cell shows.
+    #[test]
+    fn the_matrix() {
+        let mut matrix = String::new();
+        for state in states() {
+            for event in events() {
+                let outcome = match state.clone().apply(event.clone()) {
+                    Ok(Applied::Moved(next)) => short(&format!("{next:?}")).to_owned(),
+                    Ok(Applied::Ignored) => "-".to_owned(),
+                    Err(_) => "ILLEGAL".to_owned(),
+                };
+                writeln!(matrix, "{state:?} + {event:?} = {outcome}").unwrap();
+            }
+        }
+        insta::assert_snapshot!(matrix);
+    }
+
+    #[test]
+    fn a_hold_with_a_place_needs_a_proof_from_the_chain() {
+        let failed = |proof| SagaEvent::Failed { reason: "r".into(), proof };
+        for state in [GrantState::Queued(seat()), GrantState::Held { reason: "r".into(), seat: Some(seat()) }]
+        {
+            assert!(state.clone().apply(failed(VoidProof::NeverQueued)).is_err());
+            assert!(state.clone().apply(failed(VoidProof::Cancelled { seq: 5, tx: B256::ZERO })).is_err());
+            assert!(state.apply(failed(VoidProof::Released { seq: 4, tx: B256::ZERO })).is_ok());
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! The signing commit: nonce, segments, deadline and signed bytes, in one transaction, before anything is sent.
+
+use chrono::{DateTime, Utc};
+use laurel_chain::{SignedTx, TxRequest};
+use laurel_events::{Amount, AttemptId, BatchId, BlockchainTxSubmitted, LaneId, NewEvent, SegmentRef};
+use laurel_ledger::{Context, LedgerError, Vault, amount_to_sql, append};
+use sqlx::PgConnection;
+
+use crate::{
+    lanes::Lease,
+    plan::{Plan, Source},
+};
+
+/// A batch that is signed and not yet committed.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedBatch {
+    pub(crate) batch: BatchId,
+    pub(crate) attempt: AttemptId,
+    pub(crate) plan: Plan,
+    pub(crate) deadline: u64,
+    pub(crate) request: TxRequest,
+    pub(crate) signed: SignedTx,
+}
+
+/// What became of a commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Committed {
+    /// It is in the database: it may be sent.
+    Yes,
+    /// Another lane took these grants first; nothing is written.
+    Overtaken,
+    /// Another replica has the lane; nothing is written.
+    LeaseLost,
+}
+
+/// Writes a signed batch under the lane's fence. The caller commits, or rolls back unless the answer is yes.
+pub(crate) async fn write_batch(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    vault: &Vault,
+    lane: LaneId,
+    lease: Lease,
+    signed: &SignedBatch,
+) -> Result<Committed, LedgerError> {
+    if !take_places(conn, &signed.plan).await? {
+        return Ok(Committed::Overtaken);
+    }
+    let moved = sqlx::query!(
+        r#"
+        UPDATE lanes SET next_nonce = next_nonce + 1
+        WHERE id = $1 AND fence = $2 AND next_nonce = $3 AND state = 'active'
+        "#,
+        lane.0,
+        lease.fence,
+        signed.request.nonce.cast_signed(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    if moved.rows_affected() != 1 {
+        return Ok(Committed::LeaseLost);
+    }
+    let segment = segment_ref(signed)?;
+    insert_batch(conn, now, lane, signed, &segment).await?;
+    let submitted = BlockchainTxSubmitted {
+        batch: signed.batch,
+        attempt: signed.attempt,
+        lane,
+        chain_id: vault.identity.chain_id,
+        vault: vault.identity.vault,
+        nonce: signed.request.nonce,
+        tx: signed.signed.hash,
+        deadline: signed.deadline,
+        segments: vec![segment],
+    };
+    append(conn, &Context::at(now), &[NewEvent::from(submitted)]).await?;
+    Ok(Committed::Yes)
+}
+
+/// Takes the plan's places out of the queue, if they are still there.
+async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, LedgerError> {
+    let segment = &plan.segment;
+    let (campaign, first_seq) = (segment.campaign.number(), segment.first_seq.cast_signed());
+    let taken = segment.words.len() as i64;
+    let done = match plan.source {
+        Source::Queue => {
+            sqlx::query!(
+                r#"
+                UPDATE queues SET batched_to = batched_to + $3
+                WHERE campaign = $1 AND batched_to = $2 AND batched_to + $3 <= next_seq AND halted IS NULL
+                "#,
+                campaign,
+                first_seq,
+                taken,
+            )
+            .execute(conn)
+            .await?
+        }
+        Source::Requeue { count } => {
+            let rest = i64::from(count) - taken;
+            sqlx::query!(
+                r#"
+                WITH taken AS (
+                    DELETE FROM requeues WHERE campaign = $1 AND first_seq = $2 AND count = $3
+                    RETURNING campaign, first_seq, queued_at
+                ), left_over AS (
+                    INSERT INTO requeues (campaign, first_seq, count, queued_at)
+                    SELECT campaign, first_seq + $4, $5, queued_at FROM taken WHERE $5 > 0
+                )
+                SELECT FROM taken
+                "#,
+                campaign,
+                first_seq,
+                count.cast_signed(),
+                taken,
+                i32::try_from(rest).unwrap_or(0),
+            )
+            .execute(conn)
+            .await?
+        }
+    };
+    Ok(done.rows_affected() == 1)
+}
+
+fn segment_ref(signed: &SignedBatch) -> Result<SegmentRef, LedgerError> {
+    let segment = &signed.plan.segment;
+    Ok(SegmentRef {
+        campaign: segment.campaign,
+        first_seq: segment.first_seq,
+        count: u32::try_from(segment.words.len()).unwrap_or(u32::MAX),
+        total: segment.total()?,
+        words_hash: segment.words_hash(),
+    })
+}
+
+async fn insert_batch(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    lane: LaneId,
+    signed: &SignedBatch,
+    segment: &SegmentRef,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO batches (id, lane, nonce, state, deadline, grants, created_at)
+        VALUES ($1, $2, $3, 'submitted', $4, $5, $6)
+        "#,
+        signed.batch.uuid(),
+        lane.0,
+        signed.request.nonce.cast_signed(),
+        signed.deadline.cast_signed(),
+        segment.count.cast_signed(),
+        now,
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        r#"
+        INSERT INTO segments (batch, campaign, first_seq, count, total, words_hash)
+        VALUES ($1, $2, $3, $4, $5, $6)
+        "#,
+        signed.batch.uuid(),
+        segment.campaign.number(),
+        segment.first_seq.cast_signed(),
+        segment.count.cast_signed(),
+        amount_to_sql(segment.total),
+        segment.words_hash.as_slice(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        r#"
+        INSERT INTO attempts
+            (id, batch, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+        "#,
+        signed.attempt.uuid(),
+        signed.batch.uuid(),
+        signed.signed.hash.as_slice(),
+        signed.signed.raw.as_ref(),
+        signed.request.gas_limit.cast_signed(),
+        amount_to_sql(Amount::from(signed.request.max_fee_per_gas)),
+        amount_to_sql(Amount::from(signed.request.max_priority_fee_per_gas)),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

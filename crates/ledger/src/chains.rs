@@ -1,0 +1,148 @@
+//! The chains and vaults that this database belongs to.
+
+use alloy_primitives::{Address, B256};
+use laurel_events::VaultId;
+use sqlx::PgConnection;
+
+use crate::LedgerError;
+
+/// What a vault on a chain is recognised by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VaultIdentity {
+    /// The chain's id (EIP-155).
+    pub chain_id: u64,
+    /// The hash of the chain's first block.
+    pub genesis_hash: B256,
+    /// The vault.
+    pub vault: Address,
+    /// keccak256 of the vault's code.
+    pub code_hash: B256,
+    /// The block that holds its deployment, or an earlier one.
+    pub deploy_block: u64,
+}
+
+/// A pinned vault.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Vault {
+    /// Its number in this database.
+    pub id: VaultId,
+    /// What it is recognised by.
+    pub identity: VaultIdentity,
+}
+
+/// A node or a configuration that does not belong to this database.
+#[derive(Debug, thiserror::Error)]
+pub enum PinError {
+    /// The chain's first block is another.
+    #[error(
+        "chain {chain_id} began with block {pinned} when this database was first used, the node says {found}: \
+         it is another chain of the same id; point rpc_urls at the right one, or use a fresh database"
+    )]
+    Genesis {
+        /// The chain.
+        chain_id: u64,
+        /// What is pinned.
+        pinned: B256,
+        /// What the node says.
+        found: B256,
+    },
+    /// The vault's code is another.
+    #[error(
+        "vault {vault} had code {pinned} when this database was first used and has {found} now: refusing to use it"
+    )]
+    Code {
+        /// The vault.
+        vault: Address,
+        /// What is pinned.
+        pinned: B256,
+        /// What the node says.
+        found: B256,
+    },
+    /// The database.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+impl From<sqlx::Error> for PinError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+/// Pins a vault on its first use, and compares it with what is pinned ever after.
+///
+/// # Errors
+/// If it is not the one that is pinned, or the database does not answer.
+pub async fn pin_vault(conn: &mut PgConnection, identity: &VaultIdentity) -> Result<Vault, PinError> {
+    let chain_id = identity.chain_id.cast_signed();
+    sqlx::query!(
+        "INSERT INTO chains (id, genesis_hash) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+        chain_id,
+        identity.genesis_hash.as_slice(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    sqlx::query!(
+        r#"
+        INSERT INTO vaults (chain_id, address, code_hash, deploy_block) VALUES ($1, $2, $3, $4)
+        ON CONFLICT DO NOTHING
+        "#,
+        chain_id,
+        identity.vault.as_slice(),
+        identity.code_hash.as_slice(),
+        identity.deploy_block.cast_signed(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    let vaults = list_vaults(conn, identity.chain_id).await?;
+    let vault = vaults
+        .into_iter()
+        .find(|vault| vault.identity.vault == identity.vault)
+        .ok_or_else(|| LedgerError::inconsistent("vaults", "address", identity.vault))?;
+    let (pinned, found) = (vault.identity, identity);
+    if pinned.genesis_hash != found.genesis_hash {
+        return Err(PinError::Genesis {
+            chain_id: identity.chain_id,
+            pinned: pinned.genesis_hash,
+            found: found.genesis_hash,
+        });
+    }
+    if pinned.code_hash != found.code_hash {
+        return Err(PinError::Code { vault: found.vault, pinned: pinned.code_hash, found: found.code_hash });
+    }
+    Ok(vault)
+}
+
+/// The vaults on a chain.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn list_vaults(conn: &mut PgConnection, chain_id: u64) -> Result<Vec<Vault>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT v.id, v.address, v.code_hash, v.deploy_block, c.genesis_hash
+        FROM vaults v JOIN chains c ON c.id = v.chain_id
+        WHERE v.chain_id = $1
+        ORDER BY v.id
+        "#,
+        chain_id.cast_signed(),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let wrong = |column| LedgerError::inconsistent("vaults", column, row.id);
+            let hash = |bytes: &[u8], column| B256::try_from(bytes).map_err(|_| wrong(column));
+            Ok(Vault {
+                id: VaultId(row.id),
+                identity: VaultIdentity {
+                    chain_id,
+                    genesis_hash: hash(&row.genesis_hash, "genesis_hash")?,
+                    vault: Address::try_from(row.address.as_slice()).map_err(|_| wrong("address"))?,
+                    code_hash: hash(&row.code_hash, "code_hash")?,
+                    deploy_block: u64::try_from(row.deploy_block).map_err(|_| wrong("deploy_block"))?,
+                },
+            })
+        })
+        .collect()
+}
