@@ -5,11 +5,13 @@ use alloy::{
     sol_types::SolEvent,
 };
 use laurel_events::Amount;
+use serde::{Deserialize, Serialize};
 
 use crate::{ChainError, RewardVault};
 
 /// A log of a vault that concerns the books. Campaigns are the chain's numbers: a stranger may use any.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
 pub enum VaultLog {
     /// A segment was settled.
     Settled {

@@ -1,0 +1,112 @@
+//! What a block holds that concerns us.
+
+use std::collections::HashMap;
+
+use alloy::primitives::{Address, B256, BloomInput};
+use laurel_chain::{
+    Block, ChainError, ChainNode, PaidMask, TxReceipt, VaultLog, decode_vault_logs, verify_receipts,
+};
+use laurel_events::{Amount, BatchId, CampaignId, SettledSegment};
+use laurel_ledger::Vault;
+use serde::{Deserialize, Serialize};
+
+/// A vault's log with its index in the block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct IndexedLog {
+    pub(crate) index: u32,
+    pub(crate) log: VaultLog,
+}
+
+/// A transaction that concerns a vault.
+#[derive(Clone, Debug)]
+pub(crate) struct Fact {
+    pub(crate) tx: B256,
+    pub(crate) tx_index: u32,
+    pub(crate) vault: Vault,
+    pub(crate) batch: Option<BatchId>,
+    pub(crate) succeeded: bool,
+    pub(crate) gas_used: u64,
+    pub(crate) effective_gas_price: Amount,
+    pub(crate) logs: Vec<IndexedLog>,
+}
+
+/// Our attempts among a block's transactions: the batch and the vault of each.
+pub(crate) type OurAttempts = HashMap<B256, (BatchId, i32)>;
+
+/// Reads what concerns the vaults in a block. Receipts are only asked for where the header's bloom or one of our own
+/// transactions says that there is something, and are checked against the header.
+pub(crate) async fn read_facts(
+    node: &dyn ChainNode,
+    block: &Block,
+    vaults: &[Vault],
+    ours: &OurAttempts,
+) -> Result<Vec<Fact>, ChainError> {
+    let blooms = |vault: &Vault| {
+        block.header.logs_bloom.contains_input(BloomInput::Raw(vault.identity.vault.as_slice()))
+    };
+    let touched = vaults.iter().any(blooms) || block.transactions.iter().any(|tx| ours.contains_key(tx));
+    if !touched {
+        return Ok(Vec::new());
+    }
+    let receipts = node.receipts(block.hash).await?.ok_or_else(|| {
+        ChainError::Untrue(format!("the node has block {} but not its receipts", block.hash))
+    })?;
+    verify_receipts(block, &receipts)?;
+    let mut facts = Vec::new();
+    let mut first_log = 0;
+    for (receipt, tx_index) in receipts.iter().zip(0..) {
+        for vault in vaults {
+            facts.extend(fact_of(receipt, tx_index, first_log, vault, ours)?);
+        }
+        first_log += receipt.receipt.logs().len();
+    }
+    Ok(facts)
+}
+
+fn fact_of(
+    receipt: &TxReceipt,
+    tx_index: u32,
+    first_log: usize,
+    vault: &Vault,
+    ours: &OurAttempts,
+) -> Result<Option<Fact>, ChainError> {
+    let address: Address = vault.identity.vault;
+    let batch = ours.get(&receipt.tx).filter(|(_, owner)| *owner == vault.id.0).map(|(batch, _)| *batch);
+    let logs: Vec<IndexedLog> = decode_vault_logs(address, receipt.receipt.logs())?
+        .into_iter()
+        .map(|(index, log)| IndexedLog { index: u32::try_from(first_log + index).unwrap_or(u32::MAX), log })
+        .collect();
+    if batch.is_none() && logs.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Fact {
+        tx: receipt.tx,
+        tx_index,
+        vault: *vault,
+        batch,
+        succeeded: receipt.receipt.status(),
+        gas_used: receipt.gas_used,
+        effective_gas_price: Amount::from(receipt.effective_gas_price),
+        logs,
+    }))
+}
+
+/// The settled segments among a transaction's logs.
+pub(crate) fn settled_segments(logs: &[IndexedLog]) -> Vec<SettledSegment> {
+    logs.iter()
+        .filter_map(|indexed| match &indexed.log {
+            VaultLog::Settled { campaign, first_seq, total, words_hash, paid, .. } => {
+                let count = PaidMask::new(*first_seq, paid.clone()).count();
+                Some(SettledSegment {
+                    campaign: CampaignId::from(*campaign),
+                    first_seq: *first_seq,
+                    count: u32::try_from(count).unwrap_or(u32::MAX),
+                    total: *total,
+                    words_hash: *words_hash,
+                    paid: paid.clone(),
+                })
+            }
+            _ => None,
+        })
+        .collect()
+}

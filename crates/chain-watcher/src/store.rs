@@ -1,0 +1,271 @@
+//! The canonical chain as the database has it.
+
+use std::collections::HashMap;
+
+use alloy::primitives::B256;
+use laurel_events::{Amount, BatchId, Sighting};
+use laurel_ledger::{LedgerError, Vault, amount_from_sql, amount_to_sql};
+use sqlx::PgConnection;
+
+use crate::{
+    BlockId,
+    facts::{Fact, IndexedLog, OurAttempts},
+};
+
+/// Where the watcher stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct View {
+    /// From the last final block to the head, oldest first.
+    pub(crate) blocks: Vec<BlockId>,
+    /// How many changes of the head there were.
+    pub(crate) transition: u64,
+    /// Why nothing goes on.
+    pub(crate) halted: Option<String>,
+}
+
+impl View {
+    pub(crate) fn head(&self) -> Option<BlockId> {
+        self.blocks.last().copied()
+    }
+
+    pub(crate) fn last_final(&self) -> Option<BlockId> {
+        self.blocks.first().copied()
+    }
+}
+
+fn hash(bytes: &[u8], table: &'static str, column: &'static str) -> Result<B256, LedgerError> {
+    B256::try_from(bytes).map_err(|_| LedgerError::Inconsistent { table, column, id: "a block".to_owned() })
+}
+
+/// Reads where the watcher of a chain stands; with `lock`, until the transaction ends nobody else moves it.
+pub(crate) async fn load_view(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    lock: bool,
+) -> Result<View, LedgerError> {
+    if lock {
+        sqlx::query!("SELECT FROM chains WHERE id = $1 FOR NO KEY UPDATE", chain_id.cast_signed())
+            .execute(&mut *conn)
+            .await?;
+    }
+    let chain = sqlx::query!("SELECT transition, halted FROM chains WHERE id = $1", chain_id.cast_signed())
+        .fetch_one(&mut *conn)
+        .await?;
+    let rows = sqlx::query!(
+        "SELECT number, hash, parent FROM blocks WHERE chain_id = $1 ORDER BY number",
+        chain_id.cast_signed()
+    )
+    .fetch_all(conn)
+    .await?;
+    let blocks = rows
+        .into_iter()
+        .map(|row| {
+            Ok(BlockId {
+                number: row.number.cast_unsigned(),
+                hash: hash(&row.hash, "blocks", "hash")?,
+                parent: hash(&row.parent, "blocks", "parent")?,
+            })
+        })
+        .collect::<Result<_, LedgerError>>()?;
+    Ok(View { blocks, transition: chain.transition.cast_unsigned(), halted: chain.halted })
+}
+
+/// Our attempts among `txs`.
+pub(crate) async fn find_attempts(conn: &mut PgConnection, txs: &[B256]) -> Result<OurAttempts, LedgerError> {
+    let txs: Vec<&[u8]> = txs.iter().map(B256::as_slice).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT a.tx, a.batch, l.vault
+        FROM attempts a JOIN batches b ON b.id = a.batch JOIN lanes l ON l.id = b.lane
+        WHERE a.tx = ANY ($1)
+        "#,
+        &txs as &[&[u8]],
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((hash(&row.tx, "attempts", "tx")?, (BatchId::from(row.batch), row.vault))))
+        .collect()
+}
+
+/// Appends a block to the canonical chain, with what concerns us in it.
+pub(crate) async fn add_block(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    block: &BlockId,
+    facts: &[Fact],
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "INSERT INTO blocks (chain_id, number, hash, parent) VALUES ($1, $2, $3, $4)",
+        chain_id.cast_signed(),
+        block.number.cast_signed(),
+        block.hash.as_slice(),
+        block.parent.as_slice(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    for fact in facts {
+        let logs = serde_json::to_value(&fact.logs).map_err(|error| sqlx::Error::Encode(error.into()))?;
+        sqlx::query!(
+            r#"
+            INSERT INTO sightings
+                (chain_id, block_number, tx_index, block_hash, tx, vault, batch, succeeded, gas_used,
+                 effective_gas_price, facts)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            "#,
+            chain_id.cast_signed(),
+            block.number.cast_signed(),
+            fact.tx_index.cast_signed(),
+            block.hash.as_slice(),
+            fact.tx.as_slice(),
+            fact.vault.id.0,
+            fact.batch.map(BatchId::uuid),
+            fact.succeeded,
+            fact.gas_used.cast_signed(),
+            amount_to_sql(fact.effective_gas_price),
+            logs,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+/// What the database holds of a transaction in an unfinal block.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) sighting: Sighting,
+    pub(crate) succeeded: bool,
+    pub(crate) gas_used: u64,
+    pub(crate) effective_gas_price: Amount,
+    pub(crate) logs: Vec<IndexedLog>,
+}
+
+/// Takes the head block off the canonical chain. Returns what was in it.
+pub(crate) async fn remove_block(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    block: &BlockId,
+    vaults: &HashMap<i32, Vault>,
+) -> Result<Vec<Seen>, LedgerError> {
+    sqlx::query!(
+        "DELETE FROM blocks WHERE chain_id = $1 AND number = $2 AND hash = $3",
+        chain_id.cast_signed(),
+        block.number.cast_signed(),
+        block.hash.as_slice(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    take_sightings(conn, chain_id, block.number, block.number, vaults).await
+}
+
+/// Makes blocks up to `number` final. Returns what was in them.
+pub(crate) async fn finalise(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    number: u64,
+    vaults: &HashMap<i32, Vault>,
+) -> Result<Vec<Seen>, LedgerError> {
+    sqlx::query!(
+        "DELETE FROM blocks WHERE chain_id = $1 AND number < $2",
+        chain_id.cast_signed(),
+        number.cast_signed()
+    )
+    .execute(&mut *conn)
+    .await?;
+    take_sightings(conn, chain_id, 0, number, vaults).await
+}
+
+async fn take_sightings(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    from: u64,
+    to: u64,
+    vaults: &HashMap<i32, Vault>,
+) -> Result<Vec<Seen>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        WITH taken AS (
+            DELETE FROM sightings WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 RETURNING *
+        )
+        SELECT block_number AS "block_number!", block_hash AS "block_hash!", tx AS "tx!", vault AS "vault!", batch,
+               succeeded AS "succeeded!", gas_used AS "gas_used!", effective_gas_price AS "effective_gas_price!",
+               facts AS "facts!"
+        FROM taken
+        ORDER BY block_number, tx_index
+        "#,
+        chain_id.cast_signed(),
+        from.cast_signed(),
+        to.cast_signed(),
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let wrong = |column| LedgerError::Inconsistent {
+                table: "sightings",
+                column,
+                id: format!("{chain_id}/{}", row.block_number),
+            };
+            let vault = vaults.get(&row.vault).ok_or_else(|| wrong("vault"))?;
+            Ok(Seen {
+                sighting: Sighting {
+                    chain_id,
+                    vault: vault.identity.vault,
+                    transition: 0,
+                    tx: hash(&row.tx, "sightings", "tx")?,
+                    batch: row.batch.map(BatchId::from),
+                    block_number: row.block_number.cast_unsigned(),
+                    block_hash: hash(&row.block_hash, "sightings", "block_hash")?,
+                },
+                succeeded: row.succeeded,
+                gas_used: row.gas_used.cast_unsigned(),
+                effective_gas_price: amount_from_sql(
+                    &row.effective_gas_price,
+                    "sightings",
+                    "effective_gas_price",
+                    chain_id,
+                )?,
+                logs: serde_json::from_value(row.facts).map_err(|_| wrong("facts"))?,
+            })
+        })
+        .collect()
+}
+
+/// Writes where the watcher stands now.
+pub(crate) async fn save_view(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    head: &BlockId,
+    last_final: &BlockId,
+    transition: u64,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        UPDATE chains
+        SET head_number = $2, head_hash = $3, final_number = $4, final_hash = $5, transition = $6
+        WHERE id = $1
+        "#,
+        chain_id.cast_signed(),
+        head.number.cast_signed(),
+        head.hash.as_slice(),
+        last_final.number.cast_signed(),
+        last_final.hash.as_slice(),
+        transition.cast_signed(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Halts a chain until an operator rebases it.
+pub(crate) async fn halt(conn: &mut PgConnection, chain_id: u64, reason: &str) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "UPDATE chains SET halted = $2 WHERE id = $1 AND halted IS NULL",
+        chain_id.cast_signed(),
+        reason,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
