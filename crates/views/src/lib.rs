@@ -1,0 +1,22 @@
+//! What is read.
+//!
+//! ```text
+//!   grants ─┬─ exceptions ─┬─ runs ─┬─ segments ─┬─ batches ──► GrantView, with its state and timeline
+//!           ╵              ╵        ╵            ╵
+//!   journal ──► CampaignStatsStage ──► campaign_stats ──► CampaignStats
+//! ```
+//!
+//! A grant's state is derived from where it is, not kept. What is kept here is a projection, which `laurel replay` drops
+//! and rebuilds from the journal.
+
+mod grants;
+mod stats;
+mod tokens;
+mod transactions;
+
+pub use self::{
+    grants::{GrantFilter, GrantView, TimelineEntry, find_grant_view, grant_timeline, list_grant_views},
+    stats::{CampaignStats, CampaignStatsStage, campaign_stats, rebuild_campaign_stats},
+    tokens::{TokenBalance, token_balances},
+    transactions::{TransactionView, find_transaction, grants_of_transaction, list_transactions},
+};
