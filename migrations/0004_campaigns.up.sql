@@ -170,12 +170,14 @@ CREATE TABLE counters (
 
 -- Every movement of money as debit and credit, for auditors.
 CREATE VIEW transfers AS
-SELECT campaign, 'funding' AS kind, 'chain' AS debit, 'available' AS credit, added AS amount, recorded_at FROM fundings
+SELECT campaign, recorded_at, 'funding' AS kind, block_number || '/' || log_index AS reference,
+       'chain' AS debit, 'available' AS credit, added AS amount
+FROM fundings
 UNION ALL
-SELECT campaign, 'hold', 'available', 'reserved', amount, recorded_at FROM grants
+SELECT campaign, recorded_at, 'hold', campaign || '-' || number, 'available', 'reserved', amount FROM grants
 UNION ALL
-SELECT campaign, 'post', 'reserved', 'paid', amount, recorded_at FROM postings
+SELECT campaign, recorded_at, 'post', batch::text, 'reserved', 'paid', amount FROM postings
 UNION ALL
-SELECT campaign, 'void', 'reserved', 'available', amount, recorded_at FROM voids;
+SELECT campaign, recorded_at, 'void', campaign || '-' || number, 'reserved', 'available', amount FROM voids;
 
 SELECT ensure_ranges(0);

@@ -12,6 +12,7 @@
 mod abi;
 mod bitmap;
 mod error;
+mod funding;
 mod http;
 mod node;
 mod receipts;
@@ -24,6 +25,7 @@ pub use self::{
     abi::{Erc20, Erc1271, RewardToken, RewardVault, Segment, Terms},
     bitmap::PaidMask,
     error::{CallError, ChainError, SendError},
+    funding::funding_call,
     http::{HttpNode, RPC_TIMEOUT},
     node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt},
     receipts::verify_receipts,

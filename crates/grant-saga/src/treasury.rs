@@ -11,8 +11,8 @@ use alloy::{
 };
 use chrono::TimeDelta;
 use laurel_chain::{
-    BlockRef, Call, CallError, ChainError, ChainNode, Erc20, KeyError, LaneSigner, NonceAt, RewardToken,
-    RewardVault, SendError, TxRequest,
+    BlockRef, Call, CallError, ChainError, ChainNode, Erc20, KeyError, LaneSigner, NonceAt, RewardVault,
+    SendError, TxRequest, funding_call,
 };
 use laurel_events::{Amount, CampaignId, Clock};
 use laurel_ledger::{LedgerError, Vault, acquire_lease, amount_from_sql};
@@ -30,9 +30,6 @@ const MINED_WITHIN: Duration = Duration::from_secs(60);
 
 /// How often to look whether it was mined.
 const MINED_POLL: Duration = Duration::from_millis(100);
-
-/// The stipend that each transfer gets: three times what a plain ERC-20 needs for a new holder.
-const GRANT_GAS: u32 = 100_000;
 
 /// The most gas that opening or funding a campaign may use; unused gas costs nothing.
 const GAS_LIMIT: u64 = 500_000;
@@ -180,25 +177,8 @@ impl Treasury {
             return Ok(());
         }
         self.back(token, cap.units() - current).await?;
-        let units = cap.units().to();
-        let open = found.terms.token == Address::ZERO;
-        if open {
-            let terms = RewardVault::openCall {
-                campaign: campaign.on_chain(),
-                terms: laurel_chain::Terms {
-                    token,
-                    batch: self.transfers_batches(token).await?,
-                    grantGas: GRANT_GAS,
-                    cap: units,
-                    windowLimit: alloy::primitives::aliases::U96::ZERO,
-                    window: 0,
-                },
-            };
-            self.transact("open", self.vault.identity.vault, terms.abi_encode().into()).await
-        } else {
-            let raise = RewardVault::raiseCapCall { campaign: campaign.on_chain(), cap: units };
-            self.transact("raiseCap", self.vault.identity.vault, raise.abi_encode().into()).await
-        }
+        let data = funding_call(&*self.node, self.vault.identity.vault, campaign, token, cap).await?;
+        self.transact("open or raise the cap", self.vault.identity.vault, data).await
     }
 
     /// Gives the vault the tokens that it lacks to back `wanted` more.
@@ -214,17 +194,6 @@ impl Treasury {
         }
         let transfer = Erc20::transferCall { to: self.vault.identity.vault, value: missing };
         self.transact("transfer", token, transfer.abi_encode().into()).await
-    }
-
-    /// Whether the token pays many at once: it answers an empty batch with a total of zero.
-    async fn transfers_batches(&self, token: Address) -> Result<bool, TreasuryError> {
-        let data = RewardToken::transferBatchCall { grants: Vec::new() }.abi_encode();
-        let call = Call { from: self.vault.identity.vault, to: token, data: data.into(), gas: None };
-        match self.node.call(call).await {
-            Ok(answer) => Ok(answer.len() == 32 && answer.iter().all(|byte| *byte == 0)),
-            Err(CallError::Reverted(_)) => Ok(false),
-            Err(CallError::Chain(error)) => Err(error.into()),
-        }
     }
 
     async fn ask<C: SolCall>(&self, step: &'static str, call: C) -> Result<C::Return, TreasuryError> {

@@ -116,7 +116,8 @@ pub async fn lock_accounts(
     campaigns: &[CampaignId],
 ) -> Result<BTreeMap<CampaignId, Balances>, LedgerError> {
     let ids: Vec<i64> = campaigns.iter().map(|campaign| campaign.number()).collect();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        Row,
         r#"
         SELECT campaign, funded, available, reserved, paid, returned, grants, declines
         FROM accounts
@@ -128,29 +129,62 @@ pub async fn lock_accounts(
     )
     .fetch_all(conn)
     .await?;
-    let mut balances = BTreeMap::new();
-    for row in rows {
-        let id = row.campaign;
+    rows.into_iter().map(Row::balances).collect()
+}
+
+/// A campaign's balances as they are at the moment.
+///
+/// # Errors
+/// If a balance is no amount or the database does not answer.
+pub async fn find_balances(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+) -> Result<Option<Balances>, LedgerError> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT campaign, funded, available, reserved, paid, returned, grants, declines
+        FROM accounts
+        WHERE campaign = $1
+        "#,
+        campaign.number(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(Row::balances).transpose()?.map(|(_, balances)| balances))
+}
+
+struct Row {
+    campaign: i64,
+    funded: BigDecimal,
+    available: BigDecimal,
+    reserved: BigDecimal,
+    paid: BigDecimal,
+    returned: BigDecimal,
+    grants: i64,
+    declines: i64,
+}
+
+impl Row {
+    fn balances(self) -> Result<(CampaignId, Balances), LedgerError> {
+        let id = self.campaign;
         let amount = |value: &BigDecimal, column| amount_from_sql(value, "accounts", column, id);
         let count = |value: i64, column| {
             u64::try_from(value).map_err(|_| LedgerError::inconsistent("accounts", column, id))
         };
         let campaign =
             CampaignId::try_from(id).map_err(|_| LedgerError::inconsistent("accounts", "campaign", id))?;
-        balances.insert(
-            campaign,
-            Balances {
-                funded: amount(&row.funded, "funded")?,
-                available: amount(&row.available, "available")?,
-                reserved: amount(&row.reserved, "reserved")?,
-                paid: amount(&row.paid, "paid")?,
-                returned: amount(&row.returned, "returned")?,
-                grants: count(row.grants, "grants")?,
-                declines: count(row.declines, "declines")?,
-            },
-        );
+        let balances = Balances {
+            funded: amount(&self.funded, "funded")?,
+            available: amount(&self.available, "available")?,
+            reserved: amount(&self.reserved, "reserved")?,
+            paid: amount(&self.paid, "paid")?,
+            returned: amount(&self.returned, "returned")?,
+            grants: count(self.grants, "grants")?,
+            declines: count(self.declines, "declines")?,
+        };
+        Ok((campaign, balances))
     }
-    Ok(balances)
 }
 
 /// Writes holds. The caller has locked the books and numbered the grants from there.

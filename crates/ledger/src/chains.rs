@@ -146,3 +146,30 @@ pub async fn list_vaults(conn: &mut PgConnection, chain_id: u64) -> Result<Vec<V
         })
         .collect()
 }
+
+/// Whether an address is a vault, a token or a lane on a chain: such an address is never a recipient.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn is_reserved_address(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    address: Address,
+) -> Result<bool, LedgerError> {
+    let reserved = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM vaults v
+            WHERE v.chain_id = $1
+              AND (v.address = $2
+                   OR EXISTS (SELECT FROM lanes l WHERE l.vault = v.id AND l.address = $2)
+                   OR EXISTS (SELECT FROM campaigns c WHERE c.vault = v.id AND c.token = $2))
+        ) AS "reserved!"
+        "#,
+        chain_id.cast_signed(),
+        address.as_slice(),
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(reserved)
+}

@@ -110,6 +110,25 @@ pub async fn stage_lag(pool: &PgPool, stage: &str) -> Result<i64, LedgerError> {
     Ok(lag)
 }
 
+/// The first offset of a partition that a stage has not handled.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn cursor_position(
+    conn: &mut PgConnection,
+    stage: &str,
+    partition: Partition,
+) -> Result<i64, LedgerError> {
+    let next = sqlx::query_scalar!(
+        "SELECT next FROM cursors WHERE stage = $1 AND part = $2",
+        stage,
+        partition.number()
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(next.unwrap_or(0))
+}
+
 /// Sets a stage back to the beginning of the journal: for projections that are rebuilt.
 ///
 /// # Errors

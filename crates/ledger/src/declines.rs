@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use laurel_events::{CampaignId, EventId, OutcomeKey, PlayerId};
+use laurel_events::{CampaignId, EventId, OutcomeKey, Partition, PlayerId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -93,4 +93,45 @@ async fn count_declines(conn: &mut PgConnection, declines: &[Decline]) -> Result
     .execute(conn)
     .await?;
     LedgerError::expect_rows("count declines", campaigns.len(), counted.rows_affected())
+}
+
+/// A campaign's declines after the one of number `after`, with the time of each.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn list_declines(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    after: Option<u64>,
+    limit: i64,
+) -> Result<Vec<(Decline, DateTime<Utc>)>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT number, part, position, idx, outcome, player, reason, rule_version, recorded_at FROM declines
+        WHERE campaign = $1 AND number > $2
+        ORDER BY number
+        LIMIT $3
+        "#,
+        campaign.number(),
+        after.map_or(-1, u64::cast_signed),
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let wrong = |column| LedgerError::inconsistent("declines", column, row.number);
+            let partition = Partition::new(row.part).ok_or_else(|| wrong("part"))?;
+            let decline = Decline {
+                campaign,
+                number: u64::try_from(row.number).map_err(|_| wrong("number"))?,
+                cause: EventId { partition, offset: row.position, index: row.idx },
+                outcome: row.outcome.into(),
+                player: row.player.into(),
+                reason: row.reason,
+                rule_version: row.rule_version,
+            };
+            Ok((decline, row.recorded_at))
+        })
+        .collect()
 }

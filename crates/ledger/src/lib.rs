@@ -30,16 +30,20 @@ mod outcomes;
 mod ranges;
 mod segments;
 mod suspense;
+mod transfers;
 
 pub use self::{
     accounts::{
-        Balances, Funding, Hold, Posting, Written, fund, hold, lock_accounts, open_account, post, void,
+        Balances, Funding, Hold, Posting, Written, find_balances, fund, hold, lock_accounts, open_account,
+        post, void,
     },
     alerts::{clear_alert, raise_alert},
-    chains::{PinError, Vault, VaultIdentity, list_vaults, pin_vault},
+    chains::{PinError, Vault, VaultIdentity, is_reserved_address, list_vaults, pin_vault},
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
-    cursor::{Claim, claim_cursor, lagging_partitions, move_cursor, reset_cursors, stage_lag},
-    declines::{Decline, insert_declines},
+    cursor::{
+        Claim, claim_cursor, cursor_position, lagging_partitions, move_cursor, reset_cursors, stage_lag,
+    },
+    declines::{Decline, insert_declines, list_declines},
     error::{LedgerError, is_infrastructure},
     grants::{GrantRow, find_grant, grants_of_outcome},
     journal::{Context, append, event_ids, read, read_one},
@@ -50,6 +54,7 @@ pub use self::{
     ranges::{ahead_positions, ensure_ranges},
     segments::{Place as ChainPlace, find_places, find_segments},
     suspense::record_suspense,
+    transfers::{Transfer, list_transfers},
 };
 
 /// The schema, as reversible steps.

@@ -135,16 +135,23 @@ pub async fn find_transaction(
     Ok(select(conn, org, Some(tx), None, 1).await?.pop())
 }
 
-/// The grants that a batch settles.
+/// The grants of an organisation that a batch settles.
 ///
 /// # Errors
 /// If a row is inconsistent or the database does not answer.
 pub async fn grants_of_transaction(
     conn: &mut PgConnection,
+    org: OrgId,
     batch: BatchId,
 ) -> Result<Vec<GrantId>, LedgerError> {
     let mut grants = Vec::new();
     for segment in find_segments(conn, batch).await? {
+        let owner = sqlx::query_scalar!("SELECT org FROM campaigns WHERE id = $1", segment.campaign.number())
+            .fetch_one(&mut *conn)
+            .await?;
+        if owner != org.0 {
+            continue;
+        }
         let places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
         grants.extend(
             places.into_iter().map(|place| GrantId { campaign: segment.campaign, number: place.number }),

@@ -1,0 +1,164 @@
+//! Errors as RFC 9457 has them, each with a stable code.
+
+use axum::{
+    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+};
+use laurel_campaign::CampaignError;
+use laurel_chain::ChainError;
+use laurel_ledger::LedgerError;
+use laurel_players::{LinkError, PlayerError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What went wrong, for people and for programs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// `about:blank`: the code tells more than a link would.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The HTTP status.
+    status: u16,
+    /// What the status is called.
+    title: &'static str,
+    /// A stable code for programs.
+    code: &'static str,
+    /// What was wrong with this request, and what to do.
+    detail: String,
+}
+
+impl Problem {
+    /// A problem of `status`.
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self {
+            kind: "about:blank",
+            status: status.as_u16(),
+            title: status.canonical_reason().unwrap_or("Error"),
+            code,
+            detail: detail.into(),
+        }
+    }
+
+    /// 400.
+    pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// 422.
+    pub fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
+    }
+
+    /// 404. Also for what belongs to another organisation: whether it exists is none of the caller's business.
+    pub fn not_found(what: &str) -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", format!("there is no such {what}"))
+    }
+
+    /// 409.
+    pub fn conflict(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::CONFLICT, code, detail)
+    }
+
+    /// 500; what happened is for the log only.
+    pub fn internal(what: &str) -> Self {
+        tracing::error!(error = what, "a request failed");
+        let detail = "the request failed on our side; quote its x-request-id";
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    fn unavailable(error: &dyn std::error::Error) -> Self {
+        tracing::warn!(error = %Chain(error), "a request found something unavailable");
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "try again in a moment; nothing was changed",
+        )
+    }
+}
+
+/// An error and its sources, one after the other.
+struct Chain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for Chain<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut source = self.0.source();
+        while let Some(error) = source {
+            write!(f, ": {error}")?;
+            source = error.source();
+        }
+        Ok(())
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response = (status, axum::Json(self)).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        response
+    }
+}
+
+impl From<LedgerError> for Problem {
+    fn from(error: LedgerError) -> Self {
+        if error.is_infrastructure() {
+            Self::unavailable(&error)
+        } else {
+            Self::internal(&Chain(&error).to_string())
+        }
+    }
+}
+
+impl From<ChainError> for Problem {
+    fn from(error: ChainError) -> Self {
+        Self::unavailable(&error)
+    }
+}
+
+impl From<sqlx::Error> for Problem {
+    fn from(error: sqlx::Error) -> Self {
+        LedgerError::from(error).into()
+    }
+}
+
+impl From<CampaignError> for Problem {
+    fn from(error: CampaignError) -> Self {
+        let detail = error.to_string();
+        match error {
+            CampaignError::Definition(_) => Self::unprocessable("invalid_campaign", detail),
+            CampaignError::NoVault(_) => Self::unprocessable("unknown_chain", detail),
+            CampaignError::Unknown(_) => Self::not_found("campaign"),
+            CampaignError::State(_) => Self::conflict("wrong_state", detail),
+            CampaignError::Changed { .. } => {
+                Self::new(StatusCode::PRECONDITION_FAILED, "version_changed", detail)
+            }
+            CampaignError::Fixed(_) => Self::conflict("fixed_field", detail),
+            CampaignError::CapNotRaised { .. } => Self::conflict("cap_not_raised", detail),
+            CampaignError::CapRange => Self::unprocessable("invalid_cap", detail),
+            CampaignError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<PlayerError> for Problem {
+    fn from(error: PlayerError) -> Self {
+        match error {
+            PlayerError::BadId => Self::unprocessable("invalid_player_id", error.to_string()),
+            PlayerError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<LinkError> for Problem {
+    fn from(error: LinkError) -> Self {
+        let detail = error.to_string();
+        match error {
+            LinkError::UnknownChallenge => Self::unprocessable("unknown_challenge", detail),
+            LinkError::StaleChallenge => Self::conflict("stale_challenge", detail),
+            LinkError::WrongSignature { .. } => Self::unprocessable("wrong_signature", detail),
+            LinkError::Chain(error) => Self::unavailable(&error),
+            LinkError::Ledger(error) => error.into(),
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! `GET /v1/campaigns/{campaign_id}/ledger`
+
+use axum::{Json, extract::State};
+use chrono::{DateTime, Utc};
+use laurel_events::{Amount, CampaignId};
+use laurel_ledger::list_transfers;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::campaign;
+use crate::{
+    ApiState, Principal, Problem, Role,
+    extract::{Page, Paging, Path, Query},
+};
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TransferOut {
+    /// funding, hold, post or void.
+    kind: String,
+    /// What it concerns: a block and log, a grant, or a batch.
+    reference: String,
+    /// The account it leaves.
+    debit: String,
+    /// The account it enters.
+    credit: String,
+    /// Base units.
+    #[schema(value_type = String)]
+    amount: Amount,
+    /// When it was written.
+    recorded_at: DateTime<Utc>,
+}
+
+/// Every movement of a campaign's money
+#[utoipa::path(
+    get, path = "/campaigns/{campaign_id}/ledger", tag = "campaigns", operation_id = "list_campaign_transfers",
+    params(("campaign_id" = String, Path, description = "The campaign's id"), Paging),
+    responses((status = 200, body = Page<TransferOut>), (status = "4XX", body = Problem)),
+)]
+pub(crate) async fn handler(
+    State(state): State<ApiState>,
+    principal: Principal,
+    Path(id): Path<CampaignId>,
+    Query(paging): Query<Paging>,
+) -> Result<Json<Page<TransferOut>>, Problem> {
+    principal.require(&[Role::Manager, Role::Auditor])?;
+    let (after, limit) = Paging::parse::<String>(paging.cursor.as_deref(), paging.limit)?;
+    let mut conn = state.read_pool.acquire().await?;
+    campaign(&mut conn, &principal, id).await?;
+    let transfers = list_transfers(&mut conn, id, after.as_deref(), limit).await?;
+    let full = i64::try_from(transfers.len()).is_ok_and(|found| found >= limit);
+    let next = transfers.last().filter(|_| full).map(|transfer| transfer.cursor.clone());
+    let items = transfers
+        .into_iter()
+        .map(|transfer| TransferOut {
+            kind: transfer.kind,
+            reference: transfer.reference,
+            debit: transfer.debit,
+            credit: transfer.credit,
+            amount: transfer.amount,
+            recorded_at: transfer.recorded_at,
+        })
+        .collect();
+    Ok(Json(Page { items, next }))
+}

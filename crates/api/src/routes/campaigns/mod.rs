@@ -1,0 +1,29 @@
+//! Campaigns.
+
+pub(crate) mod declines;
+pub(crate) mod fund;
+pub(crate) mod get;
+pub(crate) mod grants;
+pub(crate) mod ledger;
+pub(crate) mod list;
+pub(crate) mod moves;
+mod out;
+pub(crate) mod patch;
+pub(crate) mod post;
+pub(crate) mod statistics;
+
+use laurel_campaign::{Campaign, find_campaign};
+use laurel_events::CampaignId;
+use sqlx::PgConnection;
+
+use crate::{Principal, Problem};
+
+/// The campaign in the path, of the caller's organisation.
+async fn campaign(
+    conn: &mut PgConnection,
+    principal: &Principal,
+    id: CampaignId,
+) -> Result<Campaign, Problem> {
+    let found = find_campaign(conn, id).await?.filter(|campaign| campaign.org == principal.org);
+    found.ok_or_else(|| Problem::not_found("campaign"))
+}

@@ -1,0 +1,56 @@
+//! `POST /v1/campaigns/{campaign_id}/{activate,pause,resume,end}`
+
+use axum::{Json, extract::State, response::IntoResponse};
+use laurel_campaign::{Move, move_campaign};
+use laurel_events::{CampaignId, EventKind};
+
+use super::{
+    campaign,
+    out::{CampaignOut, etag},
+};
+use crate::{ApiState, Principal, Problem, Role, extract::Path, request_id::RequestId};
+
+async fn apply(
+    state: ApiState,
+    principal: Principal,
+    request_id: RequestId,
+    id: CampaignId,
+    action: Move,
+) -> Result<impl IntoResponse, Problem> {
+    principal.require(&[Role::Manager])?;
+    let context = state.context(&request_id);
+    let mut tx = state.pool.begin().await?;
+    move_campaign(&mut tx, &context, principal.org, id, action, &principal.subject).await?;
+    let moved = campaign(&mut tx, &principal, id).await?;
+    tx.commit().await?;
+    state.wakes.committed([EventKind::CampaignStateChanged]).await;
+    Ok((etag(moved.version), Json(CampaignOut::from(moved))))
+}
+
+macro_rules! moves {
+    ($($name:ident, $action:ident, $path:literal, $operation:literal, $title:literal;)+) => {
+        $(
+            #[doc = $title]
+            #[utoipa::path(
+                post, path = $path, tag = "campaigns", operation_id = $operation,
+                params(("campaign_id" = String, Path, description = "The campaign's id")),
+                responses((status = 200, body = CampaignOut), (status = "4XX", body = Problem)),
+            )]
+            pub(crate) async fn $name(
+                State(state): State<ApiState>,
+                principal: Principal,
+                request_id: RequestId,
+                Path(id): Path<CampaignId>,
+            ) -> Result<impl IntoResponse, Problem> {
+                apply(state, principal, request_id, id, Move::$action).await
+            }
+        )+
+    };
+}
+
+moves! {
+    activate, Activate, "/campaigns/{campaign_id}/activate", "activate_campaign", "Begin to grant";
+    pause, Pause, "/campaigns/{campaign_id}/pause", "pause_campaign", "Stop granting for a while";
+    resume, Resume, "/campaigns/{campaign_id}/resume", "resume_campaign", "Grant again";
+    end, End, "/campaigns/{campaign_id}/end", "end_campaign", "Stop granting for good";
+}

@@ -1,0 +1,94 @@
+//! A campaign as the interface shows it.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header::ETAG};
+use chrono::{DateTime, Utc};
+use laurel_campaign::{Campaign, CampaignState, Caps, reward::Reward};
+use laurel_events::CampaignId;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::Problem;
+
+/// A campaign.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct CampaignOut {
+    /// Its id, on the chain and off it.
+    #[schema(value_type = String)]
+    pub(crate) id: CampaignId,
+    /// What people call it.
+    name: String,
+    /// draft, active, paused or ended.
+    #[schema(value_type = String)]
+    state: CampaignState,
+    /// Why Laurel itself put it there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    state_reason: Option<String>,
+    /// The chain it pays on.
+    chain_id: u64,
+    /// The vault that pays.
+    vault: String,
+    /// The token it pays.
+    token: String,
+    /// The games whose outcomes it meets.
+    games: Vec<String>,
+    /// Which outcomes earn (CEL).
+    rule: String,
+    /// What they earn.
+    #[schema(value_type = Object)]
+    reward: Reward,
+    /// What one player may get at most.
+    #[schema(value_type = Object)]
+    caps: Caps,
+    /// The beginning of its window.
+    starts_at: Option<DateTime<Utc>>,
+    /// The end of its window.
+    ends_at: Option<DateTime<Utc>>,
+    /// How long a player has to link a wallet.
+    wallet_deadline_hours: u32,
+    /// The version of rule, reward and caps.
+    rule_version: i32,
+    /// The version of everything, as in the ETag.
+    version: i32,
+    /// When it was made.
+    created_at: DateTime<Utc>,
+}
+
+impl From<Campaign> for CampaignOut {
+    fn from(campaign: Campaign) -> Self {
+        let definition = campaign.definition;
+        Self {
+            id: campaign.id,
+            name: definition.name,
+            state: campaign.state,
+            state_reason: campaign.state_reason,
+            chain_id: definition.chain_id,
+            vault: campaign.vault.to_checksum(None),
+            token: definition.token.to_checksum(None),
+            games: definition.games,
+            rule: definition.rule,
+            reward: definition.reward,
+            caps: definition.caps,
+            starts_at: definition.starts_at,
+            ends_at: definition.ends_at,
+            wallet_deadline_hours: definition.wallet_deadline_hours,
+            rule_version: campaign.rule_version,
+            version: campaign.version,
+            created_at: campaign.created_at,
+        }
+    }
+}
+
+/// The ETag of a version.
+pub(crate) fn etag(version: i32) -> [(HeaderName, HeaderValue); 1] {
+    let value = HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+    [(ETAG, value)]
+}
+
+/// The version that If-Match wants, if any.
+pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<i32>, Problem> {
+    let Some(value) = headers.get(axum::http::header::IF_MATCH) else { return Ok(None) };
+    let version = value.to_str().ok().and_then(|value| value.trim().trim_matches('"').parse().ok());
+    version
+        .map(Some)
+        .ok_or_else(|| Problem::bad_request("invalid_if_match", "use the ETag of the last answer"))
+}

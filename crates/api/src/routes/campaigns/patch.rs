@@ -1,0 +1,104 @@
+//! `PATCH /v1/campaigns/{campaign_id}`
+
+use axum::{Json, extract::State, http::HeaderMap, response::IntoResponse};
+use chrono::{DateTime, Utc};
+use laurel_campaign::{Caps, Definition, change_campaign, reward::Reward};
+use laurel_events::{CampaignId, EventKind};
+use serde::{Deserialize, Deserializer};
+use utoipa::ToSchema;
+
+use super::out::{CampaignOut, etag, if_match};
+use crate::{
+    ApiState, Principal, Problem, Role,
+    extract::{Body, Path},
+    request_id::RequestId,
+};
+
+/// What is absent stays as it is.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Request {
+    /// What people call it.
+    #[serde(default)]
+    name: Option<String>,
+    /// The games whose outcomes it meets.
+    #[serde(default)]
+    games: Option<Vec<String>>,
+    /// Which outcomes earn (CEL).
+    #[serde(default)]
+    rule: Option<String>,
+    /// What they earn.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    reward: Option<Reward>,
+    /// What one player may get at most.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    caps: Option<Caps>,
+    /// The beginning of its window; null for none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    starts_at: Option<Option<DateTime<Utc>>>,
+    /// The end of its window; null for none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<DateTime<Utc>>)]
+    ends_at: Option<Option<DateTime<Utc>>>,
+    /// How long a player has to link a wallet.
+    #[serde(default)]
+    wallet_deadline_hours: Option<u32>,
+}
+
+/// Tells null from absent.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
+impl Request {
+    fn apply(self, definition: &mut Definition) {
+        let Self { name, games, rule, reward, caps, starts_at, ends_at, wallet_deadline_hours } = self;
+        set(&mut definition.name, name);
+        set(&mut definition.games, games);
+        set(&mut definition.rule, rule);
+        set(&mut definition.reward, reward);
+        set(&mut definition.caps, caps);
+        set(&mut definition.starts_at, starts_at);
+        set(&mut definition.ends_at, ends_at);
+        set(&mut definition.wallet_deadline_hours, wallet_deadline_hours);
+    }
+}
+
+fn set<T>(field: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *field = value;
+    }
+}
+
+/// Change a campaign
+///
+/// Send the last ETag as If-Match, so that nobody's change is overwritten unseen.
+#[utoipa::path(
+    patch, path = "/campaigns/{campaign_id}", tag = "campaigns", operation_id = "patch_campaign",
+    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body = Request,
+    responses((status = 200, body = CampaignOut), (status = "4XX", body = Problem)),
+)]
+pub(crate) async fn handler(
+    State(state): State<ApiState>,
+    principal: Principal,
+    request_id: RequestId,
+    headers: HeaderMap,
+    Path(id): Path<CampaignId>,
+    Body(request): Body<Request>,
+) -> Result<impl IntoResponse, Problem> {
+    principal.require(&[Role::Manager])?;
+    let version = if_match(&headers)?;
+    let context = state.context(&request_id);
+    let mut tx = state.pool.begin().await?;
+    let changed =
+        change_campaign(&mut tx, &context, principal.org, id, version, &principal.subject, |definition| {
+            request.apply(definition);
+        })
+        .await?;
+    tx.commit().await?;
+    state.wakes.committed([EventKind::CampaignChanged]).await;
+    Ok((etag(changed.version), Json(CampaignOut::from(changed))))
+}

@@ -1,0 +1,29 @@
+//! `GET /v1/grants/{grant_id}`
+
+use axum::{Json, extract::State};
+use laurel_events::GrantId;
+use laurel_players::players_of_ids;
+use laurel_views::{find_grant_view, grant_timeline};
+
+use super::GrantOut;
+use crate::{ApiState, Principal, Problem, Role, extract::Path};
+
+/// A grant and its way
+#[utoipa::path(
+    get, path = "/grants/{grant_id}", tag = "grants", operation_id = "get_grant",
+    params(("grant_id" = String, Path, description = "The grant's id")),
+    responses((status = 200, body = GrantOut), (status = "4XX", body = Problem)),
+)]
+pub(crate) async fn handler(
+    State(state): State<ApiState>,
+    principal: Principal,
+    Path(id): Path<GrantId>,
+) -> Result<Json<GrantOut>, Problem> {
+    principal.require(&[Role::Auditor, Role::Manager, Role::GameServer])?;
+    let mut conn = state.read_pool.acquire().await?;
+    let grant = find_grant_view(&mut conn, principal.org, id).await?;
+    let grant = grant.ok_or_else(|| Problem::not_found("grant"))?;
+    let timeline = grant_timeline(&mut conn, &grant).await?;
+    let name = players_of_ids(&mut conn, &[grant.player]).await?.remove(&grant.player);
+    Ok(Json(GrantOut::new(grant, name, timeline)))
+}

@@ -1,0 +1,7 @@
+//! Grants.
+
+pub(crate) mod get;
+pub(crate) mod list;
+mod out;
+
+pub(crate) use self::out::{GrantOut, show_all};

@@ -1,0 +1,120 @@
+//! A grant as the interface shows it.
+
+use alloy_primitives::B256;
+use chrono::{DateTime, Utc};
+use laurel_events::{Amount, CampaignId, GrantId, OutcomeKey, PlayerId};
+use laurel_ledger::LedgerError;
+use laurel_players::players_of_ids;
+use laurel_views::{GrantView, TimelineEntry};
+use serde::Serialize;
+use sqlx::PgConnection;
+use utoipa::ToSchema;
+
+use crate::extract::Page;
+
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct TimelineOut {
+    /// The kind of event.
+    event: &'static str,
+    /// When it was recorded.
+    at: DateTime<Utc>,
+}
+
+/// A grant.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct GrantOut {
+    /// The campaign's id, a hyphen, and the grant's number in it.
+    #[schema(value_type = String)]
+    id: GrantId,
+    /// requested, awaiting_wallet, held, queued, submitted, mined, confirmed, completed, failed or compensated.
+    state: String,
+    /// Why it is held or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// Until when a wallet can be linked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    wallet_until: Option<DateTime<Utc>>,
+    /// The campaign.
+    #[schema(value_type = String)]
+    campaign_id: CampaignId,
+    /// The sequence number in the campaign's bitmap on the chain.
+    seq: Option<u64>,
+    /// The outcome's key.
+    #[schema(value_type = uuid::Uuid)]
+    outcome_key: OutcomeKey,
+    /// The player, as the game server names them; null once that is erased.
+    player_id: Option<String>,
+    /// Laurel's id of the player.
+    #[schema(value_type = uuid::Uuid)]
+    player: PlayerId,
+    /// The wallet that is paid.
+    wallet: Option<String>,
+    /// Base units of the token.
+    #[schema(value_type = String)]
+    amount: Amount,
+    /// The token.
+    token: String,
+    /// The chain.
+    chain_id: u64,
+    /// The vault that pays.
+    vault: String,
+    /// The transaction.
+    #[schema(value_type = Option<String>)]
+    tx: Option<B256>,
+    /// Its block.
+    block: Option<u64>,
+    /// The version of the rule that granted it.
+    rule_version: i32,
+    /// When it was granted.
+    granted_at: DateTime<Utc>,
+    /// Its steps so far.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    timeline: Vec<TimelineOut>,
+}
+
+impl GrantOut {
+    pub(crate) fn new(grant: GrantView, player_id: Option<String>, timeline: Vec<TimelineEntry>) -> Self {
+        Self {
+            id: grant.id,
+            state: grant.state,
+            reason: grant.reason,
+            wallet_until: grant.wallet_until,
+            campaign_id: grant.id.campaign,
+            seq: grant.seq,
+            outcome_key: grant.outcome,
+            player_id,
+            player: grant.player,
+            wallet: grant.wallet.map(|wallet| wallet.to_checksum(None)),
+            amount: grant.amount,
+            token: grant.token.to_checksum(None),
+            chain_id: grant.chain_id,
+            vault: grant.vault.to_checksum(None),
+            tx: grant.tx,
+            block: grant.block,
+            rule_version: grant.rule_version,
+            granted_at: grant.granted_at,
+            timeline: timeline
+                .into_iter()
+                .map(|entry| TimelineOut { event: entry.event, at: entry.at })
+                .collect(),
+        }
+    }
+}
+
+/// A page of grants, with their players' names.
+pub(crate) async fn show_all(
+    conn: &mut PgConnection,
+    grants: Vec<GrantView>,
+    limit: i64,
+) -> Result<Page<GrantOut>, LedgerError> {
+    let players: Vec<PlayerId> = grants.iter().map(|grant| grant.player).collect();
+    let names = players_of_ids(conn, &players).await?;
+    let items = grants
+        .into_iter()
+        .map(|grant| {
+            let name = names.get(&grant.player).cloned();
+            GrantOut::new(grant, name, Vec::new())
+        })
+        .collect();
+    Ok(Page::new(items, limit, |grant: &GrantOut| grant.id.to_string()))
+}

@@ -1,0 +1,5 @@
+//! Outcomes of games.
+
+pub(crate) mod get;
+pub(crate) mod post;
+mod validate;

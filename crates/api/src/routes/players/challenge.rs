@@ -1,0 +1,71 @@
+//! `POST /v1/players/{player_id}/wallet/challenge`
+
+use alloy_primitives::Address;
+use axum::{Json, extract::State, http::StatusCode};
+use chrono::{DateTime, Utc};
+use laurel_players::{ChallengeRequest, issue_challenge};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::player;
+use crate::{
+    ApiState, Principal, Problem, Role,
+    extract::{Body, Path},
+};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Request {
+    /// The wallet.
+    #[schema(value_type = String)]
+    address: Address,
+    /// The chain it is for.
+    chain_id: u64,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Answer {
+    /// What the wallet has to sign (EIP-191), letter by letter.
+    message: String,
+    /// Until when the signature is accepted.
+    expires_at: DateTime<Utc>,
+}
+
+/// Ask for a message to sign
+///
+/// The message is as EIP-4361 has it. Whoever signs it proves that the wallet is theirs.
+#[utoipa::path(
+    post, path = "/players/{player_id}/wallet/challenge", tag = "players", operation_id = "post_wallet_challenge",
+    params(("player_id" = String, Path, description = "The game server's id of the player")), request_body = Request,
+    responses((status = 201, body = Answer), (status = "4XX", body = Problem)),
+)]
+pub(crate) async fn handler(
+    State(state): State<ApiState>,
+    principal: Principal,
+    Path(player_id): Path<String>,
+    Body(request): Body<Request>,
+) -> Result<(StatusCode, Json<Answer>), Problem> {
+    principal.require_self_or(&player_id, &[Role::GameServer])?;
+    if !state.nodes.contains_key(&request.chain_id) {
+        let detail = format!("chain {} is not one that pays here", request.chain_id);
+        return Err(Problem::unprocessable("unknown_chain", detail));
+    }
+    if request.address.is_zero() {
+        return Err(Problem::unprocessable("zero_address", "the zero address is nobody's wallet"));
+    }
+    let mut rng = state.rng().await;
+    let mut tx = state.pool.begin().await?;
+    let player = player(&mut tx, &principal, &player_id).await?;
+    let domain = state.public_url.split("://").last().unwrap_or_default().trim_end_matches('/');
+    let challenge = ChallengeRequest {
+        player: player.id,
+        address: request.address,
+        chain_id: request.chain_id,
+        domain,
+        uri: &state.public_url,
+    };
+    let challenge = issue_challenge(&mut tx, state.now(), &mut rng, challenge).await?;
+    tx.commit().await?;
+    let answer = Answer { message: challenge.message, expires_at: challenge.expires_at };
+    Ok((StatusCode::CREATED, Json(answer)))
+}

@@ -1,0 +1,72 @@
+//! `PUT /v1/players/{player_id}/wallet`
+
+use alloy_primitives::Bytes;
+use axum::{Json, extract::State};
+use laurel_events::EventKind;
+use laurel_ledger::is_reserved_address;
+use laurel_players::{Proof, link_wallet, prove_wallet};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::player;
+use crate::{
+    ApiState, Principal, Problem, Role,
+    extract::{Body, Path},
+    request_id::RequestId,
+};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Request {
+    /// The challenge's message, unchanged.
+    message: String,
+    /// The wallet's signature of it, in hexadecimal.
+    #[schema(value_type = String)]
+    signature: Bytes,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Answer {
+    /// The chain.
+    chain_id: u64,
+    /// The wallet that grants are paid to from now on.
+    address: String,
+}
+
+/// Link a wallet
+///
+/// Grants that were made before, and waited for a wallet, are paid to it as well.
+#[utoipa::path(
+    put, path = "/players/{player_id}/wallet", tag = "players", operation_id = "put_wallet",
+    params(("player_id" = String, Path, description = "The game server's id of the player")), request_body = Request,
+    responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
+)]
+pub(crate) async fn handler(
+    State(state): State<ApiState>,
+    principal: Principal,
+    request_id: RequestId,
+    Path(player_id): Path<String>,
+    Body(request): Body<Request>,
+) -> Result<Json<Answer>, Problem> {
+    principal.require_self_or(&player_id, &[Role::GameServer])?;
+    let context = state.context(&request_id);
+    let mut conn = state.pool.acquire().await?;
+    let player = player(&mut conn, &principal, &player_id).await?;
+    let proof = Proof { message: request.message, signature: request.signature };
+    let chain = proof.message.lines().find_map(|line| line.strip_prefix("Chain ID: "));
+    let node = chain.and_then(|id| state.nodes.get(&id.parse().ok()?));
+    let node = node.ok_or_else(|| {
+        Problem::unprocessable("unknown_chain", "the message names no chain that pays here")
+    })?;
+    let wallet = prove_wallet(&mut conn, &**node, context.now, player.id, proof).await?;
+    drop(conn);
+    let mut tx = state.pool.begin().await?;
+    if is_reserved_address(&mut tx, wallet.chain_id(), wallet.address()).await? {
+        let detail = "this address is a vault, a token or a lane of Laurel, and cannot be paid";
+        return Err(Problem::unprocessable("reserved_address", detail));
+    }
+    let linked = link_wallet(&mut tx, &context, player.id, &wallet).await?;
+    tx.commit().await?;
+    state.wakes.committed([EventKind::WalletLinked]).await;
+    Ok(Json(Answer { chain_id: linked.chain_id, address: linked.wallet.to_checksum(None) }))
+}

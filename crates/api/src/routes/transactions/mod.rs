@@ -1,0 +1,5 @@
+//! Transactions.
+
+pub(crate) mod get;
+pub(crate) mod list;
+mod out;

@@ -1,0 +1,77 @@
+//! What every route can use.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::extract::FromRef;
+use chrono::{DateTime, Utc};
+use laurel_bus::Wakes;
+use laurel_chain::ChainNode;
+use laurel_events::Clock;
+use laurel_ledger::Context;
+use rand::{SeedableRng, rngs::StdRng};
+use sqlx::PgPool;
+use tokio::sync::Mutex;
+
+use crate::{AuthMode, request_id::RequestId};
+
+/// What the interface is made of.
+#[derive(Clone, Debug)]
+pub struct ApiParts {
+    /// The database.
+    pub pool: PgPool,
+    /// Where reads go: a replica, where there is one.
+    pub read_pool: PgPool,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Wakes.
+    pub wakes: Wakes,
+    /// Nodes by chain id, for contract wallets.
+    pub nodes: BTreeMap<u64, Arc<dyn ChainNode>>,
+    /// How callers prove who they are.
+    pub auth: AuthMode,
+    /// The address under which clients reach the interface.
+    pub public_url: String,
+    /// Whether a treasury key brings caps onto the chain.
+    pub treasury: bool,
+}
+
+/// What every route can use. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ApiState {
+    parts: Arc<ApiParts>,
+    rng: Arc<Mutex<StdRng>>,
+}
+
+impl ApiState {
+    /// The state; `seed` is for ids and nonces.
+    pub fn new(parts: ApiParts, seed: [u8; 32]) -> Self {
+        Self { parts: Arc::new(parts), rng: Arc::new(Mutex::new(StdRng::from_seed(seed))) }
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.parts.clock.now()
+    }
+
+    /// A generator of its own for one request.
+    pub(crate) async fn rng(&self) -> StdRng {
+        StdRng::from_rng(&mut *self.rng.lock().await)
+    }
+
+    pub(crate) fn context(&self, request_id: &RequestId) -> Context {
+        Context { now: self.now(), request_id: Some(request_id.0.clone()), trace: None }
+    }
+}
+
+impl std::ops::Deref for ApiState {
+    type Target = ApiParts;
+
+    fn deref(&self) -> &ApiParts {
+        &self.parts
+    }
+}
+
+impl FromRef<ApiState> for AuthMode {
+    fn from_ref(state: &ApiState) -> Self {
+        state.parts.auth.clone()
+    }
+}
