@@ -22,6 +22,8 @@ pub(crate) async fn handler(
     let mut conn = state.read_pool.acquire().await?;
     let found = find_transaction(&mut conn, principal.org, hash).await?;
     let found = found.ok_or_else(|| Problem::not_found("transaction"))?;
-    let grant_ids = Some(grants_of_transaction(&mut conn, principal.org, found.batch).await?);
-    Ok(Json(TransactionOut { grant_ids, ..found.into() }))
+    let grants = grants_of_transaction(&mut conn, principal.org, found.batch).await?;
+    let mut out = TransactionOut::from(found);
+    out.grant_ids = Some(grants);
+    Ok(Json(out))
 }
