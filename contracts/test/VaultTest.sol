@@ -83,8 +83,9 @@ abstract contract VaultTest is Test {
                                        CALLS
     //////////////////////////////////////////////////////////////////////////*/
 
+    /// @dev Time comes from the cheat code: the optimizer takes the opcode for a constant and moves it across a warp.
     function deadline() internal view returns (uint64) {
-        return uint64(block.timestamp + 600);
+        return uint64(vm.getBlockTimestamp() + 600);
     }
 
     /// @dev As a transaction of the operator: sender and origin.

@@ -23,7 +23,7 @@ contract CampaignsTest is VaultTest {
     function test_Open_RevertWhen_IdWasUsed() external {
         _openReverts(PLAIN, terms(address(plain), false), IRewardVault.CampaignExists.selector);
         close(PLAIN);
-        vm.warp(block.timestamp + vault.CLOSE_DELAY());
+        vm.warp(vm.getBlockTimestamp() + vault.CLOSE_DELAY());
         vault.release(PLAIN);
         _openReverts(PLAIN, terms(address(plain), false), IRewardVault.CampaignExists.selector);
     }
@@ -129,7 +129,7 @@ contract CampaignsTest is VaultTest {
 
     function test_SetLimits_RevertWhen_Released() external {
         close(PLAIN);
-        vm.warp(block.timestamp + vault.CLOSE_DELAY());
+        vm.warp(vm.getBlockTimestamp() + vault.CLOSE_DELAY());
         vault.release(PLAIN);
         vm.expectRevert(abi.encodeWithSelector(IRewardVault.CampaignNotOpen.selector, PLAIN));
         _setLimits(GRANT_GAS, 0, 1);
@@ -154,7 +154,7 @@ contract CampaignsTest is VaultTest {
         settleReverts(
             PLAIN, 5, grants(5, 1), abi.encodeWithSelector(IRewardVault.WindowExceeded.selector, PLAIN, AMOUNT, 0)
         );
-        vm.warp(block.timestamp + 1 hours);
+        vm.warp(vm.getBlockTimestamp() + 1 hours);
         settle(PLAIN, 5, grants(5, 4));
     }
 
@@ -162,9 +162,9 @@ contract CampaignsTest is VaultTest {
         _setLimits(GRANT_GAS, 5 ether, 1 days);
         settle(PLAIN, 0, grants(0, 5));
         _setLimits(GRANT_GAS, 5 ether, 1 hours);
-        vm.warp(block.timestamp + 1 hours - 1);
+        vm.warp(vm.getBlockTimestamp() + 1 hours - 1);
         assertEq(vault.spendable(PLAIN), 0);
-        vm.warp(block.timestamp + 1);
+        vm.warp(vm.getBlockTimestamp() + 1);
         assertEq(vault.spendable(PLAIN), 5 ether);
     }
 
@@ -173,7 +173,7 @@ contract CampaignsTest is VaultTest {
         settleReverts(
             PLAIN, 0, grants(0, 1), abi.encodeWithSelector(IRewardVault.WindowExceeded.selector, PLAIN, AMOUNT, 0)
         );
-        vm.warp(block.timestamp + 30 days);
+        vm.warp(vm.getBlockTimestamp() + 30 days);
         assertEq(vault.spendable(PLAIN), 0);
         _setLimits(GRANT_GAS, 0, 0);
         settle(PLAIN, 0, grants(0, 1));
@@ -202,7 +202,7 @@ contract CampaignsTest is VaultTest {
 
     function test_Close_OutlivesEveryDeadline() external {
         assertGt(vault.CLOSE_DELAY(), vault.MAX_LIFETIME());
-        uint40 closesAt = uint40(block.timestamp) + vault.CLOSE_DELAY();
+        uint40 closesAt = uint40(vm.getBlockTimestamp()) + vault.CLOSE_DELAY();
         vm.expectEmit(address(vault));
         emit IRewardVault.CampaignClosing(PLAIN, closesAt);
         vm.prank(owner);
@@ -211,7 +211,7 @@ contract CampaignsTest is VaultTest {
         assertEq(read, closesAt);
 
         // A settlement signed in the last second before the close, with the longest deadline, still lands at its end.
-        uint64 latest = uint64(block.timestamp) + vault.MAX_LIFETIME();
+        uint64 latest = uint64(vm.getBlockTimestamp()) + vault.MAX_LIFETIME();
         vm.warp(latest);
         vm.prank(operator, operator);
         vault.settle(latest, segments(PLAIN, 0, grants(0, 3)), SEAL);
@@ -222,7 +222,7 @@ contract CampaignsTest is VaultTest {
         vm.expectRevert(abi.encodeWithSelector(IRewardVault.NotReleasable.selector, PLAIN, 0));
         vault.release(PLAIN);
         close(PLAIN);
-        uint40 closesAt = uint40(block.timestamp) + vault.CLOSE_DELAY();
+        uint40 closesAt = uint40(vm.getBlockTimestamp()) + vault.CLOSE_DELAY();
         vm.warp(closesAt - 1);
         vm.expectRevert(abi.encodeWithSelector(IRewardVault.NotReleasable.selector, PLAIN, closesAt));
         vault.release(PLAIN);
@@ -236,9 +236,9 @@ contract CampaignsTest is VaultTest {
 
     function test_Release_UncommitsTheRest() external {
         close(PLAIN);
-        vm.warp(block.timestamp + vault.CLOSE_DELAY() - 1);
+        vm.warp(vm.getBlockTimestamp() + vault.CLOSE_DELAY() - 1);
         settle(PLAIN, 0, grants(0, 3));
-        vm.warp(block.timestamp + 1);
+        vm.warp(vm.getBlockTimestamp() + 1);
         assertEq(vault.spendable(PLAIN), 0);
         vm.expectEmit(address(vault));
         emit IRewardVault.CampaignReleased(PLAIN, 3 * AMOUNT, CAP - 3 * AMOUNT);

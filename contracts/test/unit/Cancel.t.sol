@@ -21,7 +21,7 @@ contract CancelTest is VaultTest {
 
     function test_RevertWhen_Released() external {
         close(PLAIN);
-        vm.warp(block.timestamp + vault.CLOSE_DELAY());
+        vm.warp(vm.getBlockTimestamp() + vault.CLOSE_DELAY());
         cancel(PLAIN, 0, 1);
         assertEq(vault.burned(PLAIN, 0), 1);
         vault.release(PLAIN);

@@ -109,10 +109,10 @@ contract RewardTokenTest is VaultTest {
         (address holder, uint256 key) = makeAddrAndKey("holder");
         bytes32 typehash =
             keccak256("Permit(address owner,address spender,uint256 value,uint256 nonce,uint256 deadline)");
-        bytes32 hashed = keccak256(abi.encode(typehash, holder, stranger, 7, 0, block.timestamp));
+        bytes32 hashed = keccak256(abi.encode(typehash, holder, stranger, 7, 0, vm.getBlockTimestamp()));
         bytes32 digest = keccak256(abi.encodePacked(hex"1901", batch.DOMAIN_SEPARATOR(), hashed));
         (uint8 v, bytes32 r, bytes32 s) = vm.sign(key, digest);
-        batch.permit(holder, stranger, 7, block.timestamp, v, r, s);
+        batch.permit(holder, stranger, 7, vm.getBlockTimestamp(), v, r, s);
         assertEq(batch.allowance(holder, stranger), 7);
     }
 

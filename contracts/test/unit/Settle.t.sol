@@ -39,7 +39,7 @@ contract SettleTest is VaultTest {
     }
 
     function test_RevertWhen_DeadlineIsPast() external {
-        uint64 past = uint64(block.timestamp - 1);
+        uint64 past = uint64(vm.getBlockTimestamp() - 1);
         vm.expectRevert(abi.encodeWithSelector(IRewardVault.Expired.selector, past));
         vm.prank(operator, operator);
         vault.settle(past, segments(PLAIN, 0, grants(0, 1)), SEAL);
@@ -47,12 +47,12 @@ contract SettleTest is VaultTest {
 
     function test_PaysAtTheDeadline() external {
         vm.prank(operator, operator);
-        vault.settle(uint64(block.timestamp), segments(PLAIN, 0, grants(0, 1)), SEAL);
+        vault.settle(uint64(vm.getBlockTimestamp()), segments(PLAIN, 0, grants(0, 1)), SEAL);
         assertEq(plain.balanceOf(player(0)), AMOUNT);
     }
 
     function test_RevertWhen_DeadlineIsTooFar() external {
-        uint64 latest = uint64(block.timestamp) + vault.MAX_LIFETIME();
+        uint64 latest = uint64(vm.getBlockTimestamp()) + vault.MAX_LIFETIME();
         vm.expectRevert(abi.encodeWithSelector(IRewardVault.DeadlineTooFar.selector, latest + 1, latest));
         vm.prank(operator, operator);
         vault.settle(latest + 1, segments(PLAIN, 0, grants(0, 1)), SEAL);
@@ -74,9 +74,9 @@ contract SettleTest is VaultTest {
 
     function test_RevertWhen_CampaignIsClosed() external {
         close(PLAIN);
-        vm.warp(block.timestamp + vault.CLOSE_DELAY() - 1);
+        vm.warp(vm.getBlockTimestamp() + vault.CLOSE_DELAY() - 1);
         settle(PLAIN, 0, grants(0, 1));
-        vm.warp(block.timestamp + 1);
+        vm.warp(vm.getBlockTimestamp() + 1);
         settleReverts(PLAIN, 1, grants(1, 1), abi.encodeWithSelector(IRewardVault.CampaignNotOpen.selector, PLAIN));
     }
 
@@ -339,12 +339,12 @@ contract SettleTest is VaultTest {
         uint256[] memory over = one(word(player(1), 6 ether + 1));
         bytes memory err = abi.encodeWithSelector(IRewardVault.WindowExceeded.selector, PLAIN, 6 ether + 1, 6 ether);
         settleReverts(PLAIN, 1, over, err);
-        vm.warp(block.timestamp + 1 hours - 1);
+        vm.warp(vm.getBlockTimestamp() + 1 hours - 1);
         settleReverts(PLAIN, 1, over, err);
         settle(PLAIN, 2, one(word(player(2), 6 ether)));
         assertEq(vault.spendable(PLAIN), 0);
 
-        vm.warp(block.timestamp + 1);
+        vm.warp(vm.getBlockTimestamp() + 1);
         assertEq(vault.spendable(PLAIN), 10 ether);
         settle(PLAIN, 1, over);
         settle(PLAIN, 3, one(word(player(3), 4 ether - 1)));
