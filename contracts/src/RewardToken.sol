@@ -33,41 +33,53 @@ contract RewardToken is ERC20, Ownable2Step, IBatchTransfer {
     }
 
     /// @inheritdoc IBatchTransfer
-    /// @dev The caller's balance is read and written once. Additions cannot overflow: all balances are at most the supply.
+    /// @dev Credits first, debits the sum at the end. No credit overflows in a call that succeeds: the caller held the sum
+    /// from the start, and all balances together are at most the supply.
     function transferBatch(uint256[] calldata grants) external returns (uint256 total) {
-        uint256 bad = type(uint256).max;
+        uint256 zeros;
         assembly ("memory-safe") {
-            let data := mload(0x40)
+            // Credits the grant at pos + offset. Copied in at each use because the offset is a literal.
+            function credit(offset, pos, sum, zeros_) -> newSum, newZeros {
+                let word := calldataload(add(pos, offset))
+                let to := shr(96, word)
+                newZeros := or(zeros_, iszero(to))
+                mstore(0x00, to)
+                let amount := and(word, 0xffffffffffffffffffffffff)
+                newSum := add(sum, amount)
+                let slot := keccak256(0x0c, 0x20)
+                sstore(slot, add(sload(slot), amount))
+                mstore(0x00, amount)
+                log3(0x00, 0x20, TRANSFER_TOPIC, caller(), to)
+            }
+            // 0x0c..0x2c is a balance slot's preimage. Its end stays while recipients and amounts pass through 0x00..0x20.
             mstore(0x0c, BALANCE_SLOT_SEED)
+            mstore(0x00, caller())
+            // In memory, as is the slot below computed anew: what the loop does not need would only lie in its way.
+            let held := mload(0x40)
+            mstore(held, sload(keccak256(0x0c, 0x20)))
             let pos := grants.offset
             let end := add(pos, shl(5, grants.length))
-            for {} lt(pos, end) { pos := add(pos, 0x20) } {
-                total := add(total, and(calldataload(pos), 0xffffffffffffffffffffffff))
+            for { let last := mul(gt(end, 0xe0), sub(end, 0xe0)) } lt(pos, last) { pos := add(pos, 0x100) } {
+                total, zeros := credit(0x00, pos, total, zeros)
+                total, zeros := credit(0x20, pos, total, zeros)
+                total, zeros := credit(0x40, pos, total, zeros)
+                total, zeros := credit(0x60, pos, total, zeros)
+                total, zeros := credit(0x80, pos, total, zeros)
+                total, zeros := credit(0xa0, pos, total, zeros)
+                total, zeros := credit(0xc0, pos, total, zeros)
+                total, zeros := credit(0xe0, pos, total, zeros)
             }
-            mstore(0x00, caller())
-            let slot := keccak256(0x0c, 0x20)
-            let balance_ := sload(slot)
-            if gt(total, balance_) {
+            for {} lt(pos, end) { pos := add(pos, 0x20) } { total, zeros := credit(0x00, pos, total, zeros) }
+            if gt(total, mload(held)) {
                 mstore(0x00, 0xf4d678b8) // InsufficientBalance()
                 revert(0x1c, 0x04)
             }
-            sstore(slot, sub(balance_, total))
-            for { pos := grants.offset } lt(pos, end) { pos := add(pos, 0x20) } {
-                let word := calldataload(pos)
-                let to := shr(96, word)
-                if iszero(to) {
-                    bad := shr(5, sub(pos, grants.offset))
-                    break
-                }
-                mstore(0x00, to)
-                slot := keccak256(0x0c, 0x20)
-                let amount := and(word, 0xffffffffffffffffffffffff)
-                sstore(slot, add(sload(slot), amount))
-                mstore(data, amount)
-                log3(data, 0x20, TRANSFER_TOPIC, caller(), to)
-            }
+            mstore(0x00, caller())
+            let slot := keccak256(0x0c, 0x20)
+            // Read again: the caller may be among the recipients.
+            sstore(slot, sub(sload(slot), total))
         }
-        if (bad != type(uint256).max) revert ZeroRecipient(bad);
+        if (zeros != 0) revert ZeroRecipient();
     }
 
     /// @inheritdoc ERC20

@@ -14,7 +14,7 @@ import {IRewardVault} from "./interfaces/IRewardVault.sol";
 contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
     using GrantRun for Run;
 
-    /// @dev Three slots: read together by every segment, the second and third written by it.
+    /// @dev Three slots; a settlement reads them all and writes only the last.
     struct Campaign {
         address token;
         uint40 closesAt;
@@ -22,11 +22,10 @@ contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
         bool batch;
         bool released;
         uint96 cap;
-        uint96 spent;
-        uint32 window;
         uint96 windowLimit;
-        uint96 windowSpent;
-        uint40 windowEnds;
+        uint32 window;
+        /// `windowEnds << 192 | windowSpent << 96 | spent`: packed by hand, so that it is read and written once.
+        uint256 spending;
     }
 
     /// @inheritdoc IRewardVault
@@ -118,136 +117,126 @@ contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
     //////////////////////////////////////////////////////////////////////////*/
 
     function _settleSegment(Segment calldata segment, bytes32 seal) private returns (uint256[] memory paid) {
-        uint64 id = segment.campaign;
-        Campaign storage c = _campaigns[id];
+        uint64 campaign = segment.campaign;
+        uint64 firstSeq = segment.firstSeq;
+        uint256[] calldata grants = segment.grants;
+        Campaign storage c = _campaigns[campaign];
         address token = c.token;
-        if (token == address(0) || (c.closesAt != 0 && block.timestamp >= c.closesAt)) revert CampaignNotOpen(id);
-        uint256 count = segment.grants.length;
-        if (count == 0 || count - 1 > type(uint64).max - segment.firstSeq) revert BadSegment(id, segment.firstSeq);
+        uint40 closesAt = c.closesAt;
+        if (token == address(0) || (closesAt != 0 && block.timestamp >= closesAt)) revert CampaignNotOpen(campaign);
+        if (grants.length == 0 || grants.length - 1 > type(uint64).max - firstSeq) {
+            revert BadSegment(campaign, firstSeq);
+        }
 
         uint256 before = _balance(token);
-        uint256 total;
-        bytes32 grantsHash;
-        (paid, total, grantsHash) = _payGrants(segment, c, token);
+        (uint256 begin, uint256 end, uint256 buffer, uint256 tail) = GrantRun.place(grants);
+        uint256 grantGas = c.grantGas;
+        uint256 floor = GrantRun.gasFloor(grantGas);
+        Run memory run = Run(token, grantGas, floor, begin, end, begin, firstSeq, 0, 0, buffer, tail, 0);
+        paid = _payGrants(run, campaign, c.batch);
         uint256 afterwards = _balance(token);
+        uint256 total = run.total;
         unchecked {
             // A balance that rose wraps around to more than any total.
             if (before - afterwards != total) revert BalanceMismatch(token, before, afterwards, total);
         }
-        if (total != 0) _spend(id, c, token, total);
-        emit BatchSettled(id, segment.firstSeq, seal, count, total, grantsHash, paid);
+        if (total != 0) _spend(campaign, c, token, total);
+        emit BatchSettled(campaign, firstSeq, seal, grants.length, total, run.hash(), paid);
     }
 
     /// @dev Pays bitmap word by bitmap word. A bitmap word is written once, after its transfers: nothing acts on it in
     /// between, because everything that changes state shares one lock.
-    function _payGrants(Segment calldata segment, Campaign storage c, address token)
-        private
-        returns (uint256[] memory paid, uint256 total, bytes32 grantsHash)
-    {
-        uint256[] calldata grants = segment.grants;
-        Run memory run = _run(segment, token, c.grantGas);
-        uint256 end;
+    function _payGrants(Run memory run, uint64 campaign, bool batch) private returns (uint256[] memory paid) {
+        uint256 firstSeq = run.seq;
         unchecked {
-            end = run.pos + (grants.length << 5);
-            paid = new uint256[](((run.seq + grants.length - 1) >> 8) - (run.seq >> 8) + 1);
+            uint256 lastSeq = firstSeq + ((run.end - run.begin) >> 5) - 1;
+            paid = new uint256[]((lastSeq >> 8) - (firstSeq >> 8) + 1);
         }
-        bool batch = c.batch;
         bool refused;
         uint256 anyPaid;
         for (uint256 i = 0; i < paid.length; ++i) {
-            uint256 key = _key(segment.campaign, run.seq >> 8);
+            uint256 key = _key(campaign, run.seq >> 8);
             uint256 before = _burned[key];
-            (uint256 bits, bool failed) = _payWord(run, segment.campaign, end, before, batch);
-            if (bits != before) _burned[key] = bits;
-            paid[i] = bits ^ before;
-            anyPaid |= bits ^ before;
-            refused = refused || failed;
+            run.bits = before;
+            if (_payWord(run, campaign, batch)) refused = true;
+            uint256 fresh = run.bits ^ before;
+            if (fresh != 0) _burned[key] = run.bits;
+            paid[i] = fresh;
+            anyPaid |= fresh;
         }
-        if ((refused && anyPaid == 0) || (batch && !run.send())) {
-            revert NothingPaid(segment.campaign, segment.firstSeq);
-        }
-        total = run.total;
-        uint256 buffer = run.buffer;
-        assembly ("memory-safe") {
-            calldatacopy(buffer, grants.offset, shl(5, grants.length))
-            grantsHash := keccak256(buffer, shl(5, grants.length))
-        }
+        // forge-lint: disable-next-line(unsafe-typecast)
+        if ((refused && anyPaid == 0) || (batch && !run.send())) revert NothingPaid(campaign, uint64(firstSeq));
     }
 
-    function _run(Segment calldata segment, address token, uint256 grantGas) private pure returns (Run memory run) {
-        uint256[] calldata grants = segment.grants;
-        uint256 pos;
-        uint256 buffer;
-        assembly ("memory-safe") {
-            pos := grants.offset
-            buffer := mload(0x40)
-            mstore(0x40, add(add(buffer, 0x60), shl(5, grants.length)))
-        }
-        unchecked {
-            run = Run(token, grantGas, buffer, pos, segment.firstSeq, 0, buffer + 0x60);
-        }
-    }
-
-    /// @dev Pays the grants of one bitmap word, up to `end` of the segment.
-    function _payWord(Run memory run, uint64 id, uint256 end, uint256 bits, bool batch)
-        private
-        returns (uint256 newBits, bool refused)
-    {
-        unchecked {
-            uint256 wordEnd = run.pos + ((256 - (run.seq & 0xff)) << 5);
-            if (wordEnd < end) end = wordEnd;
-        }
-        newBits = bits;
-        do {
-            Stop stop;
-            bytes32 reason = RECIPIENT_REFUSED;
-            if (batch) (stop, newBits) = run.collect(end, newBits);
-            else (stop, newBits, reason) = run.pay(end, newBits);
-            if (stop == Stop.Done) break;
-            refused = true;
-            _report(run, id, stop, reason);
-            unchecked {
-                run.pos += 0x20;
-                ++run.seq;
+    /// @dev Pays, or gathers, what is open in the bitmap word at the cursor.
+    function _payWord(Run memory run, uint64 campaign, bool batch) private returns (bool refused) {
+        uint256 word = run.seq >> 8;
+        while (run.seq >> 8 == word && run.pos != run.end) {
+            (bool isOpen, uint256 stretchEnd) = run.stretch();
+            if (!isOpen) {
+                run.skipTo(stretchEnd);
+                continue;
             }
-        } while (run.pos < end);
+            // Two places that call each loop: inlined into this one, they would run out of stack and use memory instead.
+            Stop why = batch ? run.collect(stretchEnd) : run.pay(stretchEnd);
+            while (why != Stop.Done) {
+                if (_report(run, campaign, why)) refused = true;
+                run.skip();
+                if (run.pos == stretchEnd) break;
+                why = batch ? run.collect(stretchEnd) : run.pay(stretchEnd);
+            }
+        }
     }
 
-    /// @dev Decides about the word at the cursor, which was not paid: reported, or a reason to revert.
-    function _report(Run memory run, uint64 id, Stop stop, bytes32 reason) private {
-        uint256 word;
-        uint256 pos = run.pos;
-        assembly ("memory-safe") {
-            word := calldataload(pos)
-        }
+    /// @dev Decides about the word at the cursor, which was not paid: a hole, a report, or a revert.
+    function _report(Run memory run, uint64 campaign, Stop why) private returns (bool refused) {
+        uint256 word = run.current();
+        if (word == 0) return false;
         uint64 seq = uint64(run.seq);
-        if (stop == Stop.Untried) {
+        bytes32 reason = run.reason;
+        if (why == Stop.Untried) {
             address to = address(uint160(word >> 96));
-            if (to == address(0)) revert ZeroRecipient(id, seq);
-            if (to != run.token && to != address(this)) revert GasTooLow(id, seq);
+            if (to == address(0)) revert ZeroRecipient(campaign, seq);
+            if (to != run.token && to != address(this)) revert GasTooLow(campaign, seq);
             reason = RECIPIENT_REFUSED;
         }
-        emit GrantFailed(id, seq, word, reason);
+        emit GrantFailed(campaign, seq, word, reason);
+        return true;
     }
 
     /// @dev Books a segment's total against the campaign's cap and window and the token's commitment.
-    function _spend(uint64 id, Campaign storage c, address token, uint256 total) private {
-        uint256 left = c.cap - c.spent;
-        if (total > left) revert CapExceeded(id, total, left);
-        c.spent += uint96(total);
+    function _spend(uint64 campaign, Campaign storage c, address token, uint256 total) private {
+        (uint256 spent, uint256 windowSpent, uint256 windowEnds) = _spending(c);
+        uint256 left = _left(c.cap, spent);
+        if (total > left) revert CapExceeded(campaign, total, left);
+        if (c.window != 0) {
+            left = _left(c.windowLimit, windowSpent);
+            if (total > left) revert WindowExceeded(campaign, total, left);
+        }
+        unchecked {
+            // Each sum is at most a cap or a limit, of 96 bits both; without a limit, windowSpent was zero.
+            c.spending = windowEnds << 192 | (windowSpent + total) << 96 | (spent + total);
+        }
         committed[token] -= total;
-        if (c.window == 0) return;
-        (uint256 spent, uint40 ends) = _window(c);
-        left = c.windowLimit > spent ? c.windowLimit - spent : 0;
-        if (total > left) revert WindowExceeded(id, total, left);
-        c.windowSpent = uint96(spent + total);
-        c.windowEnds = ends;
     }
 
-    /// @dev What the window of this block has spent, and when it ends.
-    function _window(Campaign storage c) private view returns (uint256 spent, uint40 ends) {
-        if (block.timestamp < c.windowEnds) return (c.windowSpent, c.windowEnds);
-        return (0, uint40(block.timestamp) + c.window);
+    /// @dev What a campaign spent, in all and in the window of this block, and when that ends. Without a window all zero
+    /// but the first, so that one set later starts anew.
+    function _spending(Campaign storage c)
+        private
+        view
+        returns (uint256 spent, uint256 windowSpent, uint256 windowEnds)
+    {
+        uint256 packed = c.spending;
+        spent = packed & type(uint96).max;
+        windowSpent = (packed >> 96) & type(uint96).max;
+        windowEnds = packed >> 192;
+        if (block.timestamp >= windowEnds) (windowSpent, windowEnds) = (0, block.timestamp + c.window);
+    }
+
+    /// @dev Zero where a limit was lowered below what is spent.
+    function _left(uint256 limit, uint256 spent) private pure returns (uint256) {
+        return limit > spent ? limit - spent : 0;
     }
 
     /*//////////////////////////////////////////////////////////////////////////
@@ -286,7 +275,10 @@ contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
         Campaign storage c = _unreleased(campaign);
         _setLimits(campaign, c, grantGas, windowLimit, window);
         // A window under way goes on with what it spent, but never longer than the new length.
-        if (c.windowEnds > block.timestamp + window) c.windowEnds = uint40(block.timestamp) + window;
+        (uint256 spent, uint256 windowSpent, uint256 windowEnds) = _spending(c);
+        uint256 latest = block.timestamp + window;
+        if (windowEnds > latest) windowEnds = latest;
+        c.spending = windowEnds << 192 | windowSpent << 96 | spent;
         emit CampaignChanged(campaign, _terms(c));
     }
 
@@ -362,11 +354,12 @@ contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
         Campaign storage c = _unreleased(campaign);
         uint40 closesAt = c.closesAt;
         if (closesAt == 0 || block.timestamp < closesAt) revert NotReleasable(campaign, closesAt);
-        uint96 rest = c.cap - c.spent;
-        c.cap = c.spent;
+        uint96 spent = uint96(c.spending);
+        uint96 rest = c.cap - spent;
+        c.cap = spent;
         c.released = true;
         committed[c.token] -= rest;
-        emit CampaignReleased(campaign, c.spent, rest);
+        emit CampaignReleased(campaign, spent, rest);
     }
 
     /*//////////////////////////////////////////////////////////////////////////
@@ -386,7 +379,7 @@ contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
     /// @inheritdoc IRewardVault
     function campaign(uint64 id) external view returns (Terms memory terms, uint96 spent, uint40 closesAt) {
         Campaign storage c = _campaigns[id];
-        return (_terms(c), c.spent, c.closesAt);
+        return (_terms(c), uint96(c.spending), c.closesAt);
     }
 
     /// @inheritdoc IRewardVault
@@ -398,10 +391,10 @@ contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
     function spendable(uint64 campaign) external view returns (uint256 left) {
         Campaign storage c = _campaigns[campaign];
         if (c.closesAt != 0 && block.timestamp >= c.closesAt) return 0;
-        left = c.cap - c.spent;
+        (uint256 spent, uint256 windowSpent,) = _spending(c);
+        left = _left(c.cap, spent);
         if (c.window == 0) return left;
-        (uint256 spent,) = _window(c);
-        uint256 windowLeft = c.windowLimit > spent ? c.windowLimit - spent : 0;
+        uint256 windowLeft = _left(c.windowLimit, windowSpent);
         if (windowLeft < left) left = windowLeft;
     }
 
@@ -427,9 +420,10 @@ contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
     /// @dev An address without code answers nothing, and so is never paid from.
     function _balance(address token) private view returns (uint256 held) {
         bool ok;
-        bytes memory query = abi.encodeCall(IERC20.balanceOf, (address(this)));
         assembly ("memory-safe") {
-            ok := staticcall(gas(), token, add(query, 0x20), mload(query), 0x00, 0x20)
+            mstore(0x00, shl(224, 0x70a08231)) // balanceOf(address)
+            mstore(0x04, address())
+            ok := staticcall(gas(), token, 0x00, 0x24, 0x00, 0x20)
             ok := and(ok, gt(returndatasize(), 0x1f))
             held := mload(0x00)
         }

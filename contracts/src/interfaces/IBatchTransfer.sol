@@ -7,8 +7,7 @@ pragma solidity ^0.8.30;
 /// block list must be opened in the vault without `batch`), or one of them would hold back all the others.
 interface IBatchTransfer {
     /// @notice A grant names no recipient.
-    /// @param index Position of the grant in the call.
-    error ZeroRecipient(uint256 index);
+    error ZeroRecipient();
 
     /// @notice Pays every grant from the caller's balance, all or nothing.
     /// @dev Emits one ERC-20 `Transfer` from the caller per grant, in the order given.
