@@ -8,6 +8,7 @@ mod input;
 mod kind;
 pub mod limits;
 mod parse;
+mod pattern;
 mod position;
 mod program;
 mod run;

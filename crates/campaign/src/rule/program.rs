@@ -2,9 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::Amount;
-use regex::Regex;
-
-use super::Position;
+use super::{Position, pattern::Pattern};
 
 /// A part of a rule that gives one value.
 #[derive(Debug)]
@@ -37,7 +35,7 @@ pub(super) enum Op {
     StringSize(Box<Node>),
     ListSize(List),
     Search(Search, Box<Node>, Box<Node>),
-    Matches(Box<Node>, Regex),
+    Matches(Box<Node>, Pattern),
     Calendar(Calendar, Box<Node>),
     Quantify(Quantifier, List, Box<Node>),
 }

@@ -1,0 +1,60 @@
+//! `{"kind":"by_rank","amounts":[…]}`
+
+use laurel_events::Amount;
+use serde::{Deserialize, Serialize};
+
+use super::{NoReward, RewardError, payable};
+use crate::rule::RuleInput;
+
+/// The most ranks of a table: a tournament's whole leaderboard, and a definition that fits one request.
+pub const RANKS_MAX: usize = 1_000;
+
+/// An amount for each rank, the first item being rank 1.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct ByRank {
+    amounts: Box<[Amount]>,
+}
+
+impl ByRank {
+    /// Pays the amount at the outcome's rank.
+    ///
+    /// # Errors
+    /// [`RewardError`] unless there are 1 to [`RANKS_MAX`] amounts of 1 to 2^96 - 1 base units.
+    pub fn new(amounts: Vec<Amount>) -> Result<Self, RewardError> {
+        if amounts.is_empty() {
+            return Err(RewardError::EmptyTable);
+        }
+        if amounts.len() > RANKS_MAX {
+            return Err(RewardError::TooManyRanks { ranks: amounts.len() });
+        }
+        let amounts = amounts.into_iter().map(payable).collect::<Result<_, _>>()?;
+        Ok(Self { amounts })
+    }
+
+    pub(super) fn amount(&self, input: &RuleInput<'_>) -> Result<Amount, NoReward> {
+        let rank = input.outcome.rank.ok_or(NoReward::FieldMissing)?;
+        let index = rank.checked_sub(1).and_then(|index| usize::try_from(index).ok());
+        index.and_then(|index| self.amounts.get(index)).copied().ok_or(NoReward::RankBeyondTable)
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    amounts: Vec<Amount>,
+}
+
+impl TryFrom<Written> for ByRank {
+    type Error = RewardError;
+
+    fn try_from(written: Written) -> Result<Self, RewardError> {
+        Self::new(written.amounts)
+    }
+}
+
+impl From<ByRank> for Written {
+    fn from(by_rank: ByRank) -> Self {
+        Self { amounts: by_rank.amounts.into_vec() }
+    }
+}

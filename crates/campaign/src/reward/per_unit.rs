@@ -1,0 +1,61 @@
+//! `{"kind":"per_unit","field","amount","cap"}`
+
+use laurel_events::Amount;
+use serde::{Deserialize, Serialize};
+
+use super::{NoReward, RewardError, RewardField, payable};
+use crate::rule::RuleInput;
+
+/// An amount for each unit of a field, up to a cap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct PerUnit {
+    field: RewardField,
+    amount: Amount,
+    cap: Amount,
+}
+
+impl PerUnit {
+    /// Pays `amount` for each unit of `field`, at most `cap`.
+    ///
+    /// # Errors
+    /// [`RewardError`] unless both are 1 to 2^96 - 1 base units and the cap is not below the amount.
+    pub fn new(field: RewardField, amount: Amount, cap: Amount) -> Result<Self, RewardError> {
+        let (amount, cap) = (payable(amount)?, payable(cap)?);
+        if cap < amount {
+            return Err(RewardError::CapBelowAmount);
+        }
+        Ok(Self { field, amount, cap })
+    }
+
+    pub(super) fn amount(&self, input: &RuleInput<'_>) -> Result<Amount, NoReward> {
+        let units = self.field.units(input)?;
+        if units == 0 {
+            return Err(NoReward::Zero);
+        }
+        // A product that no `Amount` can hold is above every cap.
+        Ok(self.amount.times(units).map_or(self.cap, |amount| amount.min(self.cap)))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    field: RewardField,
+    amount: Amount,
+    cap: Amount,
+}
+
+impl TryFrom<Written> for PerUnit {
+    type Error = RewardError;
+
+    fn try_from(written: Written) -> Result<Self, RewardError> {
+        Self::new(written.field, written.amount, written.cap)
+    }
+}
+
+impl From<PerUnit> for Written {
+    fn from(per_unit: PerUnit) -> Self {
+        Self { field: per_unit.field, amount: per_unit.amount, cap: per_unit.cap }
+    }
+}
