@@ -43,7 +43,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         }
         let nanoseconds = start.elapsed().as_secs_f64() * 1e9 / f64::from(ROUNDS);
         let shown: String = source.chars().take(90).collect();
-        println!("{nanoseconds:>10.0} {:>7} {:>8.2}  {shown}", rule.cost(), nanoseconds / f64::from(rule.cost()));
+        println!(
+            "{nanoseconds:>10.0} {:>7} {:>8.2}  {shown}",
+            rule.cost(),
+            nanoseconds / f64::from(rule.cost())
+        );
     }
     Ok(())
 }

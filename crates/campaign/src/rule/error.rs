@@ -6,13 +6,23 @@ use super::{Kind, Position, limits};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[allow(missing_docs, reason = "each variant's message is its documentation")]
 pub enum RuleError {
-    #[error("a rule is at most {} bytes long, this one has {bytes}; split it over several campaigns", limits::SOURCE_BYTES_MAX)]
+    #[error(
+        "a rule is at most {} bytes long, this one has {bytes}; split it over several campaigns",
+        limits::SOURCE_BYTES_MAX
+    )]
     TooLong { bytes: usize },
-    #[error("a rule has at most {} operators, dots and brackets, this one has {operators}; `x in [a, b]` needs fewer than `x == a || x == b`", limits::OPERATORS_MAX)]
+    #[error(
+        "a rule has at most {} operators, dots and brackets, this one has {operators}; `x in [a, b]` needs fewer than `x == a || x == b`",
+        limits::OPERATORS_MAX
+    )]
     TooManyOperators { operators: usize },
     #[error("{at}: not a CEL expression: {message}")]
     Syntax { at: Position, message: String },
-    #[error("{at}: nested too deep; at most {} levels of brackets and {} of operators", limits::NESTING_MAX, limits::DEPTH_MAX)]
+    #[error(
+        "{at}: nested too deep; at most {} levels of brackets and {} of operators",
+        limits::NESTING_MAX,
+        limits::DEPTH_MAX
+    )]
     TooDeep { at: Position },
     #[error("{at}: a rule has at most {} parts and this is one too many", limits::NODES_MAX)]
     TooManyNodes { at: Position },
@@ -42,11 +52,16 @@ pub enum RuleError {
     TooManyItems { at: Position, items: usize },
     #[error("{at}: the key is in the map twice")]
     DuplicateKey { at: Position },
-    #[error("{at}: `{name}` inside another `all`, `exists`, `exists_one`, `filter` or `map`; use one at a time")]
+    #[error(
+        "{at}: `{name}` inside another `all`, `exists`, `exists_one`, `filter` or `map`; use one at a time"
+    )]
     NestedMacro { at: Position, name: String },
     #[error("{at}: `{name}` is taken; choose another name for the item, such as `x`")]
     Shadowing { at: Position, name: String },
-    #[error("the rule may take {cost} steps on the largest outcome, {} are allowed; shorten its lists or use fewer patterns", limits::COST_MAX)]
+    #[error(
+        "the rule may take {cost} steps on the largest outcome, {} are allowed; shorten its lists or use fewer patterns",
+        limits::COST_MAX
+    )]
     TooExpensive { cost: u32 },
 }
 

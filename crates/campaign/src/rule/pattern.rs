@@ -22,7 +22,11 @@ impl Pattern {
     /// Makes the automaton of `source`, or says why there is none.
     pub(super) fn new(source: &str) -> Result<Self, String> {
         if source.len() > limits::PATTERN_BYTES_MAX {
-            return Err(format!("it is {} bytes long, {} are allowed", source.len(), limits::PATTERN_BYTES_MAX));
+            return Err(format!(
+                "it is {} bytes long, {} are allowed",
+                source.len(),
+                limits::PATTERN_BYTES_MAX
+            ));
         }
         let automaton = dense::Config::new()
             .start_kind(StartKind::Unanchored)

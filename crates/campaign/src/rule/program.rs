@@ -1,8 +1,8 @@
 //! A checked rule, ready to run: every name is resolved and every type settled, but for the attributes'.
 
+use super::{Position, pattern::Pattern};
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::Amount;
-use super::{Position, pattern::Pattern};
 
 /// A part of a rule that gives one value.
 #[derive(Debug)]
@@ -35,7 +35,7 @@ pub(super) enum Op {
     StringSize(Box<Node>),
     ListSize(List),
     Search(Search, Box<Node>, Box<Node>),
-    Matches(Box<Node>, Pattern),
+    Matches(Box<Node>, Box<Pattern>),
     Calendar(Calendar, Box<Node>),
     Quantify(Quantifier, List, Box<Node>),
 }
@@ -46,7 +46,11 @@ pub(super) enum List {
     Items(Vec<Node>),
     AttributeNames(Position),
     /// The items that `keep` accepts, each turned into what `to` makes of it.
-    Picked { range: Box<List>, keep: Option<Box<Node>>, to: Option<Box<Node>> },
+    Picked {
+        range: Box<List>,
+        keep: Option<Box<Node>>,
+        to: Option<Box<Node>>,
+    },
     If(Box<Node>, Box<[List; 2]>),
 }
 

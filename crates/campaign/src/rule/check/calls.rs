@@ -79,7 +79,7 @@ impl Checker<'_> {
         let at_pattern = self.place(pattern);
         let pattern =
             Pattern::new(source).map_err(|reason| RuleError::BadPattern { at: at_pattern, reason })?;
-        Ok(value(Op::Matches(Box::new(text), pattern), at, Kind::Bool))
+        Ok(value(Op::Matches(Box::new(text), Box::new(pattern)), at, Kind::Bool))
     }
 
     fn calendar(&mut self, name: &str, time: &IdedExpr, at: Position) -> Result<Term, RuleError> {

@@ -23,7 +23,9 @@ fn constant(literal: &LiteralValue, at: Position) -> Result<(Constant, Kind), Ru
         LiteralValue::Boolean(flag) => Ok((Constant::Bool(*flag.inner()), Kind::Bool)),
         LiteralValue::Int(number) => Ok((Constant::Int(*number.inner()), Kind::Int)),
         LiteralValue::String(text) => Ok((Constant::Text(text.inner().into()), Kind::String)),
-        LiteralValue::Double(_) => refused("fractions", "multiply instead: `score * 2 >= 7` for `score >= 3.5`"),
+        LiteralValue::Double(_) => {
+            refused("fractions", "multiply instead: `score * 2 >= 7` for `score >= 3.5`")
+        }
         LiteralValue::UInt(_) => refused("unsigned numbers", "leave out the `u`"),
         LiteralValue::Bytes(_) => refused("bytes", "leave out the `b`"),
         LiteralValue::Null => refused("null", "ask `has(…)` whether something is there"),

@@ -34,11 +34,9 @@ impl Checker<'_> {
         match self.term(range)? {
             Term::List(list, kind) => Ok((list, kind.unwrap_or(Kind::Attribute))),
             Term::Attributes => Ok((List::AttributeNames(self.place(range)), Kind::String)),
-            other => Err(RuleError::WrongKind {
-                at: self.place(range),
-                expected: Kind::List,
-                found: other.kind(),
-            }),
+            other => {
+                Err(RuleError::WrongKind { at: self.place(range), expected: Kind::List, found: other.kind() })
+            }
         }
     }
 

@@ -12,7 +12,9 @@ impl Checker<'_> {
             ("_&&_", [left, right]) => self.both(left, right, Op::And, at)?,
             ("_||_", [left, right]) => self.both(left, right, Op::Or, at)?,
             ("!_", [operand]) => value(Op::Not(Box::new(self.of_kind(operand, Kind::Bool)?)), at, Kind::Bool),
-            ("-_", [operand]) => value(Op::Negate(Box::new(self.of_kind(operand, Kind::Int)?)), at, Kind::Int),
+            ("-_", [operand]) => {
+                value(Op::Negate(Box::new(self.of_kind(operand, Kind::Int)?)), at, Kind::Int)
+            }
             ("_?_:_", [condition, yes, no]) => self.conditional(condition, yes, no, at)?,
             ("_[_]", [range, index]) => self.index(range, index, at)?,
             ("@in", [item, range]) => self.membership(item, range, at)?,
@@ -75,7 +77,9 @@ impl Checker<'_> {
             (Kind::Timestamp, Calculation::Subtract, Kind::Timestamp) => Some(Kind::Duration),
             (Kind::Timestamp, Calculation::Add | Calculation::Subtract, Kind::Duration)
             | (Kind::Duration, Calculation::Add, Kind::Timestamp) => Some(Kind::Timestamp),
-            (Kind::Duration, Calculation::Add | Calculation::Subtract, Kind::Duration) => Some(Kind::Duration),
+            (Kind::Duration, Calculation::Add | Calculation::Subtract, Kind::Duration) => {
+                Some(Kind::Duration)
+            }
             (left, _, right) if left.fits(Kind::Int) && right.fits(Kind::Int) => Some(Kind::Int),
             _ => None,
         };
@@ -102,7 +106,9 @@ impl Checker<'_> {
             },
             (Term::List(yes, one), Term::List(no, other)) => {
                 let kind = match (one, other) {
-                    (Some(one), Some(other)) => Some(one.join(other).ok_or_else(|| refused("? :", one, other, at))?),
+                    (Some(one), Some(other)) => {
+                        Some(one.join(other).ok_or_else(|| refused("? :", one, other, at))?)
+                    }
                     (one, other) => one.or(other),
                 };
                 Ok(Term::List(List::If(Box::new(condition), Box::new([yes, no])), kind))

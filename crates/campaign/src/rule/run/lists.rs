@@ -1,6 +1,6 @@
 //! Lists, map literals, and the macros over them.
 
-use super::{FaultKind, Position, Run, RuleFault, Value, compare::compare, fault, limits, text};
+use super::{FaultKind, Position, RuleFault, Run, Value, compare::compare, fault, limits, text};
 use crate::rule::program::{Comparison, Constant, List, Node, Quantifier};
 
 impl<'a> Run<'a> {
@@ -76,7 +76,12 @@ impl<'a> Run<'a> {
     }
 
     /// `item in list`, which is `||` over the items' equality.
-    pub(super) fn in_list(&mut self, item: &'a Node, list: &'a List, at: Position) -> Result<Value<'a>, RuleFault> {
+    pub(super) fn in_list(
+        &mut self,
+        item: &'a Node,
+        list: &'a List,
+        at: Position,
+    ) -> Result<Value<'a>, RuleFault> {
         let item = self.value(item)?;
         let mut comparable = true;
         for other in self.list(list)? {
@@ -90,7 +95,12 @@ impl<'a> Run<'a> {
     }
 
     /// `list[index]`.
-    pub(super) fn item_at(&mut self, list: &'a List, index: &'a Node, at: Position) -> Result<Value<'a>, RuleFault> {
+    pub(super) fn item_at(
+        &mut self,
+        list: &'a List,
+        index: &'a Node,
+        at: Position,
+    ) -> Result<Value<'a>, RuleFault> {
         let items = self.list(list)?;
         let index = usize::try_from(self.int(index)?).ok();
         index.and_then(|index| items.get(index)).copied().ok_or(fault(FaultKind::IndexOutOfRange, at))

@@ -8,8 +8,7 @@ use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
 use laurel_events::{Amount, Attribute};
 
 use super::{
-    FaultKind, Position, RuleFault, RuleInput,
-    limits,
+    FaultKind, Position, RuleFault, RuleInput, limits,
     program::{Calendar, Constant, Field, Node, Op, Search},
 };
 
@@ -64,7 +63,9 @@ impl<'a> Run<'a> {
             }
             Op::Compare(comparison, left, right) => {
                 let (left, right) = (self.value(left)?, self.value(right)?);
-                Value::Bool(compare::compare(*comparison, left, right).ok_or(fault(FaultKind::AttributeType, at))?)
+                Value::Bool(
+                    compare::compare(*comparison, left, right).ok_or(fault(FaultKind::AttributeType, at))?,
+                )
             }
             Op::Calculate(calculation, left, right) => {
                 let (left, right) = (self.value(left)?, self.value(right)?);
@@ -104,10 +105,13 @@ impl<'a> Run<'a> {
 
     fn read(&self, field: Field, at: Position) -> Result<Value<'a>, RuleFault> {
         let (outcome, player) = (&self.input.outcome, &self.input.player);
-        let int = |number: u64| i64::try_from(number).map(Value::Int).map_err(|_| fault(FaultKind::Overflow, at));
+        let int =
+            |number: u64| i64::try_from(number).map(Value::Int).map_err(|_| fault(FaultKind::Overflow, at));
         match field {
             Field::Score => int(outcome.score),
-            Field::Rank => outcome.rank.map(|rank| Value::Int(rank.into())).ok_or(fault(FaultKind::RankMissing, at)),
+            Field::Rank => {
+                outcome.rank.map(|rank| Value::Int(rank.into())).ok_or(fault(FaultKind::RankMissing, at))
+            }
             Field::Game => text(outcome.game, at),
             Field::OccurredAt => Ok(Value::Time(outcome.occurred_at)),
             Field::Grants => int(player.grants),
