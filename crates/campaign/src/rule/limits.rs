@@ -24,8 +24,15 @@ pub const ITEMS_MAX: usize = 256;
 /// The longest regular expression.
 pub const PATTERN_BYTES_MAX: usize = 128;
 
-/// The largest compiled regular expression, which keeps `\w{50}{50}` and other bombs out.
-pub const PATTERN_PROGRAM_BYTES_MAX: usize = 16 * 1_024;
+/// The largest automaton of one regular expression, and the most memory for making it. It keeps bombs such as
+/// `(a|b)*a(a|b){30}` out and lets `^\w+$` in, whose Unicode letters take 165 KB.
+pub const PATTERN_AUTOMATON_BYTES_MAX: usize = 512 * 1_024;
+
+/// The largest program that the automaton is made from; it bounds the time that takes to some 20 ms.
+pub const PATTERN_PROGRAM_BYTES_MAX: usize = 64 * 1_024;
+
+/// The deepest nesting of groups and repetitions in a regular expression.
+pub const PATTERN_NESTING_MAX: u32 = 16;
 
 /// The most attributes of an outcome that a rule looks at. Intake accepts no more.
 pub const ATTRIBUTES_MAX: usize = 64;
@@ -35,6 +42,3 @@ pub const TEXT_BYTES_MAX: usize = 1_024;
 
 /// The most steps that one evaluation may take, in the worst case of the inputs.
 pub const COST_MAX: u32 = 10_000;
-
-/// The most memory that one pattern's search keeps between evaluations, per thread.
-pub const PATTERN_CACHE_BYTES_MAX: usize = 64 * 1_024;

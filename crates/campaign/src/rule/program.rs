@@ -1,10 +1,8 @@
 //! A checked rule, ready to run: every name is resolved and every type settled, but for the attributes'.
 
+use super::{Position, pattern::Pattern};
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::Amount;
-use regex::Regex;
-
-use super::Position;
 
 /// A part of a rule that gives one value.
 #[derive(Debug)]
@@ -37,7 +35,7 @@ pub(super) enum Op {
     StringSize(Box<Node>),
     ListSize(List),
     Search(Search, Box<Node>, Box<Node>),
-    Matches(Box<Node>, Regex),
+    Matches(Box<Node>, Box<Pattern>),
     Calendar(Calendar, Box<Node>),
     Quantify(Quantifier, List, Box<Node>),
 }

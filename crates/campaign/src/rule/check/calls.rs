@@ -1,11 +1,10 @@
 //! Functions.
 
 use cel::common::ast::{CallExpr, IdedExpr};
-use regex::RegexBuilder;
 
 use super::{Checker, Kind, Position, RuleError, Term, literals, value};
 use crate::rule::{
-    limits,
+    pattern::Pattern,
     program::{Calendar, Op, Search},
 };
 
@@ -78,17 +77,9 @@ impl Checker<'_> {
         let text = self.of_kind(text, Kind::String)?;
         let source = self.literal_text(pattern, "matches", MATCHES)?;
         let at_pattern = self.place(pattern);
-        if source.len() > limits::PATTERN_BYTES_MAX {
-            let reason =
-                format!("it is {} bytes long, {} are allowed", source.len(), limits::PATTERN_BYTES_MAX);
-            return Err(RuleError::BadPattern { at: at_pattern, reason });
-        }
-        let pattern = RegexBuilder::new(source)
-            .size_limit(limits::PATTERN_PROGRAM_BYTES_MAX)
-            .dfa_size_limit(limits::PATTERN_CACHE_BYTES_MAX)
-            .build()
-            .map_err(|error| RuleError::BadPattern { at: at_pattern, reason: reason(&error) })?;
-        Ok(value(Op::Matches(Box::new(text), pattern), at, Kind::Bool))
+        let pattern =
+            Pattern::new(source).map_err(|reason| RuleError::BadPattern { at: at_pattern, reason })?;
+        Ok(value(Op::Matches(Box::new(text), Box::new(pattern)), at, Kind::Bool))
     }
 
     fn calendar(&mut self, name: &str, time: &IdedExpr, at: Position) -> Result<Term, RuleError> {
@@ -129,11 +120,4 @@ fn unknown(name: &str, at: Position) -> RuleError {
         _ => return RuleError::UnknownFunction { at, name: name.to_owned(), known: FUNCTIONS },
     };
     RuleError::WrongArguments { at, name: name.to_owned(), usage }
-}
-
-/// The last line of the regex crate's message, which says what is wrong; the others draw the pattern.
-fn reason(error: &regex::Error) -> String {
-    let text = error.to_string();
-    let last = text.lines().last().unwrap_or_default();
-    last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }

@@ -7,7 +7,13 @@ impl<'a> Run<'a> {
     /// All items of a list, in order.
     pub(super) fn list(&mut self, list: &'a List) -> Result<Vec<Value<'a>>, RuleFault> {
         match list {
-            List::Items(items) => items.iter().map(|item| self.value(item)).collect(),
+            List::Items(items) => {
+                let mut values = Vec::with_capacity(items.len());
+                for item in items {
+                    values.push(self.value(item)?);
+                }
+                Ok(values)
+            }
             List::AttributeNames(at) => self.attribute_names(*at),
             List::Picked { range, keep, to } => self.picked(range, keep.as_deref(), to.as_deref()),
             List::If(condition, branches) => {

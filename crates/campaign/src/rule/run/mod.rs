@@ -91,7 +91,10 @@ impl<'a> Run<'a> {
                     Search::EndsWith => text.ends_with(part),
                 })
             }
-            Op::Matches(text, pattern) => Value::Bool(pattern.is_match(self.text(text)?)),
+            Op::Matches(text, pattern) => {
+                let found = pattern.is_in(self.text(text)?);
+                Value::Bool(found.ok_or(fault(FaultKind::InputTooLarge, at))?)
+            }
             Op::Calendar(part, time) => match self.value(time)? {
                 Value::Time(time) => Value::Int(calendar(*part, time)),
                 _ => return Err(fault(FaultKind::AttributeType, at)),

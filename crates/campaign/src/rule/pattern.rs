@@ -1,0 +1,67 @@
+//! Regular expressions whose search takes one step for each byte of the text, whatever the pattern and the text.
+//!
+//! The whole automaton is made when the rule is compiled, and a pattern whose automaton grows too large is
+//! refused. An engine that makes states as it searches was 500 times slower on a text chosen to need them all.
+
+use std::error::Error;
+
+use regex_automata::{
+    Input,
+    dfa::{Automaton, StartKind, dense},
+    nfa::thompson,
+    util::syntax,
+};
+
+use super::limits;
+
+/// A pattern that is looked for anywhere in a text.
+#[derive(Debug)]
+pub(super) struct Pattern(dense::DFA<Vec<u32>>);
+
+impl Pattern {
+    /// Makes the automaton of `source`, or says why there is none.
+    pub(super) fn new(source: &str) -> Result<Self, String> {
+        if source.len() > limits::PATTERN_BYTES_MAX {
+            return Err(format!(
+                "it is {} bytes long, {} are allowed",
+                source.len(),
+                limits::PATTERN_BYTES_MAX
+            ));
+        }
+        let automaton = dense::Config::new()
+            .start_kind(StartKind::Unanchored)
+            .dfa_size_limit(Some(limits::PATTERN_AUTOMATON_BYTES_MAX))
+            .determinize_size_limit(Some(limits::PATTERN_AUTOMATON_BYTES_MAX));
+        let program = thompson::Config::new().nfa_size_limit(Some(limits::PATTERN_PROGRAM_BYTES_MAX));
+        dense::Builder::new()
+            .configure(automaton)
+            .thompson(program)
+            .syntax(syntax::Config::new().nest_limit(limits::PATTERN_NESTING_MAX))
+            .build(source)
+            .map(Self)
+            .map_err(|error| reason(source, &error))
+    }
+
+    /// Whether the pattern is somewhere in `text`; none if the search gave up, which only happens to
+    /// automata with quit bytes, and these have none.
+    pub(super) fn is_in(&self, text: &str) -> Option<bool> {
+        self.0.try_search_fwd(&Input::new(text).earliest(true)).ok().map(|found| found.is_some())
+    }
+}
+
+fn reason(source: &str, error: &dense::BuildError) -> String {
+    if error.is_size_limit_exceeded() {
+        return "it needs too many states; use fewer or smaller repetitions such as {20}".to_owned();
+    }
+    if source.contains(r"\b") || source.contains(r"\B") {
+        return r"write a word boundary as (?-u:\b)".to_owned();
+    }
+    let mut innermost: &dyn Error = error;
+    while let Some(cause) = innermost.source() {
+        innermost = cause;
+    }
+    // A syntax error draws the pattern first and says what is wrong in its last line.
+    let text = innermost.to_string();
+    let last = text.lines().last().unwrap_or_default();
+    last.strip_prefix("error: ").unwrap_or(last).to_owned()
+}
