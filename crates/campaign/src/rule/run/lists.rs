@@ -105,20 +105,22 @@ impl<'a> Run<'a> {
         let index = usize::try_from(self.int(index)?).ok();
         index.and_then(|index| items.get(index)).copied().ok_or(fault(FaultKind::IndexOutOfRange, at))
     }
-}
 
-/// The value at `key`, if the table has it.
-pub(super) fn find<'a>(
-    table: &'a [(Constant, Constant)],
-    key: Value<'a>,
-    at: Position,
-) -> Result<Option<Value<'a>>, RuleFault> {
-    for (candidate, value) in table {
-        match compare(Comparison::Equal, key, candidate.into()) {
-            Some(true) => return Ok(Some(value.into())),
-            Some(false) => {}
-            None => return Err(fault(FaultKind::AttributeType, at)),
+    /// The value at `key`, if the map has it.
+    pub(super) fn find(
+        &mut self,
+        table: &'a [(Constant, Constant)],
+        key: &'a Node,
+        at: Position,
+    ) -> Result<Option<Value<'a>>, RuleFault> {
+        let key = self.value(key)?;
+        for (candidate, value) in table {
+            match compare(Comparison::Equal, key, candidate.into()) {
+                Some(true) => return Ok(Some(value.into())),
+                Some(false) => {}
+                None => return Err(fault(FaultKind::AttributeType, at)),
+            }
         }
+        Ok(None)
     }
-    Ok(None)
 }
