@@ -38,9 +38,9 @@ pub enum RuleError {
     Operands { at: Position, operator: &'static str, left: Kind, right: Kind, hint: &'static str },
     #[error("{at}: {found} stands where {expected} is needed")]
     WrongKind { at: Position, expected: Kind, found: Kind },
-    #[error("the whole rule is {found}; it must be a bool, such as `outcome.score >= 100`")]
+    #[error("the whole rule is {found}; it must be a bool, such as `{}`", example(*found))]
     NotBool { found: Kind },
-    #[error("{at}: `{name}` is used differently: {usage}")]
+    #[error("{at}: `{name}` is written {usage}")]
     WrongArguments { at: Position, name: String, usage: &'static str },
     #[error("{at}: {value:?} is no {what}; write {usage}")]
     BadLiteral { at: Position, what: &'static str, value: String, usage: &'static str },
@@ -53,7 +53,7 @@ pub enum RuleError {
     #[error("{at}: the key is in the map twice")]
     DuplicateKey { at: Position },
     #[error(
-        "{at}: `{name}` inside another `all`, `exists`, `exists_one`, `filter` or `map`; use one at a time"
+        "{at}: `{name}` inside another `all`, `exists`, `exists_one`, `filter` or `map`, or on its result; use one at a time"
     )]
     NestedMacro { at: Position, name: String },
     #[error("{at}: `{name}` is taken; choose another name for the item, such as `x`")]
@@ -91,5 +91,13 @@ impl RuleError {
             | Self::NestedMacro { at, .. }
             | Self::Shadowing { at, .. } => Some(*at),
         }
+    }
+}
+
+/// A bool that begins with something of `found` kind.
+const fn example(found: Kind) -> &'static str {
+    match found {
+        Kind::Attribute => "outcome.attributes.vip == true",
+        _ => "outcome.score >= 100",
     }
 }

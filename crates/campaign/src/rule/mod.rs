@@ -77,7 +77,7 @@
 //! let error = Rule::compile("outcome.scores >= 1000").unwrap_err();
 //! assert_eq!(
 //!     error.to_string(),
-//!     "line 1, column 8: the outcome has no field `scores`; it has score, rank, game, attributes and occurred_at"
+//!     "line 1, column 9: the outcome has no field `scores`; it has score, rank, game, attributes and occurred_at"
 //! );
 //! # Ok::<(), laurel_campaign::rule::RuleError>(())
 //! ```

@@ -7,6 +7,10 @@ use super::{Position, RuleError, limits};
 /// Characters that make the parser recurse, or that stand for an operator which does.
 const OPERATOR_BYTES: &[u8] = b"+-*/%.[({<>=!?&|";
 
+/// How the parser says that something should not be there.
+const UNEXPECTED: [&str; 4] =
+    ["mismatched input", "extraneous input", "token recognition error at:", "no viable alternative at input"];
+
 /// How many errors the parser recovers from: only the first is shown.
 const RECOVERIES_MAX: u32 = 1;
 
@@ -42,9 +46,10 @@ fn first_error(source: &str, errors: &cel::ParseErrors) -> RuleError {
     RuleError::Syntax { at, message: readable(&error.msg) }
 }
 
-/// The parser's message without its preamble and without the list of every token it knows.
+/// The parser's message in plain words, without the list of every token it knows.
 fn readable(message: &str) -> String {
     let message = message.strip_prefix("Syntax error: ").unwrap_or(message);
     let message = message.split(" expecting {").next().unwrap_or(message);
-    message.replace("<EOF>", "the end of the rule")
+    let message = UNEXPECTED.iter().fold(message.to_owned(), |text, words| text.replace(words, "unexpected"));
+    message.replace("'<EOF>'", "end").replace("<EOF>", "the end")
 }

@@ -39,7 +39,7 @@ impl Pattern {
             .syntax(syntax::Config::new().nest_limit(limits::PATTERN_NESTING_MAX))
             .build(source)
             .map(Self)
-            .map_err(|error| reason(source, &error))
+            .map_err(|error| reason(&error))
     }
 
     /// Whether the pattern is somewhere in `text`; none if the search gave up, which only happens to
@@ -49,19 +49,19 @@ impl Pattern {
     }
 }
 
-fn reason(source: &str, error: &dense::BuildError) -> String {
-    if error.is_size_limit_exceeded() {
-        return "it needs too many states; use fewer or smaller repetitions such as {20}".to_owned();
-    }
-    if source.contains(r"\b") || source.contains(r"\B") {
-        return r"write a word boundary as (?-u:\b)".to_owned();
-    }
+fn reason(error: &dense::BuildError) -> String {
     let mut innermost: &dyn Error = error;
     while let Some(cause) = innermost.source() {
         innermost = cause;
     }
-    // A syntax error draws the pattern first and says what is wrong in its last line.
     let text = innermost.to_string();
+    if error.is_size_limit_exceeded() || text.contains("exceeded limit") {
+        return "it needs too many states; use fewer or smaller repetitions such as {20}".to_owned();
+    }
+    if text.contains("Unicode word boundaries") {
+        return r"write a word boundary as (?-u:\b)".to_owned();
+    }
+    // A syntax error draws the pattern first and says what is wrong in its last line.
     let last = text.lines().last().unwrap_or_default();
     last.strip_prefix("error: ").unwrap_or(last).to_owned()
 }

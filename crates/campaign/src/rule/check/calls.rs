@@ -2,7 +2,7 @@
 
 use cel::common::ast::{CallExpr, IdedExpr};
 
-use super::{Checker, Kind, Position, RuleError, Term, literals, value};
+use super::{Checker, Kind, Position, RuleError, Term, literals, macros, value};
 use crate::rule::{
     pattern::Pattern,
     program::{Calendar, Op, Search},
@@ -114,8 +114,10 @@ fn unknown(name: &str, at: Position) -> RuleError {
         "amount" => AMOUNT,
         "matches" => MATCHES,
         "size" => "size(outcome.game) or outcome.attributes.size()",
-        "contains" | "startsWith" | "endsWith" => "outcome.game.startsWith('quiz')",
-        "all" | "exists" | "exists_one" | "filter" | "map" => "['a', 'b'].exists(x, x in outcome.attributes)",
+        "contains" => "outcome.game.contains('quiz')",
+        "startsWith" => "outcome.game.startsWith('quiz')",
+        "endsWith" => "outcome.game.endsWith('quiz')",
+        "all" | "exists" | "exists_one" | "filter" | "map" => macros::usage(name),
         _ if calendar(name).is_some() => "outcome.occurred_at.getHours(), in UTC and without arguments",
         _ => return RuleError::UnknownFunction { at, name: name.to_owned(), known: FUNCTIONS },
     };

@@ -49,8 +49,8 @@ impl Checker<'_> {
             Expr::Ident(name) if !name.starts_with('.') => Ok(name.clone()),
             _ => Err(RuleError::WrongArguments {
                 at,
-                name: "the item".to_owned(),
-                usage: "give it a name, as in list.exists(x, x > 3)",
+                name: "item".to_owned(),
+                usage: "as a name: list.exists(x, x > 3)",
             }),
         }
     }
@@ -67,11 +67,7 @@ impl Checker<'_> {
             }
             ("map", [to]) => self.map(range, None, to),
             ("map", [test, to]) => self.map(range, Some(test), to),
-            _ => Err(RuleError::WrongArguments {
-                at,
-                name: name.to_owned(),
-                usage: "['a', 'b'].exists(x, x in outcome.attributes)",
-            }),
+            _ => Err(RuleError::WrongArguments { at, name: name.to_owned(), usage: usage(name) }),
         }
     }
 
@@ -90,5 +86,16 @@ impl Checker<'_> {
         let keep = test.map(|test| self.of_kind(test, Kind::Bool)).transpose()?.map(Box::new);
         let (to, kind) = self.value(to, Kind::Int)?;
         Ok(Term::List(List::Picked { range: Box::new(range), keep, to: Some(Box::new(to)) }, Some(kind)))
+    }
+}
+
+/// How the macro is written.
+pub(super) fn usage(name: &str) -> &'static str {
+    match name {
+        "all" => "list.all(x, x > 3)",
+        "exists" => "list.exists(x, x > 3)",
+        "exists_one" => "list.exists_one(x, x > 3)",
+        "filter" => "list.filter(x, x > 3)",
+        _ => "list.map(x, x * 2) or list.map(x, x > 3, x * 2)",
     }
 }

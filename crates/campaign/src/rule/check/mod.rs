@@ -5,6 +5,7 @@ mod literals;
 mod macros;
 mod names;
 mod operators;
+mod ranges;
 
 use cel::common::ast::{Expr, IdedExpr, SourceInfo};
 
@@ -113,8 +114,17 @@ impl Checker<'_> {
         }
     }
 
+    /// Where the expression is. The parser puts a field at its dot and a call at its parenthesis; the name says more.
     fn place(&self, expr: &IdedExpr) -> Position {
-        let offset = self.places.offset_for(expr.id).map_or(0, |(start, _)| start as usize);
+        let start = self.places.offset_for(expr.id).map_or(0, |(start, _)| start as usize);
+        let offset = match &expr.expr {
+            Expr::Select(_) => start + 1,
+            Expr::Call(call) => {
+                let before = self.source.get(..start).unwrap_or_default();
+                before.strip_suffix(call.func_name.as_str()).map_or(start, str::len)
+            }
+            _ => start,
+        };
         Position::of_byte(self.source, offset)
     }
 }

@@ -116,54 +116,6 @@ impl Checker<'_> {
             (yes, no) => Err(refused("? :", yes.kind(), no.kind(), at)),
         }
     }
-
-    /// `range[index]`.
-    fn index(&mut self, range: &IdedExpr, index: &IdedExpr, at: Position) -> Result<Term, RuleError> {
-        match self.term(range)? {
-            Term::Attributes => {
-                let name = self.of_kind(index, Kind::String)?;
-                Ok(value(Op::Attribute(Box::new(name)), at, Kind::Attribute))
-            }
-            Term::List(list, kind) => {
-                let index = self.of_kind(index, Kind::Int)?;
-                Ok(value(Op::ItemAt(list, Box::new(index)), at, kind.unwrap_or(Kind::Attribute)))
-            }
-            Term::Table(table, kinds) => {
-                let (keys, values) = kinds.unwrap_or((Kind::Attribute, Kind::Attribute));
-                let (key, found) = self.value(index, keys)?;
-                if found.join(keys).is_none() {
-                    return Err(RuleError::WrongKind { at: key.at, expected: keys, found });
-                }
-                Ok(value(Op::Lookup(table, Box::new(key)), at, values))
-            }
-            other => {
-                let (_, found) = self.value(index, Kind::Int)?;
-                Err(refused("[ ]", other.kind(), found, at))
-            }
-        }
-    }
-
-    /// `item in range`.
-    fn membership(&mut self, item: &IdedExpr, range: &IdedExpr, at: Position) -> Result<Term, RuleError> {
-        let (item, kind) = self.value(item, Kind::String)?;
-        let range = self.term(range)?;
-        let inside = match &range {
-            Term::Attributes => Some(Kind::String),
-            Term::List(_, items) => Some(items.unwrap_or(kind)),
-            Term::Table(_, kinds) => Some(kinds.map_or(kind, |(keys, _)| keys)),
-            _ => None,
-        };
-        if inside.is_none_or(|inside| inside.join(kind).is_none()) {
-            return Err(refused("in", kind, inside.unwrap_or(range.kind()), at));
-        }
-        let item = Box::new(item);
-        let op = match range {
-            Term::List(list, _) => Op::InList(item, list),
-            Term::Table(table, _) => Op::InTable(item, table),
-            _ => Op::AttributePresent(item),
-        };
-        Ok(value(op, at, Kind::Bool))
-    }
 }
 
 fn comparison(name: &str) -> Option<(&'static str, Comparison)> {
@@ -190,7 +142,7 @@ fn calculation(name: &str) -> Option<(&'static str, Calculation)> {
 }
 
 /// An operator that does not take these operands, with the way to say it if there is one.
-fn refused(operator: &'static str, left: Kind, right: Kind, at: Position) -> RuleError {
+pub(super) fn refused(operator: &'static str, left: Kind, right: Kind, at: Position) -> RuleError {
     let either = |kind| left == kind || right == kind;
     let hint = if either(Kind::Amount) && (either(Kind::Int) || either(Kind::String)) {
         "; amounts are only compared, with each other: `player.amount < amount('5000')`"
@@ -198,7 +150,9 @@ fn refused(operator: &'static str, left: Kind, right: Kind, at: Position) -> Rul
         "; amounts are only compared, with each other"
     } else if either(Kind::Timestamp) && either(Kind::String) {
         "; write the time as timestamp('2026-01-31T00:00:00Z')"
-    } else if either(Kind::Duration) && (either(Kind::String) || either(Kind::Int)) {
+    } else if operator == "in" {
+        "; the item is of the type of the list's items or the map's keys, and a string for the attributes"
+    } else if either(Kind::Duration) && (either(Kind::String) || either(Kind::Int)) && operator != "*" {
         "; write the length of time as duration('36h')"
     } else if operator == "+" && either(Kind::String) {
         "; texts cannot be joined, compare their parts one by one"

@@ -62,7 +62,6 @@ impl<'a> Run<'a> {
             match (quantifier, self.truth(test)) {
                 (Quantifier::All, Ok(false)) => return Ok(false),
                 (Quantifier::Exists, Ok(true)) => return Ok(true),
-                (Quantifier::ExistsOne, Err(fault)) => return Err(fault),
                 (_, Ok(hit)) => hits += usize::from(hit),
                 (_, Err(fault)) => first_fault = first_fault.or(Some(fault)),
             }
@@ -105,20 +104,22 @@ impl<'a> Run<'a> {
         let index = usize::try_from(self.int(index)?).ok();
         index.and_then(|index| items.get(index)).copied().ok_or(fault(FaultKind::IndexOutOfRange, at))
     }
-}
 
-/// The value at `key`, if the table has it.
-pub(super) fn find<'a>(
-    table: &'a [(Constant, Constant)],
-    key: Value<'a>,
-    at: Position,
-) -> Result<Option<Value<'a>>, RuleFault> {
-    for (candidate, value) in table {
-        match compare(Comparison::Equal, key, candidate.into()) {
-            Some(true) => return Ok(Some(value.into())),
-            Some(false) => {}
-            None => return Err(fault(FaultKind::AttributeType, at)),
+    /// The value at `key`, if the map has it.
+    pub(super) fn find(
+        &mut self,
+        table: &'a [(Constant, Constant)],
+        key: &'a Node,
+        at: Position,
+    ) -> Result<Option<Value<'a>>, RuleFault> {
+        let key = self.value(key)?;
+        for (candidate, value) in table {
+            match compare(Comparison::Equal, key, candidate.into()) {
+                Some(true) => return Ok(Some(value.into())),
+                Some(false) => {}
+                None => return Err(fault(FaultKind::AttributeType, at)),
+            }
         }
+        Ok(None)
     }
-    Ok(None)
 }

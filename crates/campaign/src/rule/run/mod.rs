@@ -3,13 +3,14 @@
 mod arithmetic;
 mod compare;
 mod lists;
+mod parts;
 
-use chrono::{DateTime, Datelike, TimeDelta, Timelike, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{Amount, Attribute};
 
 use super::{
     FaultKind, Position, RuleFault, RuleInput, limits,
-    program::{Calendar, Constant, Field, Node, Op, Search},
+    program::{Constant, Field, Node, Op},
 };
 
 /// Whether the rule accepts the input.
@@ -38,69 +39,49 @@ struct Run<'a> {
 impl<'a> Run<'a> {
     fn value(&mut self, node: &'a Node) -> Result<Value<'a>, RuleFault> {
         let at = node.at;
-        Ok(match &node.op {
-            Op::Constant(constant) => Value::from(constant),
-            Op::Read(field) => self.read(*field, at)?,
-            Op::RankPresent => Value::Bool(self.input.outcome.rank.is_some()),
-            Op::Attribute(name) => self.attribute(name, at)?,
+        match &node.op {
+            Op::Constant(constant) => Ok(Value::from(constant)),
+            Op::Read(field) => self.read(*field, at),
+            Op::RankPresent => Ok(Value::Bool(self.input.outcome.rank.is_some())),
+            Op::Attribute(name) => self.attribute(name, at),
             Op::AttributePresent(name) => {
                 let name = self.text(name)?;
-                Value::Bool(self.input.outcome.attributes.contains_key(name))
+                Ok(Value::Bool(self.input.outcome.attributes.contains_key(name)))
             }
-            Op::AttributeCount => count(self.input.outcome.attributes.len(), at)?,
-            Op::Item => self.item.ok_or(fault(FaultKind::KeyMissing, at))?,
-            Op::Not(operand) => Value::Bool(!self.truth(operand)?),
+            Op::AttributeCount => count(self.input.outcome.attributes.len(), at),
+            Op::Item => self.item.ok_or(fault(FaultKind::KeyMissing, at)),
+            Op::Not(operand) => Ok(Value::Bool(!self.truth(operand)?)),
             Op::Negate(operand) => {
                 let negated = self.int(operand)?.checked_neg();
-                Value::Int(negated.ok_or(fault(FaultKind::Overflow, at))?)
+                negated.map(Value::Int).ok_or(fault(FaultKind::Overflow, at))
             }
-            Op::And(left, right) => Value::Bool(!self.either(left, right, false)?),
-            Op::Or(left, right) => Value::Bool(self.either(left, right, true)?),
-            Op::If(parts) => {
-                let [condition, yes, no] = &**parts;
-                let chosen = if self.truth(condition)? { yes } else { no };
-                self.value(chosen)?
-            }
+            Op::And(left, right) => Ok(Value::Bool(!self.either(left, right, false)?)),
+            Op::Or(left, right) => Ok(Value::Bool(self.either(left, right, true)?)),
+            Op::If(parts) => self.conditional(parts),
             Op::Compare(comparison, left, right) => {
-                let (left, right) = (self.value(left)?, self.value(right)?);
-                Value::Bool(
-                    compare::compare(*comparison, left, right).ok_or(fault(FaultKind::AttributeType, at))?,
-                )
+                let answer = compare::compare(*comparison, self.value(left)?, self.value(right)?);
+                answer.map(Value::Bool).ok_or(fault(FaultKind::AttributeType, at))
             }
             Op::Calculate(calculation, left, right) => {
                 let (left, right) = (self.value(left)?, self.value(right)?);
-                arithmetic::calculate(*calculation, left, right).map_err(|kind| fault(kind, at))?
+                arithmetic::calculate(*calculation, left, right).map_err(|kind| fault(kind, at))
             }
-            Op::InList(item, list) => self.in_list(item, list, at)?,
-            Op::InTable(item, table) => {
-                let item = self.value(item)?;
-                Value::Bool(lists::find(table, item, at)?.is_some())
-            }
-            Op::ItemAt(list, index) => self.item_at(list, index, at)?,
-            Op::Lookup(table, key) => {
-                let key = self.value(key)?;
-                lists::find(table, key, at)?.ok_or(fault(FaultKind::KeyMissing, at))?
-            }
-            Op::StringSize(text) => count(self.text(text)?.chars().count(), at)?,
-            Op::ListSize(list) => count(self.list(list)?.len(), at)?,
-            Op::Search(search, text, part) => {
-                let (text, part) = (self.text(text)?, self.text(part)?);
-                Value::Bool(match search {
-                    Search::Contains => text.contains(part),
-                    Search::StartsWith => text.starts_with(part),
-                    Search::EndsWith => text.ends_with(part),
-                })
-            }
+            Op::InList(item, list) => self.in_list(item, list, at),
+            Op::InTable(item, table) => Ok(Value::Bool(self.find(table, item, at)?.is_some())),
+            Op::ItemAt(list, index) => self.item_at(list, index, at),
+            Op::Lookup(table, key) => self.find(table, key, at)?.ok_or(fault(FaultKind::KeyMissing, at)),
+            Op::StringSize(text) => count(self.text(text)?.chars().count(), at),
+            Op::ListSize(list) => count(self.list(list)?.len(), at),
+            Op::Search(search, text, part) => self.search(*search, text, part),
             Op::Matches(text, pattern) => {
                 let found = pattern.is_in(self.text(text)?);
-                Value::Bool(found.ok_or(fault(FaultKind::InputTooLarge, at))?)
+                found.map(Value::Bool).ok_or(fault(FaultKind::InputTooLarge, at))
             }
-            Op::Calendar(part, time) => match self.value(time)? {
-                Value::Time(time) => Value::Int(calendar(*part, time)),
-                _ => return Err(fault(FaultKind::AttributeType, at)),
-            },
-            Op::Quantify(quantifier, list, test) => Value::Bool(self.quantify(*quantifier, list, test)?),
-        })
+            Op::Calendar(part, time) => self.calendar(*part, time),
+            Op::Quantify(quantifier, list, test) => {
+                Ok(Value::Bool(self.quantify(*quantifier, list, test)?))
+            }
+        }
     }
 
     fn read(&self, field: Field, at: Position) -> Result<Value<'a>, RuleFault> {
@@ -127,6 +108,12 @@ impl<'a> Run<'a> {
             Some(Attribute::Int(number)) => Ok(Value::Int(*number)),
             Some(Attribute::Text(value)) => text(value, at),
         }
+    }
+
+    fn conditional(&mut self, parts: &'a [Node; 3]) -> Result<Value<'a>, RuleFault> {
+        let [condition, yes, no] = parts;
+        let chosen = if self.truth(condition)? { yes } else { no };
+        self.value(chosen)
     }
 
     /// Whether one of both is `wanted`; a fault only if the other does not settle it, as CEL has it.
@@ -190,19 +177,4 @@ fn text(text: &str, at: Position) -> Result<Value<'_>, RuleFault> {
 
 fn count<'a>(number: usize, at: Position) -> Result<Value<'a>, RuleFault> {
     i64::try_from(number).map(Value::Int).map_err(|_| fault(FaultKind::Overflow, at))
-}
-
-fn calendar(part: Calendar, time: DateTime<Utc>) -> i64 {
-    i64::from(match part {
-        Calendar::FullYear => return time.year().into(),
-        Calendar::Month => time.month0(),
-        Calendar::Date => time.day(),
-        Calendar::DayOfMonth => time.day0(),
-        Calendar::DayOfWeek => time.weekday().num_days_from_sunday(),
-        Calendar::DayOfYear => time.ordinal0(),
-        Calendar::Hours => time.hour(),
-        Calendar::Minutes => time.minute(),
-        Calendar::Seconds => time.second(),
-        Calendar::Milliseconds => time.timestamp_subsec_millis().min(999),
-    })
 }

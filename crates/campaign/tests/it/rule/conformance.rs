@@ -39,11 +39,8 @@ fn reference(source: &str, sample: &Sample) -> Option<bool> {
     let mut context = Context::with_env(CEL.clone());
     context.add_variable_from_value("outcome", outcome);
     context.add_variable_from_value("player", player);
-    match program.execute(&context) {
-        Ok(Value::Bool(answer)) => Some(answer),
-        Ok(other) => panic!("{source} is {other:?}"),
-        Err(_) => None,
-    }
+    let value = program.execute(&context).ok()?;
+    Some(value == Value::Bool(true)).filter(|_| matches!(value, Value::Bool(_)))
 }
 
 fn is_limit(error: &RuleError) -> bool {

@@ -7,7 +7,7 @@ use rstest::rstest;
 use crate::sample::Sample;
 
 fn eval(source: &str, sample: &Sample) -> Result<bool, RuleFault> {
-    let rule = Rule::compile(source).unwrap_or_else(|error| panic!("{source}: {error}"));
+    let rule = Rule::compile(source).expect("a rule");
     let answer = rule.eval(&sample.input());
     assert_eq!(answer, rule.eval(&sample.input()), "the same input, the same answer");
     answer
@@ -82,8 +82,8 @@ fn a_fault_that_does_not_matter(#[case] source: &str, #[case] answer: bool) {
 fn a_fault_says_where() {
     let sample = Sample { rank: None, ..Sample::new() };
     let fault = eval("outcome.game == 'ü' ||\n  outcome.rank < 2", &sample).unwrap_err();
-    assert_eq!(fault.at, Position { line: 2, column: 10 });
-    insta::assert_snapshot!(fault, @"line 2, column 10: the outcome has no rank; ask has(outcome.rank) first");
+    assert_eq!(fault.at, Position { line: 2, column: 11 });
+    insta::assert_snapshot!(fault, @"line 2, column 11: the outcome has no rank; ask has(outcome.rank) first");
 }
 
 #[rstest]

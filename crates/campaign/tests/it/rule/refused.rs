@@ -108,6 +108,10 @@ const REFUSED: &[&str] = &[
     "player.amount < amount('')",
     "player.amount < amount('115792089237316195423570985008687907853269984665640564039457584007913129639936')",
     "int(player.amount) < 5000",
+    "player.amount < outcome.attributes.limit",
+    "outcome.attributes.limit > amount('5')",
+    "outcome.attributes.day == outcome.occurred_at",
+    "outcome.occurred_at in [outcome.attributes.day]",
     "amount(outcome.game) > player.amount",
     // functions and macros
     "outcome.game.lowerAscii() == 'quiz'",
