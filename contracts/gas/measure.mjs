@@ -6,7 +6,8 @@ import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 
 const root = new URL("..", import.meta.url).pathname;
-const bin = (name) => `${root}node_modules/.bin/${name}`;
+const native = (tool) => execFileSync(`${root}tools/native`, [tool], { encoding: "utf8" }).trim();
+const castBinary = native("cast");
 
 // Gas per grant at 500 new recipients, and for sending such a batch again.
 const LIMITS = { anyToken: 25_700, batchToken: 24_750, replay: 1_200 };
@@ -129,13 +130,8 @@ function table(rows) {
   return [line(all[0]), rule, ...cells.map(line)].join("\n") + "\n";
 }
 
-// The binary itself, not npm's launcher: a signal to the launcher would leave Anvil running.
 async function startAnvil() {
-  const binary = execFileSync("node", ["-p", `require.resolve("@foundry-rs/anvil-${process.platform}-${arch()}/bin/anvil")`], {
-    cwd: root,
-    encoding: "utf8",
-  }).trim();
-  const child = spawn(binary, ["--port", "0", "--enable-tx-gas-limit"], { stdio: ["ignore", "pipe", "inherit"] });
+  const child = spawn(native("anvil"), ["--port", "0", "--enable-tx-gas-limit"], { stdio: ["ignore", "pipe", "inherit"] });
   const exited = new Promise((resolve) => child.once("exit", resolve));
   const stop = async () => {
     child.kill("SIGKILL");
@@ -169,12 +165,8 @@ async function startAnvil() {
   return { rpc, stop };
 }
 
-function arch() {
-  return process.arch === "x64" ? "amd64" : process.arch;
-}
-
 function cast(...args) {
-  return execFileSync(bin("cast"), args, { encoding: "utf8" }).trim();
+  return execFileSync(castBinary, args, { encoding: "utf8" }).trim();
 }
 
 function hex(value) {

@@ -152,8 +152,8 @@ contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
             uint256 lastSeq = firstSeq + ((run.end - run.begin) >> 5) - 1;
             paid = new uint256[]((lastSeq >> 8) - (firstSeq >> 8) + 1);
         }
-        bool refused;
-        uint256 anyPaid;
+        bool refused = false;
+        uint256 anyPaid = 0;
         for (uint256 i = 0; i < paid.length; ++i) {
             uint256 key = _key(campaign, run.seq >> 8);
             uint256 before = _burned[key];
@@ -164,7 +164,7 @@ contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
             paid[i] = fresh;
             anyPaid |= fresh;
         }
-        // forge-lint: disable-next-line(unsafe-typecast)
+        // forge-lint: disable-next-line(unsafe-typecast) it came from 64 bits
         if ((refused && anyPaid == 0) || (batch && !run.send())) revert NothingPaid(campaign, uint64(firstSeq));
     }
 
@@ -192,9 +192,11 @@ contract RewardVault is IRewardVault, Ownable2Step, ReentrancyGuardTransient {
     function _report(Run memory run, uint64 campaign, Stop why) private returns (bool refused) {
         uint256 word = run.current();
         if (word == 0) return false;
+        // forge-lint: disable-next-line(unsafe-typecast) a seq of the segment, checked to lie in 64 bits
         uint64 seq = uint64(run.seq);
         bytes32 reason = run.reason;
         if (why == Stop.Untried) {
+            // forge-lint: disable-next-line(unsafe-typecast) 160 bits are left
             address to = address(uint160(word >> 96));
             if (to == address(0)) revert ZeroRecipient(campaign, seq);
             if (to != run.token && to != address(this)) revert GasTooLow(campaign, seq);
