@@ -1,0 +1,250 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use alloy::primitives::Address;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use laurel_api::Role as TokenRole;
+
+use crate::logging::LogFormat;
+
+/// Game rewards, paid on chain exactly once, provably.
+#[derive(Debug, Parser)]
+#[command(name = "laurel", version, about, propagate_version = true)]
+pub(crate) struct Cli {
+    /// Configuration (TOML). Every key also as an environment variable: LAUREL_SECTION__KEY
+    #[arg(long, global = true, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+
+    /// How log lines look
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(crate) log_format: LogFormat,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// The main job on real parts, with nothing to set up
+    Demo(Demo),
+    /// PostgreSQL and Anvil, migrated and deployed, until Ctrl-C
+    Devnet(Devnet),
+    /// Deploy vault and token; the deployer's key is in LAUREL_DEPLOYER_KEY
+    Deploy(Deploy),
+    /// Bring the database's schema up to this build, or some steps down
+    Migrate {
+        /// Undo this many migrations instead
+        #[arg(long, value_name = "STEPS")]
+        down: Option<usize>,
+    },
+    /// All roles in one process
+    All,
+    /// Serve REST
+    Api,
+    /// Decide on outcomes and keep the books
+    Campaign,
+    /// Queue, sign and send
+    GrantSaga,
+    /// Follow chains
+    ChainWatcher,
+    /// Keep projections
+    Views,
+    /// Mint an access token with the configured key
+    Token(Token),
+    /// Organisations
+    #[command(subcommand)]
+    Org(Org),
+    /// Check the books; exit code 1 on any finding
+    #[command(subcommand)]
+    Audit(Audit),
+    /// Dead letters
+    #[command(subcommand)]
+    Dlq(Dlq),
+    /// Drop a view and have it rebuilt from the journal
+    Replay {
+        /// The view: campaign-stats
+        view: String,
+    },
+    /// Print the OpenAPI document
+    Openapi,
+    /// Steer a development chain
+    Chain(Chain),
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Players of the synthetic game server
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) players: u32,
+    /// Outcomes that it reports
+    #[arg(long, default_value_t = 5_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub(crate) outcomes: u32,
+    /// End when the table is shown, instead of staying up until Ctrl-C
+    #[arg(long)]
+    pub(crate) exit: bool,
+    /// Write the figures here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Devnet {
+    /// Fill in campaigns, players and outcomes
+    #[arg(long)]
+    pub(crate) seed: bool,
+    /// Write the settings here as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+    /// Write a configuration here that `laurel all --config` takes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config_out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Deploy {
+    /// The node
+    #[arg(long)]
+    pub(crate) rpc_url: String,
+    /// Accounts that may settle
+    #[arg(long, required = true, num_args = 1..)]
+    pub(crate) lane: Vec<Address>,
+    /// Write the addresses here as JSON
+    #[arg(long, value_name = "FILE")]
+    pub(crate) json: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Token {
+    /// player, manager, auditor, operator or game-server
+    #[arg(long)]
+    pub(crate) role: TokenRole,
+    /// Whose token it is
+    #[arg(long)]
+    pub(crate) subject: String,
+    /// Their organisation
+    #[arg(long, default_value = "default")]
+    pub(crate) org: String,
+    /// How long it is good: 15m, 1h, 30s
+    #[arg(long, default_value = "15m", value_parser = parse_ttl)]
+    pub(crate) ttl: chrono::TimeDelta,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Org {
+    /// Add an organisation
+    Add {
+        /// Lower-case letters, digits and hyphens
+        name: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    /// Add up every transfer, compare with the balances and with the chain
+    Books {
+        /// Write the findings here as JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Dlq {
+    /// The letters that are not done
+    List,
+    /// One letter with its event
+    Show {
+        /// Its number
+        id: i64,
+    },
+    /// Try dead letters again
+    Redrive {
+        /// Their numbers
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
+    /// Give letters up for good
+    Drop {
+        /// Their numbers
+        #[arg(required = true)]
+        ids: Vec<i64>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Chain {
+    /// The node
+    #[arg(long, default_value = "http://127.0.0.1:8545", global = true)]
+    pub(crate) rpc_url: String,
+    #[command(subcommand)]
+    pub(crate) action: ChainAction,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChainAction {
+    /// Mine blocks
+    Mine {
+        /// How many
+        blocks: u64,
+    },
+    /// Replace the newest blocks by others
+    Reorg {
+        /// How many
+        depth: u64,
+    },
+    /// Move the chain's time ahead
+    Warp {
+        /// By how much
+        seconds: u64,
+    },
+}
+
+/// The longest token: a day.
+const TTL_SECONDS_MAX: i64 = 86_400;
+
+fn parse_ttl(text: &str) -> Result<chrono::TimeDelta, String> {
+    let problem = || "use a number and s, m or h, such as 15m; at most 24h".to_owned();
+    let (number, unit) = text.split_at(text.len().saturating_sub(1));
+    let number: i64 = number.parse().map_err(|_| problem())?;
+    let seconds = match unit {
+        "s" => Some(number),
+        "m" => number.checked_mul(60),
+        "h" => number.checked_mul(3_600),
+        _ => None,
+    };
+    let seconds = seconds.filter(|seconds| (1..=TTL_SECONDS_MAX).contains(seconds)).ok_or_else(problem)?;
+    Ok(chrono::TimeDelta::seconds(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[rstest]
+    #[case("15m", Some(900))]
+    #[case("24h", Some(86_400))]
+    #[case("25h", None)]
+    #[case("0s", None)]
+    #[case("-5m", None)]
+    #[case("15", None)]
+    #[case("", None)]
+    #[case("é", None)]
+    fn times_to_live(#[case] text: &str, #[case] seconds: Option<i64>) {
+        assert_eq!(parse_ttl(text).ok().map(|ttl| ttl.num_seconds()), seconds);
+    }
+}

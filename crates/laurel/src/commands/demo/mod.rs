@@ -1,0 +1,122 @@
+//! `laurel demo`: the main job, on real parts.
+
+mod figures;
+mod probe;
+mod progress;
+mod traffic;
+mod world;
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use laurel_devnet::chain_control::ChainControl;
+use tokio_util::sync::CancellationToken;
+
+use self::{figures::Figures, probe::Probe, progress::Progress, traffic::report_outcomes, world::World};
+use super::{Outcome, devnet::Parts};
+use crate::{
+    app::{App, asked_to_stop},
+    books::check_books,
+    cli::Demo,
+    pipeline::pipeline,
+    roles::Role,
+};
+
+/// How long the chain may stand still before the demo gives up.
+const STALL_MAX: Duration = Duration::from_secs(60);
+
+/// How often the stages are looked at.
+const WATCH_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How often a block is mined while campaigns are set up, so that nobody waits for finality.
+const SETUP_BLOCK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Shows the whole way of thousands of outcomes, and whether the books balance.
+pub(crate) async fn run(demo: Demo) -> anyhow::Result<Outcome> {
+    let parts = Parts::start().await?;
+    let outcome = tokio::select! {
+        outcome = show(&demo, &parts) => outcome,
+        () = asked_to_stop() => Ok(Outcome::Fine),
+    };
+    parts.stop().await?;
+    outcome
+}
+
+async fn show(demo: &Demo, parts: &Parts) -> anyhow::Result<Outcome> {
+    let app = App::connect(parts.config.clone(), parts.environment()).await?;
+    let shown = show_on(&app, demo, parts).await;
+    app.stop().await?;
+    shown
+}
+
+async fn show_on(app: &App, demo: &Demo, parts: &Parts) -> anyhow::Result<Outcome> {
+    let probe = Arc::new(Probe::default());
+    let listening = app.start(Role::ALL).await?;
+    let api = listening.api.context("the API is among all roles")?;
+    app.run_stage(probe::ProbeStage::new(probe.clone(), app.clock.clone()));
+    let url = format!("http://{api}");
+    super::note(&format!("Laurel is up: REST at {url}, metrics at http://{}/metrics", listening.ops));
+    super::note(&format!("Setting up {} players and their campaigns through the API …", demo.players));
+    let world = {
+        let _faster = mine_faster(&parts.rpc_url)?;
+        World::build(&url, parts, demo.players).await?
+    };
+    let progress = Progress::new(demo.outcomes);
+    let watching = watch(app, &progress, demo.outcomes);
+    let began = app.clock.now();
+    let reporting = report_outcomes(&url, &world, demo.outcomes, &probe, app.clock.clone());
+    tokio::try_join!(watching, reporting)?;
+    let seconds = (app.clock.now() - began).as_seconds_f64();
+    progress.finish();
+    let books = check_books(&app.pool, &app.chains).await?;
+    let last = pipeline(&app.pool).await?;
+    let figures = Figures::new(&last, &probe, &app.pool, seconds, &books).await?;
+    figures.print(&books);
+    if let Some(file) = &demo.json {
+        std::fs::write(file, serde_json::to_string_pretty(&figures)?)
+            .with_context(|| format!("write {}", file.display()))?;
+    }
+    if !demo.exit {
+        super::note("It stays up: look around, and end it with Ctrl-C.");
+        app.shutdown.cancelled().await;
+    }
+    Ok(if figures.balanced() { Outcome::Fine } else { Outcome::Finding })
+}
+
+/// Shows the stages until everything has drained.
+async fn watch(app: &App, progress: &Progress, outcomes: u32) -> anyhow::Result<()> {
+    let mut last = pipeline(&app.pool).await?;
+    let mut still = Duration::ZERO;
+    loop {
+        let now = pipeline(&app.pool).await?;
+        progress.show(&now);
+        if now.outcomes >= u64::from(outcomes) && now.drained() {
+            return Ok(());
+        }
+        still = if now == last { still + WATCH_INTERVAL } else { Duration::ZERO };
+        if still > STALL_MAX {
+            anyhow::bail!("nothing has moved for {STALL_MAX:?}: {now:?}");
+        }
+        if app.shutdown.is_cancelled() {
+            anyhow::bail!("a part of it ended by itself");
+        }
+        last = now;
+        tokio::time::sleep(WATCH_INTERVAL).await;
+    }
+}
+
+/// Mines blocks quickly until the guard is dropped.
+fn mine_faster(rpc_url: &str) -> anyhow::Result<tokio_util::sync::DropGuard> {
+    let control = ChainControl::new(rpc_url)?;
+    let until = CancellationToken::new();
+    let stop = until.clone();
+    tokio::spawn(async move {
+        while !stop.is_cancelled() {
+            if let Err(error) = control.mine(1).await {
+                tracing::debug!(%error, "a block was not mined; the next one is");
+            }
+            tokio::time::sleep(SETUP_BLOCK_INTERVAL).await;
+        }
+    });
+    Ok(until.drop_guard())
+}

@@ -1,0 +1,203 @@
+//! `laurel devnet`, and the parts that the demo stands on.
+
+use std::{fmt::Write, time::Duration};
+
+use alloy::primitives::Address;
+use anyhow::Context;
+use laurel_chain::{ChainNode, HttpNode, LocalKey};
+use laurel_devnet::{
+    Anvil, AnvilOptions, Mining, Postgres, PostgresOptions,
+    dev_keys::{DEV_KEYS, DevKey},
+};
+use laurel_ledger::MIGRATOR;
+use serde::Serialize;
+
+use super::deploy::{Deployed, deploy_contracts};
+use crate::{
+    app::asked_to_stop,
+    cli::Devnet,
+    config::{self, Config},
+    connect,
+    environment::Environment,
+    secret::Secret,
+};
+
+/// The environment variables that hold the keys of the vault's owner and of two lanes.
+const OWNER: &str = "LAUREL_TREASURY";
+const LANES: [&str; 2] = ["LAUREL_LANE_0", "LAUREL_LANE_1"];
+
+/// How often a block is made: as often as on a fast chain.
+const BLOCK_TIME: Duration = Duration::from_secs(1);
+
+/// Gas per block: room for what two lanes can send in a second.
+const BLOCK_GAS: u64 = 1_000_000_000;
+
+/// Past states that Anvil keeps: enough for a reorganisation, not so many that its memory grows without end.
+const STATES_KEPT: u32 = 256;
+
+/// The database that everything is in.
+const DATABASE: &str = "laurel_devnet";
+
+/// PostgreSQL and Anvil, migrated and deployed, and the configuration that goes with them.
+pub(crate) struct Parts {
+    postgres: Postgres,
+    anvil: Anvil,
+    pub(crate) config: Config,
+    pub(crate) rpc_url: String,
+    pub(crate) chain_id: u64,
+    pub(crate) vault: Address,
+    pub(crate) token: Address,
+    block: u64,
+    database_url: String,
+}
+
+impl Parts {
+    /// Starts the parts, migrates, and deploys.
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let (postgres, anvil) = tokio::try_join!(
+            Postgres::start(PostgresOptions::durable()),
+            Anvil::start(AnvilOptions {
+                gas_limit: Some(BLOCK_GAS),
+                states_kept: Some(STATES_KEPT),
+                ..AnvilOptions::new(Mining::Every(BLOCK_TIME))
+            }),
+        )?;
+        postgres.create_database(DATABASE, None).await?;
+        let database_url = postgres.url(DATABASE);
+        let pool = connect::database(&Secret::new(&database_url), 1).await?;
+        MIGRATOR.run(&pool).await.context("migrate the new database")?;
+        pool.close().await;
+        let rpc_url = anvil.rpc_url().to_owned();
+        let node = HttpNode::new(&rpc_url)?;
+        let lanes = lane_keys().iter().map(|(_, key)| key.address.parse()).collect::<Result<Vec<_>, _>>()?;
+        let owner = LocalKey::from_hex(owner_key().1.secret).context("a development key is a key")?;
+        let deployed = deploy_contracts(&node, &owner, &lanes).await?;
+        let config = config_of(&database_url, &rpc_url, &deployed);
+        Ok(Self {
+            postgres,
+            anvil,
+            config,
+            rpc_url,
+            chain_id: node.chain_id().await?,
+            vault: deployed.vault,
+            token: deployed.token,
+            block: deployed.block,
+            database_url,
+        })
+    }
+
+    /// The process's environment with the development keys.
+    pub(crate) fn environment(&self) -> Environment {
+        keys().into_iter().fold(Environment::process(), |all, (name, key)| all.with(name, key.secret))
+    }
+
+    /// Ends the parts.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.anvil.stop().await?;
+        self.postgres.stop().await?;
+        Ok(())
+    }
+
+    /// The configuration as a file that `laurel all --config` takes.
+    fn toml(&self) -> String {
+        let chain = &self.config.chains[0];
+        let mut toml = String::new();
+        let _ = write!(
+            toml,
+            "# Made by laurel devnet. The keys are Anvil's well-known ones: export them first.\n\
+             [database]\nurl = \"{}\"\n\n[auth]\nmode = \"none\"\n\n[[chains]]\nid = {}\nrpc_urls = [\"{}\"]\n\
+             vault = \"{}\"\ndeploy_block = {}\nlane_keys = [{}]\ntreasury_key = \"env:{}\"\n",
+            self.database_url,
+            self.chain_id,
+            self.rpc_url,
+            self.vault,
+            self.block,
+            chain.lane_keys.iter().map(|key| format!("\"{key}\"")).collect::<Vec<_>>().join(", "),
+            OWNER,
+        );
+        toml
+    }
+}
+
+/// The vault's owner: Anvil's first account.
+fn owner_key() -> (&'static str, &'static DevKey) {
+    (OWNER, &DEV_KEYS[0])
+}
+
+/// The lanes: the accounts after it.
+fn lane_keys() -> Vec<(&'static str, &'static DevKey)> {
+    LANES.into_iter().zip(&DEV_KEYS[1..]).collect()
+}
+
+fn keys() -> Vec<(&'static str, &'static DevKey)> {
+    [owner_key()].into_iter().chain(lane_keys()).collect()
+}
+
+fn config_of(database_url: &str, rpc_url: &str, deployed: &Deployed) -> Config {
+    Config {
+        database: config::Database {
+            url: Secret::new(database_url),
+            read_url: None,
+            listen_url: None,
+            connections_max: 24,
+        },
+        // Any free port: several of them may run at once.
+        api: config::Api { bind: ([127, 0, 0, 1], 0).into(), ..config::Api::default() },
+        ops: config::Ops { bind: ([127, 0, 0, 1], 0).into() },
+        auth: config::Auth { mode: config::AuthMode::None, signing_keys: Vec::new() },
+        bus: config::Bus::default(),
+        chains: vec![config::Chain {
+            id: deployed.chain_id,
+            rpc_urls: vec![Secret::new(rpc_url)],
+            vault: deployed.vault,
+            deploy_block: deployed.block,
+            finality: laurel_chain_watcher::Finality::Finalized,
+            lane_keys: LANES.iter().map(|name| format!("env:{name}")).collect(),
+            treasury_key: Some(format!("env:{}", OWNER)),
+            max_fee_per_gas_gwei: 200,
+            settlement_lifetime_ms: 600_000,
+            poll_interval_ms: 50,
+        }],
+        batch: config::Batch::default(),
+        monitor: config::Monitor::default(),
+    }
+}
+
+/// What `--json` tells.
+#[derive(Serialize)]
+struct Settings<'a> {
+    database_url: &'a str,
+    rpc_url: &'a str,
+    chain_id: u64,
+    vault: Address,
+    token: Address,
+    block: u64,
+    environment: std::collections::BTreeMap<&'a str, &'a str>,
+}
+
+/// Keeps the parts up until Ctrl-C.
+pub(crate) async fn run(devnet: Devnet) -> anyhow::Result<()> {
+    let parts = Parts::start().await?;
+    let settings = Settings {
+        database_url: &parts.database_url,
+        rpc_url: &parts.rpc_url,
+        chain_id: parts.chain_id,
+        vault: parts.vault,
+        token: parts.token,
+        block: parts.block,
+        environment: keys().into_iter().map(|(name, key)| (name, key.secret)).collect(),
+    };
+    let json = serde_json::to_string_pretty(&settings)?;
+    if let Some(file) = &devnet.json {
+        std::fs::write(file, &json).with_context(|| format!("write {}", file.display()))?;
+    }
+    super::print(&json);
+    let exports = keys().into_iter().map(|(name, key)| format!("export {name}={}\n", key.secret));
+    super::note(&exports.collect::<String>());
+    if let Some(file) = &devnet.config_out {
+        std::fs::write(file, parts.toml()).with_context(|| format!("write {}", file.display()))?;
+        super::note(&format!("With these exported: laurel all --config {}", file.display()));
+    }
+    asked_to_stop().await;
+    parts.stop().await
+}

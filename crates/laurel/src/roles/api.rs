@@ -1,0 +1,39 @@
+//! The role `api`.
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use laurel_api::{ApiParts, ApiState, router};
+use rand::{RngCore, SeedableRng, rngs::StdRng};
+use tokio::net::TcpListener;
+
+use crate::app::App;
+
+/// Starts to serve REST. Returns where.
+pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
+    let bind = app.config.api.bind;
+    let listener =
+        TcpListener::bind(bind).await.with_context(|| format!("api.bind: cannot listen on {bind}"))?;
+    let address = listener.local_addr()?;
+    let parts = ApiParts {
+        pool: app.pool.clone(),
+        read_pool: app.read_pool.clone(),
+        clock: app.clock.clone(),
+        wakes: app.wakes.clone(),
+        nodes: app.nodes(),
+        auth: app.auth.clone(),
+        public_url: app.config.api.public_url.clone(),
+        treasury: app.config.chains.iter().any(|chain| chain.treasury_key.is_some()),
+    };
+    let mut seed = [0; 32];
+    StdRng::from_os_rng().fill_bytes(&mut seed);
+    let router = router(ApiState::new(parts, seed));
+    let shutdown = app.shutdown.clone();
+    app.spawn(async move {
+        let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "REST is not served any more");
+        }
+    });
+    Ok(address)
+}

@@ -1,0 +1,67 @@
+//! What happens by the clock: timers are fired, ranges are made ahead.
+//!
+//! tokio-cron-scheduler reads the machine's clock itself, so all it does is to call; what is due is decided by the clock
+//! that everything else uses.
+
+use anyhow::Context;
+use laurel_bus::fire_timers;
+use laurel_ledger::ensure_ranges;
+use tokio_cron_scheduler::{Job, JobScheduler};
+
+use crate::app::App;
+
+/// Every second: a deadline is noticed within that time.
+const TIMERS: &str = "* * * * * *";
+
+/// Every minute, which is far less than what ranges are made ahead for.
+const RANGES: &str = "0 * * * * *";
+
+/// Starts the schedule, until the shutdown.
+pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
+    let mut scheduler = JobScheduler::new().await.context("start the schedule")?;
+    let timers = app.clone();
+    scheduler
+        .add(Job::new_async(TIMERS, move |_, _| {
+            let app = timers.clone();
+            Box::pin(async move { tick_timers(&app).await })
+        })?)
+        .await?;
+    let ranges = app.clone();
+    scheduler
+        .add(Job::new_async(RANGES, move |_, _| {
+            let app = ranges.clone();
+            Box::pin(async move { tick_ranges(&app).await })
+        })?)
+        .await?;
+    scheduler.start().await?;
+    let shutdown = app.shutdown.clone();
+    app.spawn(async move {
+        shutdown.cancelled().await;
+        if let Err(error) = scheduler.shutdown().await {
+            tracing::warn!(%error, "the schedule did not stop");
+        }
+    });
+    Ok(())
+}
+
+async fn tick_timers(app: &App) {
+    match fire_timers(&app.pool, &app.wakes, app.clock.now()).await {
+        Ok(0) => {}
+        Ok(fired) => tracing::debug!(fired, "timers fired"),
+        Err(error) => {
+            tracing::warn!(error = error.chain(), "timers could not be fired; the next tick tries again")
+        }
+    }
+}
+
+async fn tick_ranges(app: &App) {
+    let made = async {
+        let mut conn = app.pool.acquire().await?;
+        ensure_ranges(&mut conn).await
+    };
+    match made.await {
+        Ok(0) => {}
+        Ok(made) => tracing::info!(made, "ranges were made"),
+        Err(error) => tracing::error!(%error, "ranges could not be made; the next tick tries again"),
+    }
+}

@@ -1,0 +1,7 @@
+//! The ledger on a real PostgreSQL.
+
+mod accounts;
+mod journal;
+mod migrations;
+mod outcomes;
+mod world;
