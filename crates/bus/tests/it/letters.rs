@@ -1,0 +1,134 @@
+//! A poison message is set aside, its subject waits, the partition goes on.
+
+use std::sync::atomic::Ordering;
+
+use chrono::TimeDelta;
+use laurel_bus::{LetterState, RedriveError, drop_letter, find_letter, list_letters, redrive_letter};
+
+use crate::world::{Echo, World, drain, once};
+
+fn letter(subject: &str, state: &str, attempts: i32) -> (String, String, i32) {
+    (subject.to_owned(), state.to_owned(), attempts)
+}
+
+/// Thirty-two campaigns with a poison message in one: all others are handled, in one delivery.
+async fn poisoned() -> World {
+    let world = World::new(Echo::default()).await;
+    let mut grants: Vec<(u64, u64, &str)> = (0..32).map(|campaign| (campaign, 0, "fine")).collect();
+    grants[9].2 = "poison";
+    world.hold(&grants).await;
+    drain(&mut world.replica()).await;
+    world
+}
+
+fn all_but_nine() -> Vec<(u64, u64)> {
+    (0..32).filter(|campaign| *campaign != 9).map(|campaign| (campaign, 0)).collect()
+}
+
+#[tokio::test]
+async fn one_bad_message_is_found_among_good_ones() {
+    let world = poisoned().await;
+    assert_eq!(world.handled().await, once(&all_but_nine()));
+    assert_eq!(world.letters().await, [letter("campaign:9", "retrying", 1)]);
+    let mut conn = world.pool().acquire().await.unwrap();
+    let letters = list_letters(&mut conn, None, 0, 10).await.unwrap();
+    assert!(letters[0].error.as_deref().unwrap().contains("bad grant"));
+}
+
+#[tokio::test]
+async fn later_messages_of_its_subject_wait_and_others_go_on() {
+    let world = poisoned().await;
+    world.hold(&[(9, 1, "fine"), (10, 1, "fine"), (9, 2, "fine")]).await;
+    drain(&mut world.replica()).await;
+    let letters = [
+        letter("campaign:9", "retrying", 1),
+        letter("campaign:9", "blocked", 0),
+        letter("campaign:9", "blocked", 0),
+    ];
+    assert_eq!(world.letters().await, letters);
+    let mut handled = all_but_nine();
+    handled.push((10, 1));
+    assert_eq!(world.handled().await, once(&handled));
+}
+
+#[tokio::test]
+async fn it_is_tried_again_with_growing_waits_and_then_dead() {
+    let world = poisoned().await;
+    let mut replica = world.replica();
+    drain(&mut replica).await;
+    assert_eq!(world.letters().await, [letter("campaign:9", "retrying", 1)]);
+    world.clock.advance(TimeDelta::seconds(1));
+    drain(&mut replica).await;
+    assert_eq!(world.letters().await, [letter("campaign:9", "retrying", 2)]);
+    drain(&mut replica).await;
+    assert_eq!(world.letters().await, [letter("campaign:9", "retrying", 2)]);
+    world.clock.advance(TimeDelta::seconds(2));
+    drain(&mut replica).await;
+    assert_eq!(world.letters().await, [letter("campaign:9", "dead", 3)]);
+    world.clock.advance(TimeDelta::days(1));
+    drain(&mut replica).await;
+    assert_eq!(world.letters().await, [letter("campaign:9", "dead", 3)]);
+}
+
+#[tokio::test]
+async fn what_becomes_possible_is_handled_once_with_all_that_waited() {
+    let world = poisoned().await;
+    world.hold(&[(9, 1, "fine"), (9, 2, "fine")]).await;
+    let mut replica = world.replica();
+    drain(&mut replica).await;
+    world.echo.cured.store(true, Ordering::SeqCst);
+    world.clock.advance(TimeDelta::seconds(1));
+    drain(&mut replica).await;
+    let mut handled = all_but_nine();
+    handled.extend([(9, 0), (9, 1), (9, 2)]);
+    assert_eq!(world.handled().await, once(&handled));
+    assert!(world.letters().await.iter().all(|(_, state, _)| state == "redriven"));
+    // The subject is free again.
+    world.hold(&[(9, 3, "fine")]).await;
+    drain(&mut replica).await;
+    handled.push((9, 3));
+    assert_eq!(world.handled().await, once(&handled));
+}
+
+async fn dead() -> (World, i64) {
+    let world = poisoned().await;
+    world.hold(&[(9, 1, "fine")]).await;
+    let mut replica = world.replica();
+    for _ in 0..4 {
+        drain(&mut replica).await;
+        world.clock.advance(TimeDelta::seconds(10));
+    }
+    let mut conn = world.pool().acquire().await.unwrap();
+    let letters = list_letters(&mut conn, Some(LetterState::Dead), 0, 10).await.unwrap();
+    let id = letters[0].id;
+    drop(conn);
+    (world, id)
+}
+
+#[tokio::test]
+async fn a_redriven_letter_is_handled_once() {
+    let (world, id) = dead().await;
+    world.echo.cured.store(true, Ordering::SeqCst);
+    let mut conn = world.pool().acquire().await.unwrap();
+    redrive_letter(&mut conn, world.now(), id).await.unwrap();
+    drain(&mut world.replica()).await;
+    let again = redrive_letter(&mut conn, world.now(), id).await;
+    assert!(matches!(again, Err(RedriveError::WrongState { state: LetterState::Redriven, .. })), "{again:?}");
+    drain(&mut world.replica()).await;
+    let mut handled = all_but_nine();
+    handled.extend([(9, 0), (9, 1)]);
+    assert_eq!(world.handled().await, once(&handled));
+}
+
+#[tokio::test]
+async fn a_dropped_letter_lets_the_next_one_go() {
+    let (world, id) = dead().await;
+    let mut conn = world.pool().acquire().await.unwrap();
+    drop_letter(&mut conn, world.now(), id).await.unwrap();
+    drain(&mut world.replica()).await;
+    let mut handled = all_but_nine();
+    handled.push((9, 1));
+    assert_eq!(world.handled().await, once(&handled));
+    assert_eq!(find_letter(&mut conn, id).await.unwrap().unwrap().state, LetterState::Dropped);
+    assert!(matches!(redrive_letter(&mut conn, world.now(), 4_711).await, Err(RedriveError::Unknown(4_711))));
+}

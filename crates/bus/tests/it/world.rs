@@ -1,0 +1,160 @@
+//! A stage that echoes events, and fails when told to.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use laurel_bus::{Backoff, BusMetrics, OnPoison, Runner, RunnerSettings, Stage, StageError, Wakes};
+use laurel_devnet::testing::TestDatabase;
+use laurel_events::{
+    CampaignId, Clock, Envelope, Event, EventKind, GrantId, MockClock, NewEvent, OperatorAlertCleared, TokenGrantHeld,
+};
+use laurel_ledger::{Context, MIGRATOR, append};
+use prometheus::Registry;
+use sqlx::{PgConnection, PgPool};
+
+/// Every held grant becomes a cleared alert about it: what was handled how often shows in the journal.
+#[derive(Debug, Default)]
+pub(crate) struct Echo {
+    /// Grants held for the reason `poison` fail until this is set.
+    pub(crate) cured: AtomicBool,
+    /// So many calls fail for the infrastructure's sake.
+    pub(crate) outages: AtomicU32,
+    /// Whether poison halts.
+    pub(crate) halts: bool,
+}
+
+#[async_trait]
+impl Stage for Arc<Echo> {
+    fn name(&self) -> &'static str {
+        "echo"
+    }
+
+    fn kinds(&self) -> &'static [EventKind] {
+        &[EventKind::TokenGrantHeld]
+    }
+
+    fn events_max(&self) -> i64 {
+        50
+    }
+
+    fn on_poison(&self, _: EventKind) -> OnPoison {
+        if self.halts { OnPoison::Halt } else { OnPoison::Park }
+    }
+
+    async fn handle(
+        &self,
+        _: &mut PgConnection,
+        _: DateTime<Utc>,
+        events: &[Envelope],
+    ) -> Result<Vec<NewEvent>, StageError> {
+        let outage =
+            self.outages.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if outage.is_ok() {
+            return Err(StageError::Infrastructure("the network is down".into()));
+        }
+        let mut effects = Vec::new();
+        for envelope in events {
+            let Event::TokenGrantHeld(held) = &envelope.event else { panic!("not asked for") };
+            if held.reason == "poison" && !self.cured.load(Ordering::SeqCst) {
+                return Err(StageError::poison("bad grant"));
+            }
+            let about = held.grant.to_string();
+            effects.push(NewEvent::caused_by(envelope.id, OperatorAlertCleared { code: "echo".into(), about }));
+        }
+        Ok(effects)
+    }
+}
+
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) clock: Arc<MockClock>,
+    pub(crate) echo: Arc<Echo>,
+}
+
+impl World {
+    pub(crate) async fn new(echo: Echo) -> Self {
+        let database = TestDatabase::create(&MIGRATOR).await;
+        Self { database, clock: Arc::default(), echo: Arc::new(echo) }
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.database.pool()
+    }
+
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// A replica of the stage. Waits are exact: a second, doubled up to ten, three attempts.
+    pub(crate) fn replica(&self) -> Runner {
+        let (wakes, _) = Wakes::new();
+        let settings = RunnerSettings {
+            poll_interval: Duration::from_millis(10),
+            attempts_max: 3,
+            retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(10) },
+            infrastructure: Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) },
+        };
+        let metrics = BusMetrics::register(&Registry::new()).unwrap();
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        Runner::new(Arc::new(self.echo.clone()), self.pool().clone(), clock, wakes, metrics, settings, 1)
+    }
+
+    /// Holds grants: (campaign, number, reason).
+    pub(crate) async fn hold(&self, grants: &[(u64, u64, &str)]) {
+        let events: Vec<NewEvent> = grants
+            .iter()
+            .map(|(campaign, number, reason)| {
+                let grant = GrantId { campaign: CampaignId::from(*campaign), number: *number };
+                TokenGrantHeld { grant, reason: (*reason).to_owned() }.into()
+            })
+            .collect();
+        let mut tx = self.pool().begin().await.unwrap();
+        append(&mut tx, &Context::at(self.now()), &events).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// How often each grant was handled.
+    pub(crate) async fn handled(&self) -> BTreeMap<String, usize> {
+        let payloads: Vec<Vec<u8>> = sqlx::query_scalar(
+            "SELECT payload FROM journal WHERE kind = 'OperatorAlertCleared' ORDER BY part, position",
+        )
+        .fetch_all(self.pool())
+        .await
+        .unwrap();
+        let mut handled = BTreeMap::new();
+        for line in payloads.iter().flat_map(|payload| payload.split(|byte| *byte == b'\n')) {
+            if line.is_empty() {
+                continue;
+            }
+            let text = std::str::from_utf8(line).unwrap();
+            let about = text.split("\"about\":\"").nth(1).unwrap().split('"').next().unwrap();
+            *handled.entry(about.to_owned()).or_default() += 1;
+        }
+        handled
+    }
+
+    /// The letters: grant's number by its subject, and the state.
+    pub(crate) async fn letters(&self) -> Vec<(String, String, i32)> {
+        sqlx::query_as("SELECT subject, state, attempts FROM dead_letters ORDER BY part, position, idx")
+            .fetch_all(self.pool())
+            .await
+            .unwrap()
+    }
+}
+
+/// Runs a replica until there is nothing to do.
+pub(crate) async fn drain(replica: &mut Runner) {
+    while replica.round().await.unwrap() {}
+}
+
+pub(crate) fn once(grants: &[(u64, u64)]) -> BTreeMap<String, usize> {
+    grants.iter().map(|(campaign, number)| (format!("{campaign}-{number}"), 1)).collect()
+}
