@@ -1,0 +1,178 @@
+//! A PostgreSQL for as long as we need one: a server that we were given, or a private cluster of our own.
+
+mod cluster;
+mod programs;
+mod server;
+
+use std::path::Path;
+
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+
+use crate::{error::DevnetError, surroundings::Surroundings};
+
+use cluster::Cluster;
+use server::Server;
+
+const PART: &str = "PostgreSQL";
+
+/// PostgreSQL cuts names at 63 bytes; on somebody else's server ours begin with 24 of our own.
+pub(crate) const NAME_CHARS_MAX: usize = 39;
+
+/// What kind of PostgreSQL is wanted.
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    /// Whether a commit is on disk when it is acknowledged. Says nothing about a server that we are given.
+    pub durable: bool,
+    /// Sessions at once, over all databases of the cluster.
+    pub max_connections: u16,
+    /// Where the server, or its programs, may come from.
+    pub surroundings: Surroundings,
+}
+
+impl PostgresOptions {
+    /// Keeps its promises: for the demo, `laurel devnet` and measurements.
+    #[must_use]
+    pub fn durable() -> Self {
+        Self { durable: true, max_connections: 300, surroundings: Surroundings::from_env() }
+    }
+
+    /// As fast as it gets, in memory where there is room: for tests. Sessions for 60 tests with a pool of ten at once.
+    #[must_use]
+    pub fn throw_away() -> Self {
+        Self { durable: false, max_connections: 600, surroundings: Surroundings::from_env() }
+    }
+}
+
+/// A PostgreSQL server and the databases that were made through this handle.
+///
+/// Dropping it ends the cluster, or drops those databases from a server that we were given; [`Postgres::stop`] does the
+/// same and reports what went wrong.
+#[derive(Debug)]
+pub struct Postgres {
+    place: Place,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Started by us.
+    Cluster(Cluster),
+    /// Named by `DATABASE_URL`.
+    Server(Server),
+}
+
+impl Postgres {
+    /// Finds or starts a server, and returns when it answers: 0.8 s with installed programs.
+    ///
+    /// # Errors
+    ///
+    /// When none can be had ([`DevnetError::Missing`] tells what to install) or it does not start in time.
+    pub async fn start(options: PostgresOptions) -> Result<Self, DevnetError> {
+        let place = match &options.surroundings.database_url {
+            Some(url) => Place::Server(Server::connect(url).await?),
+            None => Place::Cluster(Cluster::start(&options).await?),
+        };
+        Ok(Self { place })
+    }
+
+    /// The address of a database that was created through this handle.
+    #[must_use]
+    pub fn url(&self, database: &str) -> String {
+        match &self.place {
+            Place::Cluster(cluster) => cluster.url(database),
+            Place::Server(server) => server.url(database),
+        }
+    }
+
+    /// Creates a database, empty or as a copy of `template`, which was created here and has no sessions now.
+    ///
+    /// # Errors
+    ///
+    /// When a name is not one of `a-z`, `0-9` and `_`, or the server refuses.
+    pub async fn create_database(&self, name: &str, template: Option<&str>) -> Result<(), DevnetError> {
+        let created = self.real_name(name)?;
+        let from = self.real_name_or(template, "template0")?;
+        // Noted first, so that what a cancelled call may have created is dropped too.
+        if let Place::Server(server) = &self.place {
+            server.note(name);
+        }
+        self.execute(format!(r#"CREATE DATABASE "{created}" TEMPLATE "{from}""#)).await
+    }
+
+    /// Drops a database that was created through this handle, with the sessions that it may still have.
+    ///
+    /// # Errors
+    ///
+    /// When the server refuses.
+    pub async fn drop_database(&self, name: &str) -> Result<(), DevnetError> {
+        let dropped = self.real_name(name)?;
+        self.execute(format!(r#"DROP DATABASE IF EXISTS "{dropped}" WITH (FORCE)"#)).await?;
+        if let Place::Server(server) = &self.place {
+            server.forget(name);
+        }
+        Ok(())
+    }
+
+    /// The process that we started, if we started one.
+    #[must_use]
+    pub fn process_id(&self) -> Option<u32> {
+        match &self.place {
+            Place::Cluster(cluster) => Some(cluster.keeper().process_id()),
+            Place::Server(_) => None,
+        }
+    }
+
+    /// The folder that holds the cluster, its socket and its `log`, if it is ours.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Cluster(cluster) => Some(cluster.keeper().folder()),
+            Place::Server(_) => None,
+        }
+    }
+
+    /// Ends the cluster and removes its folder, or drops our databases from the server that we were given.
+    ///
+    /// # Errors
+    ///
+    /// When something of ours is still there after the deadline.
+    pub async fn stop(self) -> Result<(), DevnetError> {
+        match self.place {
+            Place::Cluster(cluster) => cluster.into_keeper().stop().await,
+            Place::Server(server) => server.stop().await,
+        }
+    }
+
+    fn real_name(&self, name: &str) -> Result<String, DevnetError> {
+        let fits = (1..=NAME_CHARS_MAX).contains(&name.len());
+        if !fits || !name.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
+            return Err(DevnetError::DatabaseName(name.to_owned()));
+        }
+        Ok(match &self.place {
+            Place::Cluster(_) => name.to_owned(),
+            Place::Server(server) => server.real_name(name),
+        })
+    }
+
+    fn real_name_or(&self, name: Option<&str>, otherwise: &str) -> Result<String, DevnetError> {
+        name.map_or_else(|| Ok(otherwise.to_owned()), |name| self.real_name(name))
+    }
+
+    fn maintenance_url(&self) -> String {
+        match &self.place {
+            Place::Cluster(cluster) => cluster.url("postgres"),
+            Place::Server(server) => server.maintenance_url(),
+        }
+    }
+
+    /// A session of its own for each statement: this handle may be shared by runtimes that come and go.
+    async fn execute(&self, statement: String) -> Result<(), DevnetError> {
+        execute(&self.maintenance_url(), statement).await
+    }
+}
+
+/// Runs one statement, made of checked names, in a session of its own.
+async fn execute(url: &str, statement: String) -> Result<(), DevnetError> {
+    let mut session = PgConnection::connect(url).await.map_err(DevnetError::sql("connecting"))?;
+    session.execute(AssertSqlSafe(statement.clone())).await.map_err(DevnetError::sql(statement))?;
+    session.close().await.map_err(DevnetError::sql("closing a session"))
+}

@@ -1,0 +1,16 @@
+//! Parts for tests: a database of its own for each, and a chain of its own.
+
+mod database;
+
+pub use database::TestDatabase;
+
+use crate::{Anvil, AnvilOptions, DevnetError, Mining};
+
+/// A fresh Anvil that mines as told.
+///
+/// # Errors
+///
+/// When it cannot be had or does not answer in time.
+pub async fn anvil(mining: Mining) -> Result<Anvil, DevnetError> {
+    Anvil::start(AnvilOptions::new(mining)).await
+}
