@@ -185,10 +185,8 @@ impl Keeper {
     }
 
     async fn next_news(&mut self, wanted: impl FnMut(&News) -> bool) -> Result<News, DevnetError> {
-        let waited = timeout(SETUP_DEADLINE, self.news.wait_for(wanted))
-            .await
-            .map(|news| news.map(|news| news.clone()));
-        match waited {
+        let news = timeout(SETUP_DEADLINE, self.news.wait_for(wanted)).await.map(|news| news.map(|news| news.clone()));
+        match news {
             Ok(Ok(news)) => Ok(news),
             Ok(Err(_closed)) => Err(self.ended_with("its keeper is gone")),
             Err(_elapsed) => Err(self.not_ready("its folder and its process", SETUP_DEADLINE)),

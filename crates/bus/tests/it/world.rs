@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -29,6 +29,8 @@ pub(crate) struct Echo {
     pub(crate) outages: AtomicU32,
     /// Whether poison halts.
     pub(crate) halts: bool,
+    /// The grants in the order in which they were handed over.
+    pub(crate) seen: Mutex<Vec<GrantId>>,
 }
 
 #[async_trait]
@@ -66,6 +68,7 @@ impl Stage for Arc<Echo> {
             if held.reason == "poison" && !self.cured.load(Ordering::SeqCst) {
                 return Err(StageError::poison("bad grant"));
             }
+            self.seen.lock().unwrap().push(held.grant);
             let about = held.grant.to_string();
             effects.push(NewEvent::caused_by(envelope.id, OperatorAlertCleared { code: "echo".into(), about }));
         }

@@ -1,0 +1,30 @@
+//! Starts both parts, prints where they are as one line of JSON, and waits to be ended, or panics.
+//!
+//!     cargo run -p laurel-devnet --example parts [-- panic]
+
+use std::{env, future};
+
+use anyhow::{Context as _, Result};
+use laurel_devnet::{Anvil, AnvilOptions, Mining, Postgres, PostgresOptions};
+use serde_json::json;
+
+#[expect(clippy::print_stdout, reason = "the line is what this program is for")]
+#[expect(clippy::panic, reason = "asked for: what a panic leaves behind is a test's question")]
+#[tokio::main]
+async fn main() -> Result<()> {
+    let postgres = Postgres::start(PostgresOptions::throw_away()).await?;
+    let anvil = Anvil::start(AnvilOptions::new(Mining::EachTransaction)).await?;
+    postgres.create_database("parts", None).await?;
+    let parts = json!({
+        "database_url": postgres.url("parts"),
+        "rpc_url": anvil.rpc_url(),
+        "process_ids": [postgres.process_id().context("a cluster of our own")?, anvil.process_id()],
+        "folders": [postgres.folder().context("a cluster of our own")?, anvil.folder()],
+    });
+    println!("{parts}");
+    if env::args().nth(1).as_deref() == Some("panic") {
+        panic!("as asked for");
+    }
+    future::pending::<()>().await;
+    Ok(())
+}
