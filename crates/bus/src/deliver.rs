@@ -48,23 +48,40 @@ pub(crate) async fn deliver(
     care: Care,
 ) -> Result<Delivered, StageError> {
     let mut tx = pool.begin().await?;
-    let Some(claim) = claim_cursor(&mut tx, stage.name(), partition).await? else {
+    let delivered = deliver_in(&mut tx, stage, partition, now, care).await;
+    // A transaction that is only dropped keeps its locks until the pool comes to roll it back, and the next delivery
+    // would find the partition busy.
+    match delivered {
+        Ok(Delivered::Handled { .. }) => tx.commit().await?,
+        _ => tx.rollback().await?,
+    }
+    delivered
+}
+
+async fn deliver_in(
+    tx: &mut PgConnection,
+    stage: &dyn Stage,
+    partition: Partition,
+    now: DateTime<Utc>,
+    care: Care,
+) -> Result<Delivered, StageError> {
+    let Some(claim) = claim_cursor(tx, stage.name(), partition).await? else {
         return Ok(Delivered::Busy);
     };
     if claim.next >= claim.head {
         return Ok(Delivered::Idle);
     }
     let (events, next) =
-        read(&mut tx, partition, claim.next, claim.head, stage.kinds(), stage.events_max()).await?;
+        read(tx, partition, claim.next, claim.head, stage.kinds(), stage.events_max()).await?;
     let request_id = events.first().and_then(|event| event.request_id.clone());
     let trace = events.first().and_then(|event| event.trace.clone());
-    let parked = if claim.parked { parked_subjects(&mut tx, stage.name()).await? } else { HashSet::new() };
+    let parked = if claim.parked { parked_subjects(tx, stage.name()).await? } else { HashSet::new() };
     let handled = events.len();
     let mut sorted = Sorted::default();
     match care {
         Care::Fail if parked.is_empty() => {
             if !events.is_empty() {
-                sorted.effects = stage.handle(&mut tx, now, &events).await?;
+                sorted.effects = stage.handle(tx, now, &events).await?;
             }
         }
         Care::Fail => {
@@ -72,17 +89,16 @@ pub(crate) async fn deliver(
             sorted.block(blocked);
             let free: Vec<Envelope> = free;
             if !free.is_empty() {
-                sorted.effects = stage.handle(&mut tx, now, &free).await?;
+                sorted.effects = stage.handle(tx, now, &free).await?;
             }
         }
         Care::SetAside { due_at } => {
-            sorted = handle_in_halves(&mut tx, stage, now, due_at, events, parked).await?;
+            sorted = handle_in_halves(tx, stage, now, due_at, events, parked).await?;
         }
     }
-    insert_letters(&mut tx, stage.name(), now, &sorted.letters).await?;
-    move_cursor(&mut tx, stage.name(), partition, claim.next, next).await?;
-    append(&mut tx, &Context { now, request_id, trace }, &sorted.effects).await?;
-    tx.commit().await?;
+    insert_letters(tx, stage.name(), now, &sorted.letters).await?;
+    move_cursor(tx, stage.name(), partition, claim.next, next).await?;
+    append(tx, &Context { now, request_id, trace }, &sorted.effects).await?;
     Ok(Delivered::Handled {
         events: handled,
         effects: sorted.effects.iter().map(|new| new.event.kind()).collect(),

@@ -4,12 +4,12 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use laurel_ledger::{Context, append, claim_cursor, read_one};
-use sqlx::{Acquire, PgPool};
+use sqlx::{Acquire, PgConnection, PgPool};
 
 use crate::{
     Stage, StageError,
     deliver::Delivered,
-    letters::{LetterState, fail_letter, lock_due, next_due, settle_letter},
+    letters::{DueLetter, LetterState, fail_letter, lock_due, next_due, settle_letter},
 };
 
 /// Hands the longest due letter to its stage again, in a transaction of its own. `again_at` says when it is due next,
@@ -22,22 +22,36 @@ pub(crate) async fn redeliver(
 ) -> Result<Delivered, StageError> {
     let Some(letter) = next_due(pool, stage.name(), now).await? else { return Ok(Delivered::Idle) };
     let mut tx = pool.begin().await?;
+    let delivered = redeliver_in(&mut tx, stage, now, &letter, again_at).await;
+    match delivered {
+        Ok(Delivered::Handled { .. }) => tx.commit().await?,
+        _ => tx.rollback().await?,
+    }
+    delivered
+}
+
+async fn redeliver_in(
+    tx: &mut PgConnection,
+    stage: &dyn Stage,
+    now: DateTime<Utc>,
+    letter: &DueLetter,
+    again_at: impl FnOnce(u32) -> Option<DateTime<Utc>> + Send,
+) -> Result<Delivered, StageError> {
     // The cursor keeps the partition's next delivery from setting an event aside behind a subject that this frees.
-    let claim = claim_cursor(&mut tx, stage.name(), letter.event.partition).await?;
-    if claim.is_none() || !lock_due(&mut tx, &letter).await? {
+    let claim = claim_cursor(tx, stage.name(), letter.event.partition).await?;
+    if claim.is_none() || !lock_due(tx, letter).await? {
         return Ok(Delivered::Busy);
     }
-    let event = read_one(&mut tx, letter.event).await?;
+    let event = read_one(tx, letter.event).await?;
     let event =
         event.ok_or_else(|| StageError::poison(format!("no event {} in the journal", letter.event)))?;
     let mut savepoint = tx.begin().await?;
     match stage.handle(&mut savepoint, now, std::slice::from_ref(&event)).await {
         Ok(effects) => {
             savepoint.commit().await?;
-            settle_letter(&mut tx, now, letter.id, LetterState::Redriven).await?;
+            settle_letter(tx, now, letter.id, LetterState::Redriven).await?;
             let context = Context { now, request_id: event.request_id, trace: event.trace };
-            append(&mut tx, &context, &effects).await?;
-            tx.commit().await?;
+            append(tx, &context, &effects).await?;
             let effects: HashSet<_> = effects.iter().map(|new| new.event.kind()).collect();
             Ok(Delivered::Handled { events: 1, effects, letters: 0 })
         }
@@ -45,8 +59,7 @@ pub(crate) async fn redeliver(
         Err(error @ StageError::Poison(_)) => {
             savepoint.rollback().await?;
             let due_at = again_at(letter.attempts.unsigned_abs() + 1);
-            fail_letter(&mut tx, now, letter.id, due_at, &error.chain()).await?;
-            tx.commit().await?;
+            fail_letter(tx, now, letter.id, due_at, &error.chain()).await?;
             Ok(Delivered::Handled { events: 0, effects: HashSet::new(), letters: 1 })
         }
     }

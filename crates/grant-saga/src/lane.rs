@@ -218,8 +218,15 @@ impl LaneDriver {
                 self.send(signed.batch, &signed.signed.raw).await?;
                 Ok(Progress::Sent)
             }
-            Committed::Overtaken => Ok(Progress::Sent),
-            Committed::LeaseLost => Ok(Progress::Idle),
+            // Rolled back at once: a transaction that is only dropped keeps its locks for a while.
+            Committed::Overtaken => {
+                tx.rollback().await?;
+                Ok(Progress::Sent)
+            }
+            Committed::LeaseLost => {
+                tx.rollback().await?;
+                Ok(Progress::Idle)
+            }
         }
     }
 

@@ -14,7 +14,8 @@ use chrono::{DateTime, Utc};
 use laurel_bus::{Backoff, BusMetrics, OnPoison, Runner, RunnerSettings, Stage, StageError, Wakes};
 use laurel_devnet::testing::TestDatabase;
 use laurel_events::{
-    CampaignId, Clock, Envelope, Event, EventKind, GrantId, MockClock, NewEvent, OperatorAlertCleared, TokenGrantHeld,
+    CampaignId, Clock, Envelope, Event, EventKind, GrantId, MockClock, NewEvent, OperatorAlertCleared,
+    TokenGrantHeld,
 };
 use laurel_ledger::{Context, MIGRATOR, append};
 use prometheus::Registry;
@@ -34,7 +35,7 @@ pub(crate) struct Echo {
 }
 
 #[async_trait]
-impl Stage for Arc<Echo> {
+impl Stage for Echo {
     fn name(&self) -> &'static str {
         "echo"
     }
@@ -70,7 +71,8 @@ impl Stage for Arc<Echo> {
             }
             self.seen.lock().unwrap().push(held.grant);
             let about = held.grant.to_string();
-            effects.push(NewEvent::caused_by(envelope.id, OperatorAlertCleared { code: "echo".into(), about }));
+            effects
+                .push(NewEvent::caused_by(envelope.id, OperatorAlertCleared { code: "echo".into(), about }));
         }
         Ok(effects)
     }
@@ -107,7 +109,7 @@ impl World {
         };
         let metrics = BusMetrics::register(&Registry::new()).unwrap();
         let clock: Arc<dyn Clock> = self.clock.clone();
-        Runner::new(Arc::new(self.echo.clone()), self.pool().clone(), clock, wakes, metrics, settings, 1)
+        Runner::new(self.echo.clone(), self.pool().clone(), clock, wakes, metrics, settings, 1)
     }
 
     /// Holds grants: (campaign, number, reason).
