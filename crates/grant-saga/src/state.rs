@@ -124,9 +124,9 @@ pub enum Applied {
 #[error("{event:?} cannot happen to a grant that is {state:?}")]
 pub struct IllegalTransition {
     /// The state.
-    pub state: GrantState,
+    pub state: Box<GrantState>,
     /// The event.
-    pub event: SagaEvent,
+    pub event: Box<SagaEvent>,
 }
 
 impl GrantState {
@@ -193,7 +193,9 @@ impl GrantState {
                 },
             ) if seat.seq == seq => Self::Failed { reason },
 
-            (state, event) => return Err(IllegalTransition { state, event }),
+            (state, event) => {
+                return Err(IllegalTransition { state: Box::new(state), event: Box::new(event) });
+            }
         };
         Ok(Moved(next))
     }

@@ -125,7 +125,9 @@ async fn drop_abandoned(session: &mut PgConnection) -> Result<(), DevnetError> {
         let dropped = session.execute(AssertSqlSafe(format!(r#"DROP DATABASE IF EXISTS "{name}""#))).await;
         match dropped {
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(OBJECT_IN_USE) => {}
-            other => drop(other.map_err(DevnetError::sql(format!("dropping the abandoned {name}")))?),
+            other => {
+                other.map_err(DevnetError::sql(format!("dropping the abandoned {name}")))?;
+            }
         }
     }
     Ok(())
