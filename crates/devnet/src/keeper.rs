@@ -185,7 +185,9 @@ impl Keeper {
     }
 
     async fn next_news(&mut self, wanted: impl FnMut(&News) -> bool) -> Result<News, DevnetError> {
-        let news = timeout(SETUP_DEADLINE, self.news.wait_for(wanted)).await.map(|news| news.map(|news| news.clone()));
+        let news = timeout(SETUP_DEADLINE, self.news.wait_for(wanted))
+            .await
+            .map(|news| news.map(|news| news.clone()));
         match news {
             Ok(Ok(news)) => Ok(news),
             Ok(Err(_closed)) => Err(self.ended_with("its keeper is gone")),

@@ -58,6 +58,7 @@ const THROW_AWAY: &[&str] = &[
     "full_page_writes=off",
     "wal_level=minimal",
     "max_wal_senders=0",
+    "max_logical_replication_workers=0",
     "autovacuum=off",
     "shared_buffers=128MB",
     "max_wal_size=1GB",
