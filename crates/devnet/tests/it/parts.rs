@@ -106,7 +106,7 @@ async fn an_anvil_is_what_was_asked_for() -> Result<()> {
     assert_eq!(call(url, "eth_chainId").await?, json!("0x1092"));
     assert_eq!(call(url, "eth_accounts").await?.as_array().map(Vec::len), Some(3));
     let info = call(url, "anvil_nodeInfo").await?;
-    assert_eq!(info["environment"]["gasLimit"], json!(1_000_000_000));
+    assert_eq!(info["environment"]["gasLimit"], json!("0x3b9aca00"));
     let chain = ChainControl::new(url)?;
     eventually("blocks are mined", async || chain.block_number().await.is_ok_and(|number| number >= 3)).await;
     anvil.stop().await?;

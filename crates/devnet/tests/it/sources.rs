@@ -10,6 +10,7 @@ use tempfile::TempDir;
 /// A machine without any of our programs, but with our lock files in a private folder of its own.
 fn bare() -> Result<(TempDir, Surroundings)> {
     let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700))?;
     let real = Surroundings::from_env();
     let copy = |name: &str, package: &PathBuf| -> Result<PathBuf> {
         let copy = folder.path().join(name);
