@@ -1,6 +1,6 @@
 //! Starts both parts, prints where they are as one line of JSON, and waits to be ended, or panics.
 //!
-//!     cargo run -p laurel-devnet --example parts [-- panic]
+//!     cargo run -p laurel-devnet --example parts [-- [durable] [panic]]
 
 use std::{env, future};
 
@@ -12,7 +12,10 @@ use serde_json::json;
 #[expect(clippy::panic, reason = "asked for: what a panic leaves behind is a test's question")]
 #[tokio::main]
 async fn main() -> Result<()> {
-    let postgres = Postgres::start(PostgresOptions::throw_away()).await?;
+    let words: Vec<String> = env::args().skip(1).collect();
+    let said = |word: &str| words.iter().any(|said| said == word);
+    let options = if said("durable") { PostgresOptions::durable() } else { PostgresOptions::throw_away() };
+    let postgres = Postgres::start(options).await?;
     let anvil = Anvil::start(AnvilOptions::new(Mining::EachTransaction)).await?;
     postgres.create_database("parts", None).await?;
     let parts = json!({
@@ -22,7 +25,7 @@ async fn main() -> Result<()> {
         "folders": [postgres.folder().context("a cluster of our own")?, anvil.folder()],
     });
     println!("{parts}");
-    if env::args().nth(1).as_deref() == Some("panic") {
+    if said("panic") {
         panic!("as asked for");
     }
     future::pending::<()>().await;

@@ -99,6 +99,7 @@ mod tests {
     #[test]
     fn a_private_folder_is_not_given_to_another_user() {
         let private = tempfile::tempdir_in("/tmp").expect("a folder");
+        fs::set_permissions(private.path(), Permissions::from_mode(0o700)).expect("permissions");
         let inner = private.path().join("inner");
         fs::create_dir(&inner).expect("a folder");
         fs::set_permissions(&inner, Permissions::from_mode(0o1777)).expect("permissions");

@@ -89,10 +89,10 @@ struct Held {
 impl Keeper {
     /// Starts the part and returns when its process runs; whether it answers is the caller's to find out.
     ///
-    /// `furnish` may put things into the folder before anything runs there.
+    /// `furnish` may put things into the folder before anything runs there, and may block.
     pub(crate) async fn start(
         part: Part,
-        furnish: impl FnOnce(&Path) -> Result<(), DevnetError>,
+        furnish: impl FnOnce(&Path) -> Result<(), DevnetError> + Send + 'static,
     ) -> Result<Self, DevnetError> {
         let mut process = command(&part)
             .spawn()
@@ -109,7 +109,10 @@ impl Keeper {
             held: Some(Held { lifeline, process, listener }),
         };
         keeper.folder = keeper.wait_for_folder().await?;
-        furnish(&keeper.folder)?;
+        let folder = keeper.folder.clone();
+        tokio::task::spawn_blocking(move || furnish(&folder)).await.map_err(|error| {
+            DevnetError::io(format!("furnishing the folder of {}", keeper.name))(error.into())
+        })??;
         keeper.go()?;
         keeper.process_id = keeper.wait_for_process().await?;
         Ok(keeper)

@@ -19,7 +19,7 @@ use crate::{
 
 use super::{
     PART, PostgresOptions,
-    programs::{Programs, copy_tree},
+    programs::{Programs, copy_for},
 };
 
 /// Starting takes 0.1 s; a loaded machine, ten times that.
@@ -58,6 +58,7 @@ const THROW_AWAY: &[&str] = &[
     "full_page_writes=off",
     "wal_level=minimal",
     "max_wal_senders=0",
+    "max_logical_replication_workers=0",
     "autovacuum=off",
     "shared_buffers=128MB",
     "max_wal_size=1GB",
@@ -76,11 +77,11 @@ impl Cluster {
     pub(super) async fn start(options: &PostgresOptions) -> Result<Self, DevnetError> {
         let user = account::for_postgres()?;
         let programs = find_programs(options.surroundings.clone(), user.is_some()).await?;
-        let to_copy = user.as_ref().and(programs.closed_to_others());
+        let to_copy = user.clone().zip(programs.closed_to_others().map(Path::to_owned));
         // Relative to the part's folder, which is where the programs are run.
-        let bin = to_copy.map_or_else(|| programs.bin(), |_| PathBuf::from("programs/bin"));
-        let keeper = Keeper::start(part(options, user, &bin)?, |folder| match to_copy {
-            Some(native) => copy_tree(native, &folder.join("programs")),
+        let bin = if to_copy.is_some() { PathBuf::from("programs/bin") } else { programs.bin() };
+        let keeper = Keeper::start(part(options, user, &bin)?, move |folder| match to_copy {
+            Some((user, native)) => copy_for(&user, &native, &folder.join("programs")),
             None => Ok(()),
         })
         .await?;

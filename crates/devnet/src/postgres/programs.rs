@@ -2,10 +2,12 @@
 
 use std::{
     fs, io,
-    os::unix::fs::symlink,
+    os::unix::{fs::symlink, process::CommandExt as _},
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
+
+use nix::unistd::User;
 
 use crate::{account, error::DevnetError, npm, surroundings::Surroundings};
 
@@ -60,13 +62,30 @@ impl Programs {
     }
 }
 
-/// Copies a whole folder tree.
-pub(super) fn copy_tree(from: &Path, to: &Path) -> Result<(), DevnetError> {
-    let copying = DevnetError::io(format!("copying {} to {}", from.display(), to.display()));
-    match Command::new("cp").arg("-R").args([from, to]).output() {
-        Ok(output) if output.status.success() => Ok(()),
-        Ok(output) => Err(copying(io::Error::other(String::from_utf8_lossy(&output.stderr).into_owned()))),
-        Err(error) => Err(copying(error)),
+/// Copies a folder that only we can read into a new one that `user` owns, all of it and from the first file on: what
+/// belongs to us there, the keeper could not remove.
+pub(super) fn copy_for(user: &User, from: &Path, to: &Path) -> Result<(), DevnetError> {
+    let copying = || DevnetError::io(format!("copying {} to {}", from.display(), to.display()));
+    let run = || -> io::Result<bool> {
+        let mut pack =
+            Command::new("tar").arg("-C").arg(from).args(["-cf", "-", "."]).stdout(Stdio::piped()).spawn()?;
+        let packed = pack.stdout.take().expect("stdout was piped");
+        let unpacked = Command::new("/bin/sh")
+            .args(["-c", r#"mkdir "$1" && tar -C "$1" -xf -"#, "unpack"])
+            .arg(to)
+            .current_dir("/")
+            .uid(user.uid.as_raw())
+            .gid(user.gid.as_raw())
+            .stdin(packed)
+            .status();
+        // The packer is collected also when there was nobody to unpack.
+        let packed = pack.wait()?;
+        Ok(packed.success() && unpacked?.success())
+    };
+    match run() {
+        Ok(true) => Ok(()),
+        Ok(false) => Err(copying()(io::Error::other("tar failed"))),
+        Err(error) => Err(copying()(error)),
     }
 }
 

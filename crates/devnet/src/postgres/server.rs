@@ -122,12 +122,10 @@ async fn drop_abandoned(session: &mut PgConnection) -> Result<(), DevnetError> {
     .await
     .map_err(DevnetError::sql("looking for abandoned databases"))?;
     for (name,) in abandoned {
-        let dropped = session.execute(AssertSqlSafe(format!(r#"DROP DATABASE IF EXISTS "{name}""#))).await;
-        match dropped {
+        match session.execute(AssertSqlSafe(format!(r#"DROP DATABASE IF EXISTS "{name}""#))).await {
+            Ok(_) => {}
             Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(OBJECT_IN_USE) => {}
-            other => {
-                other.map_err(DevnetError::sql(format!("dropping the abandoned {name}")))?;
-            }
+            Err(error) => return Err(DevnetError::sql(format!("dropping the abandoned {name}"))(error)),
         }
     }
     Ok(())
