@@ -211,12 +211,13 @@ const TTL_SECONDS_MAX: i64 = 86_400;
 
 fn parse_ttl(text: &str) -> Result<chrono::TimeDelta, String> {
     let problem = || "use a number and s, m or h, such as 15m; at most 24h".to_owned();
-    let (number, unit) = text.split_at(text.len().saturating_sub(1));
-    let number: i64 = number.parse().map_err(|_| problem())?;
+    let mut number = text.chars();
+    let unit = number.next_back();
+    let number: i64 = number.as_str().parse().map_err(|_| problem())?;
     let seconds = match unit {
-        "s" => Some(number),
-        "m" => number.checked_mul(60),
-        "h" => number.checked_mul(3_600),
+        Some('s') => Some(number),
+        Some('m') => number.checked_mul(60),
+        Some('h') => number.checked_mul(3_600),
         _ => None,
     };
     let seconds = seconds.filter(|seconds| (1..=TTL_SECONDS_MAX).contains(seconds)).ok_or_else(problem)?;
