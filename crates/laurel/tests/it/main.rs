@@ -1,0 +1,7 @@
+//! The binary as its users run it: processes, a real PostgreSQL, a real Anvil.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod crashes;
+mod process;
+mod rest;
+mod world;
