@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use alloy::primitives::Address;
 use anyhow::Context;
-use laurel_chain::{ChainNode, HttpNode, LocalKey};
+use laurel_chain::{ChainNode, Deployed, HttpNode, LocalKey, deploy_contracts};
 use laurel_devnet::{
     Anvil, AnvilOptions, Mining, Postgres, PostgresOptions,
     dev_keys::{DEV_KEYS, DevKey},
@@ -12,7 +12,6 @@ use laurel_devnet::{
 use laurel_ledger::MIGRATOR;
 use serde::Serialize;
 
-use super::deploy::{Deployed, deploy_contracts};
 use crate::{
     app::asked_to_stop,
     cli::Devnet,

@@ -45,7 +45,8 @@ async fn survive(ports: &[u16]) {
     let world = World::start().await;
     let began = SystemClock.now();
     let mut replicas: Vec<_> = ports.iter().map(|port| world.start_all(*port)).collect();
-    let clients: Vec<Rest> = ports.iter().map(|port| Rest::new(&format!("http://127.0.0.1:{port}"))).collect();
+    let clients: Vec<Rest> =
+        ports.iter().map(|port| Rest::new(&format!("http://127.0.0.1:{port}"))).collect();
     let campaign = world.campaign(&clients[0], "1000000000").await;
     let mut wallets = Vec::with_capacity(PLAYERS);
     for number in 0..PLAYERS {

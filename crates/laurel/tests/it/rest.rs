@@ -80,7 +80,8 @@ impl Rest {
         let key = LocalKey::from_hex(&keccak256(name).to_string()).unwrap();
         self.must(Method::PUT, &format!("/players/{name}"), None).await;
         let ask = json!({ "address": key.address().to_checksum(None), "chain_id": chain_id });
-        let challenge = self.must(Method::POST, &format!("/players/{name}/wallet/challenge"), Some(ask)).await;
+        let challenge =
+            self.must(Method::POST, &format!("/players/{name}/wallet/challenge"), Some(ask)).await;
         let message = challenge["message"].as_str().unwrap();
         let proof = json!({ "message": message, "signature": key.sign_message(message.as_bytes()).unwrap() });
         self.must(Method::PUT, &format!("/players/{name}/wallet"), Some(proof)).await;

@@ -39,7 +39,8 @@ impl World {
     /// Starts the parts and deploys the contracts with `laurel deploy`.
     pub(crate) async fn start() -> Self {
         let database = TestDatabase::create(&MIGRATOR).await;
-        let options = AnvilOptions { gas_limit: Some(200_000_000), ..AnvilOptions::new(Mining::Every(BLOCK_TIME)) };
+        let options =
+            AnvilOptions { gas_limit: Some(200_000_000), ..AnvilOptions::new(Mining::Every(BLOCK_TIME)) };
         let anvil = Anvil::start(options).await.unwrap();
         let folder = tempfile::tempdir().unwrap();
         let json = folder.path().join("deployed.json");
@@ -78,7 +79,10 @@ impl World {
     /// A command with the configuration of `port` and the development keys.
     pub(crate) fn laurel(&self, port: u16, arguments: &[&str]) -> Command {
         let mut command = laurel(arguments);
-        command.arg("--config").arg(self.config(port)).envs(KEYS.into_iter().zip(DEV_KEYS.map(|key| key.secret)));
+        command
+            .arg("--config")
+            .arg(self.config(port))
+            .envs(KEYS.into_iter().zip(DEV_KEYS.map(|key| key.secret)));
         command
     }
 
