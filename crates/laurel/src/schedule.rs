@@ -16,6 +16,9 @@ const TIMERS: &str = "* * * * * *";
 /// Every minute, which is far less than what ranges are made ahead for.
 const RANGES: &str = "0 * * * * *";
 
+/// Every five seconds: as often as Prometheus looks at most.
+const GAUGES: &str = "*/5 * * * * *";
+
 /// Starts the schedule, until the shutdown.
 pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
     let mut scheduler = JobScheduler::new().await.context("start the schedule")?;
@@ -31,6 +34,13 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
         .add(Job::new_async(RANGES, move |_, _| {
             let app = ranges.clone();
             Box::pin(async move { tick_ranges(&app).await })
+        })?)
+        .await?;
+    let gauges = app.clone();
+    scheduler
+        .add(Job::new_async(GAUGES, move |_, _| {
+            let app = gauges.clone();
+            Box::pin(async move { tick_gauges(&app).await })
         })?)
         .await?;
     scheduler.start().await?;
@@ -51,6 +61,12 @@ async fn tick_timers(app: &App) {
         Err(error) => {
             tracing::warn!(error = error.chain(), "timers could not be fired; the next tick tries again")
         }
+    }
+}
+
+async fn tick_gauges(app: &App) {
+    if let Err(error) = app.gauges.look(&app.read_pool).await {
+        tracing::warn!(%error, "the gauges show what was so before; the next tick tries again");
     }
 }
 

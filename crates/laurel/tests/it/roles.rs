@@ -42,11 +42,15 @@ async fn readiness(ops: u16, wanted: StatusCode, says: &str) -> Value {
 #[tokio::test]
 async fn five_processes_do_what_one_does() {
     let world = World::start().await;
-    let port = free_port();
+    let (port, ops) = (free_port(), free_port());
     let running: Vec<Running> = ["api", "campaign", "grant-saga", "chain-watcher", "views"]
         .iter()
         .map(|role| {
-            Running::start(world.laurel(port, &[role]), &world.folder.path().join(format!("{role}.log")))
+            let mut command = world.laurel(port, &[role]);
+            if *role == "views" {
+                command.env("LAUREL_OPS__BIND", format!("127.0.0.1:{ops}"));
+            }
+            Running::start(command, &world.folder.path().join(format!("{role}.log")))
         })
         .collect();
     let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
@@ -66,6 +70,24 @@ async fn five_processes_do_what_one_does() {
         rest.until("/players/alice/grants", |grants| grants["items"][0]["state"] == "completed").await;
     assert_eq!(grants["items"].as_array().unwrap().len(), 20);
     assert_eq!(world.balance(wallet).await, alloy::primitives::U256::from(20 * REWARD));
+    let metrics =
+        async || reqwest::get(format!("http://127.0.0.1:{ops}/metrics")).await.unwrap().text().await.unwrap();
+    let shown = async {
+        loop {
+            let shown = metrics().await;
+            if shown.contains(r#"laurel_grants{state="completed"} 20"#) {
+                return shown;
+            }
+            sleep(AGAIN).await;
+        }
+    };
+    let shown = timeout(NOTICED_WITHIN, shown).await.expect("the gauges show what is complete");
+    assert!(shown.contains(r#"laurel_grants{state="submitted"} 0"#), "{shown}");
+    assert!(shown.contains("laurel_outcome_to_completed_seconds_count 20"), "{shown}");
+    assert!(
+        shown.contains(r#"laurel_outcome_to_completed_seconds_bucket{le="0.125"} 0"#),
+        "no chain is that fast"
+    );
     for process in running {
         assert_eq!(process.terminate().await, Some(0));
     }
