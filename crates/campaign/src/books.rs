@@ -230,7 +230,7 @@ async fn release(
     failed: &TokenGrantFailed,
 ) -> Result<Vec<Event>, StageError> {
     let held = find_grant(conn, failed.grant).await?;
-    if !held.is_some_and(|held| (held.player, held.amount) == (failed.player, failed.amount)) {
+    if held.is_none_or(|held| (held.player, held.amount) != (failed.player, failed.amount)) {
         return Err(StageError::poison(format!(
             "no hold of {} for player {} is grant {}",
             failed.amount, failed.player, failed.grant
