@@ -170,7 +170,7 @@ impl ChainNode for HttpNode {
         if let Some(gas) = call.gas {
             request = request.with_gas_limit(gas);
         }
-        match self.ask("eth_call", self.provider.call(request)).await {
+        match self.ask("eth_call", self.provider.call(request).latest()).await {
             Err(ChainError::Rpc { source: RpcError::ErrorResp(payload), .. })
                 if payload.as_revert_data().is_some() =>
             {

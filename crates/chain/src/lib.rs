@@ -11,6 +11,7 @@
 
 mod abi;
 mod bitmap;
+mod deploy;
 mod error;
 mod funding;
 mod http;
@@ -24,6 +25,7 @@ mod word;
 pub use self::{
     abi::{Erc20, Erc1271, RewardToken, RewardVault, Segment, Terms},
     bitmap::PaidMask,
+    deploy::{DeployError, Deployed, deploy_contracts},
     error::{CallError, ChainError, SendError},
     funding::funding_call,
     http::{HttpNode, RPC_TIMEOUT},

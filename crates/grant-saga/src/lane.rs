@@ -213,6 +213,12 @@ impl LaneDriver {
         let mut tx = self.pool.begin().await?;
         match write_batch(&mut tx, now, &self.vault, self.lane, lease, &signed).await? {
             Committed::Yes => {
+                self.clear(
+                    &mut tx,
+                    "settlement_would_revert",
+                    format!("campaign:{}", signed.plan.segment.campaign),
+                )
+                .await?;
                 tx.commit().await?;
                 self.committed(&signed).await;
                 self.send(signed.batch, &signed.signed.raw).await?;
@@ -256,6 +262,18 @@ impl LaneDriver {
         tracing::error!(alert.code, alert.about, alert.detail, "alert");
         if let Some(alert) = raise_alert(conn, now, alert).await? {
             append(conn, &Context::at(now), &[alert.into()]).await?;
+        }
+        Ok(())
+    }
+
+    async fn clear(
+        &self,
+        conn: &mut sqlx::PgConnection,
+        code: &str,
+        about: String,
+    ) -> Result<(), LedgerError> {
+        if let Some(cleared) = clear_alert(conn, code, &about).await? {
+            append(conn, &Context::at(self.clock.now()), &[cleared.into()]).await?;
         }
         Ok(())
     }
@@ -426,9 +444,7 @@ impl LaneDriver {
         }
         let mut conn = self.pool.acquire().await?;
         for code in ["send_insufficient_funds", "send_refused"] {
-            if let Some(cleared) = clear_alert(&mut conn, code, &format!("lane:{lane}")).await? {
-                append(&mut conn, &Context::at(now), &[cleared.into()]).await?;
-            }
+            self.clear(&mut conn, code, format!("lane:{lane}")).await?;
         }
         Ok(0)
     }

@@ -7,7 +7,7 @@ use laurel_api::{AuthMode, TokenKey};
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes, announce_wakes, hear_wakes};
 use laurel_chain::ChainNode;
 use laurel_chain_watcher::WatcherMetrics;
-use laurel_events::{Clock, SystemClock, time_ordered};
+use laurel_events::{Clock, LaneId, SystemClock, time_ordered};
 use laurel_grant_saga::SagaMetrics;
 use prometheus::Registry;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
@@ -155,9 +155,9 @@ impl App {
         &self.environment
     }
 
-    /// A seed for a generator of its own.
-    pub(crate) fn seed(&self) -> u64 {
-        self.seed
+    /// A seed for a lane's generator: lanes of a process that sign in the same millisecond must not give equal ids.
+    pub(crate) fn seed_for(&self, lane: LaneId) -> u64 {
+        self.seed.wrapping_add(u64::from(lane.0.unsigned_abs()))
     }
 
     /// The nodes by chain id.

@@ -4,7 +4,7 @@ use std::{fmt::Write, time::Duration};
 
 use alloy::primitives::Address;
 use anyhow::Context;
-use laurel_chain::{ChainNode, HttpNode, LocalKey};
+use laurel_chain::{ChainNode, Deployed, HttpNode, LocalKey, deploy_contracts};
 use laurel_devnet::{
     Anvil, AnvilOptions, Mining, Postgres, PostgresOptions,
     dev_keys::{DEV_KEYS, DevKey},
@@ -12,7 +12,7 @@ use laurel_devnet::{
 use laurel_ledger::MIGRATOR;
 use serde::Serialize;
 
-use super::deploy::{Deployed, deploy_contracts};
+use super::demo::fill;
 use crate::{
     app::asked_to_stop,
     cli::Devnet,
@@ -178,6 +178,20 @@ struct Settings<'a> {
 /// Keeps the parts up until Ctrl-C.
 pub(crate) async fn run(devnet: Devnet) -> anyhow::Result<()> {
     let parts = Parts::start().await?;
+    let ended = tokio::select! {
+        ended = keep(&devnet, &parts) => ended,
+        () = asked_to_stop() => Ok(()),
+    };
+    parts.stop().await?;
+    ended
+}
+
+/// Fills the parts if that is wanted, tells where they are, and waits.
+async fn keep(devnet: &Devnet, parts: &Parts) -> anyhow::Result<()> {
+    if devnet.seed {
+        super::note("Filling in campaigns, players and outcomes …");
+        fill(parts).await?;
+    }
     let settings = Settings {
         database_url: &parts.database_url,
         rpc_url: &parts.rpc_url,
@@ -198,6 +212,5 @@ pub(crate) async fn run(devnet: Devnet) -> anyhow::Result<()> {
         std::fs::write(file, parts.toml()).with_context(|| format!("write {}", file.display()))?;
         super::note(&format!("With these exported: laurel all --config {}", file.display()));
     }
-    asked_to_stop().await;
-    parts.stop().await
+    std::future::pending().await
 }

@@ -68,7 +68,7 @@ async fn start_lane(app: &App, chain: &ConnectedChain, source: &str) -> anyhow::
         wakes: app.wakes.clone(),
         metrics: app.saga_metrics.clone(),
     };
-    let driver = LaneDriver::new(lane, chain.vault, parts, settings, app.replica.clone(), app.seed());
+    let driver = LaneDriver::new(lane, chain.vault, parts, settings, app.replica.clone(), app.seed_for(lane));
     app.spawn(driver.run(app.shutdown.clone()));
     Ok(())
 }

@@ -105,6 +105,30 @@ async fn watch(app: &App, progress: &Progress, outcomes: u32) -> anyhow::Result<
     }
 }
 
+/// How much `laurel devnet --seed` fills in: enough that every list has a second page.
+const SEED_PLAYERS: u32 = 60;
+const SEED_OUTCOMES: u32 = 600;
+
+/// Fills the parts with what a short demo leaves behind; nothing of it stays running.
+pub(super) async fn fill(parts: &Parts) -> anyhow::Result<()> {
+    let app = App::connect(parts.config.clone(), parts.environment()).await?;
+    let filled = fill_on(&app, parts).await;
+    app.stop().await?;
+    filled
+}
+
+async fn fill_on(app: &App, parts: &Parts) -> anyhow::Result<()> {
+    let api = app.start(Role::ALL).await?.api.context("the API is among all roles")?;
+    let url = format!("http://{api}");
+    let _faster = mine_faster(&parts.rpc_url)?;
+    let world = World::build(&url, parts, SEED_PLAYERS).await?;
+    report_outcomes(&url, &world, SEED_OUTCOMES, &Probe::default(), app.clock.clone()).await?;
+    let progress = Progress::new(SEED_OUTCOMES);
+    watch(app, &progress, SEED_OUTCOMES).await?;
+    progress.finish();
+    Ok(())
+}
+
 /// Mines blocks quickly until the guard is dropped.
 fn mine_faster(rpc_url: &str) -> anyhow::Result<tokio_util::sync::DropGuard> {
     let control = ChainControl::new(rpc_url)?;

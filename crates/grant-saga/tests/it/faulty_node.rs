@@ -1,0 +1,114 @@
+//! A real node behind a line that fails when told to.
+
+use std::sync::{
+    Mutex,
+    atomic::{AtomicBool, Ordering},
+};
+
+use alloy::primitives::{Address, B256, Bytes};
+use async_trait::async_trait;
+use laurel_chain::{
+    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, HttpNode, NonceAt, SendError, TxReceipt,
+};
+use tokio::sync::Notify;
+
+/// What happens to a transaction that is given to the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Line {
+    /// It arrives, and so does the answer.
+    #[default]
+    Good,
+    /// It never arrives, and nobody says so.
+    Swallows,
+    /// It arrives; the answer does not.
+    LosesAnswers,
+    /// Nothing comes back: whoever sends is stuck.
+    Hangs,
+}
+
+/// A real node behind such a line.
+#[derive(Debug)]
+pub(crate) struct FaultyNode {
+    node: HttpNode,
+    line: Mutex<Line>,
+    /// Everything that was given to be sent, in order.
+    sent: Mutex<Vec<Bytes>>,
+    /// The next one who asks for fees, the last thing before signing, is stopped.
+    pub(crate) stop_next: AtomicBool,
+    /// Somebody was stopped.
+    pub(crate) stopped: Notify,
+    /// Lets whoever was stopped go on.
+    pub(crate) go_on: Notify,
+}
+
+impl FaultyNode {
+    pub(crate) fn new(url: &str) -> Self {
+        Self {
+            node: HttpNode::new(url).unwrap(),
+            line: Mutex::default(),
+            sent: Mutex::default(),
+            stop_next: AtomicBool::default(),
+            stopped: Notify::default(),
+            go_on: Notify::default(),
+        }
+    }
+
+    pub(crate) fn set_line(&self, line: Line) {
+        *self.line.lock().unwrap() = line;
+    }
+
+    pub(crate) fn sent(&self) -> Vec<Bytes> {
+        self.sent.lock().unwrap().clone()
+    }
+}
+
+#[async_trait]
+impl ChainNode for FaultyNode {
+    async fn chain_id(&self) -> Result<u64, ChainError> {
+        self.node.chain_id().await
+    }
+
+    async fn block(&self, which: BlockRef) -> Result<Option<Block>, ChainError> {
+        self.node.block(which).await
+    }
+
+    async fn receipts(&self, block: B256) -> Result<Option<Vec<TxReceipt>>, ChainError> {
+        self.node.receipts(block).await
+    }
+
+    async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {
+        self.node.nonce(account, at).await
+    }
+
+    async fn fees(&self) -> Result<Fees, ChainError> {
+        if self.stop_next.swap(false, Ordering::SeqCst) {
+            self.stopped.notify_one();
+            self.go_on.notified().await;
+        }
+        self.node.fees().await
+    }
+
+    async fn code(&self, account: Address) -> Result<Bytes, ChainError> {
+        self.node.code(account).await
+    }
+
+    async fn call(&self, call: Call) -> Result<Bytes, CallError> {
+        self.node.call(call).await
+    }
+
+    async fn send(&self, raw: Bytes) -> Result<B256, SendError> {
+        self.sent.lock().unwrap().push(raw.clone());
+        let line = *self.line.lock().unwrap();
+        match line {
+            Line::Good => self.node.send(raw).await,
+            Line::Swallows => {
+                Err(SendError::PerhapsSent(ChainError::Untrue("the line went dead".to_owned())))
+            }
+            Line::LosesAnswers => {
+                self.node.send(raw).await?;
+                Err(SendError::PerhapsSent(ChainError::Untrue("the answer never came".to_owned())))
+            }
+            Line::Hangs => std::future::pending().await,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! A lane belongs to one replica at a time, and stops when somebody else uses its key.
+
+use std::sync::atomic::Ordering;
+
+use alloy::{
+    primitives::{Address, Bytes},
+    sol_types::SolCall,
+};
+use chrono::TimeDelta;
+use laurel_chain::RewardVault;
+use laurel_events::CampaignId;
+use laurel_grant_saga::{LaneState, Progress, list_lanes};
+
+use crate::{batching::submitted, world::World};
+
+async fn alerts(world: &World) -> Vec<(String, String)> {
+    sqlx::query_as("SELECT code, about FROM alerts ORDER BY code, about")
+        .fetch_all(world.pool())
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn one_replica_drives_a_lane_until_its_lease_is_over() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 1).await;
+    let (mut first, mut second) = (world.driver(1, "first").await, world.driver(1, "second").await);
+    assert_eq!(first.step().await.unwrap(), Progress::Sent);
+    world.queue(campaign, 1).await;
+    world.clock.advance(TimeDelta::seconds(4));
+    assert_eq!(second.step().await.unwrap(), Progress::Idle, "the lane is leased");
+    assert_eq!(submitted(&world).await.len(), 1);
+    world.clock.advance(TimeDelta::seconds(2));
+    assert_eq!(second.step().await.unwrap(), Progress::Sent, "the lease is over");
+    assert_eq!(first.step().await.unwrap(), Progress::Idle, "and now it is the other one's");
+}
+
+/// The first replica is stopped after it decided to sign; when it wakes up, the lane has another holder and the grants
+/// are in a batch of that one. It must find that out by itself, and write nothing.
+#[tokio::test]
+async fn a_zombie_signs_in_vain() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let (mut zombie, mut second) = (world.driver(1, "zombie").await, world.driver(1, "second").await);
+    world.node.stop_next.store(true, Ordering::SeqCst);
+    let asleep = tokio::spawn(async move { zombie.step().await.unwrap() });
+    world.node.stopped.notified().await;
+    world.clock.advance(TimeDelta::seconds(6));
+    assert_eq!(second.step().await.unwrap(), Progress::Sent);
+    world.node.go_on.notify_one();
+    assert_ne!(asleep.await.unwrap(), Progress::Idle, "it knows that others took the grants");
+    let batches = submitted(&world).await;
+    assert_eq!(batches.len(), 1);
+    assert_eq!(batches[0].segments[0].count, 2);
+}
+
+#[tokio::test]
+async fn two_lanes_never_take_the_same_places() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 40).await;
+    let (mut one, mut two) = (world.driver(1, "a").await, world.driver(2, "a").await);
+    for _ in 0..12 {
+        let (one, two) = tokio::join!(one.step(), two.step());
+        one.unwrap();
+        two.unwrap();
+        world.control.mine(1).await.unwrap();
+    }
+    let mut covered = Vec::new();
+    for batch in submitted(&world).await {
+        for segment in &batch.segments {
+            covered.extend(segment.first_seq..segment.first_seq + u64::from(segment.count));
+        }
+    }
+    let mut once = covered.clone();
+    once.sort_unstable();
+    once.dedup();
+    assert_eq!(once.len(), covered.len(), "no place is in two batches");
+}
+
+#[tokio::test]
+async fn a_nonce_used_elsewhere_halts_the_lane() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let mut driver = world.driver(1, "a").await;
+    world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
+    world.queue(campaign, 1).await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    assert_eq!(submitted(&world).await, []);
+    let lanes = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap();
+    assert_eq!(lanes[0].state, LaneState::Halted);
+    assert_eq!(alerts(&world).await[0].0, "nonce_used_elsewhere");
+}
+
+#[tokio::test]
+async fn what_would_revert_is_not_signed() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let fine: CampaignId = world.campaign(8).await;
+    world.owner_sends(world.deployed.vault, RewardVault::pauseCall {}.abi_encode().into()).await;
+    world.queue(campaign, 1).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    assert_eq!(submitted(&world).await, []);
+    let about = format!("campaign:{campaign}");
+    assert_eq!(alerts(&world).await, [("settlement_would_revert".to_owned(), about)]);
+    world.owner_sends(world.deployed.vault, RewardVault::unpauseCall {}.abi_encode().into()).await;
+    world.queue(fine, 1).await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent, "the other campaigns go on");
+    assert_eq!(submitted(&world).await[0].segments[0].campaign, fine);
+    world.clock.advance(TimeDelta::seconds(16));
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    assert_eq!(submitted(&world).await[1].segments[0].campaign, campaign);
+    assert_eq!(alerts(&world).await, [], "the alert ends with its cause");
+}

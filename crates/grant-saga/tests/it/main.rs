@@ -1,0 +1,10 @@
+//! The saga on a real PostgreSQL and a real Anvil: the test plays campaign and watcher.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod batching;
+mod faulty_node;
+mod lanes;
+mod sending;
+mod settling;
+mod wallets;
+mod world;

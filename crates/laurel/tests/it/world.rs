@@ -1,0 +1,131 @@
+//! A database, a chain with the contracts, and a configuration for as many replicas as a story needs.
+
+use std::{fmt::Write, net::TcpListener, path::PathBuf, time::Duration};
+
+use alloy::{
+    primitives::{Address, U256},
+    sol_types::SolCall,
+};
+use laurel_chain::{Call, ChainNode, Erc20, HttpNode};
+use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
+use laurel_ledger::MIGRATOR;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::{
+    process::{Running, laurel, output},
+    rest::Rest,
+};
+
+/// How often a block is made: more often than on any real chain, so that a story has many of them.
+const BLOCK_TIME: Duration = Duration::from_millis(250);
+
+/// The environment variables of the keys, by the development account that they hold.
+const KEYS: [&str; 3] = ["LAUREL_TREASURY", "LAUREL_LANE_0", "LAUREL_LANE_1"];
+
+/// What everything in a story stands on.
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) anvil: Anvil,
+    pub(crate) folder: TempDir,
+    pub(crate) chain_id: u64,
+    pub(crate) vault: Address,
+    pub(crate) token: Address,
+}
+
+impl World {
+    /// Starts the parts and deploys the contracts with `laurel deploy`.
+    pub(crate) async fn start() -> Self {
+        let database = TestDatabase::create(&MIGRATOR).await;
+        let options =
+            AnvilOptions { gas_limit: Some(200_000_000), ..AnvilOptions::new(Mining::Every(BLOCK_TIME)) };
+        let anvil = Anvil::start(options).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let json = folder.path().join("deployed.json");
+        let mut deploy = laurel(&["deploy", "--rpc-url", anvil.rpc_url(), "--lane"]);
+        deploy.args([DEV_KEYS[1].address, DEV_KEYS[2].address]).arg("--json").arg(&json);
+        deploy.env("LAUREL_DEPLOYER_KEY", DEV_KEYS[0].secret);
+        let deployed = output(deploy).await;
+        assert!(deployed.status.success(), "{}", String::from_utf8_lossy(&deployed.stderr));
+        let deployed: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
+        let address = |name: &str| deployed[name].as_str().unwrap().parse().unwrap();
+        let chain_id = deployed["chain_id"].as_u64().unwrap();
+        Self { vault: address("vault"), token: address("token"), chain_id, database, anvil, folder }
+    }
+
+    /// The configuration of a replica whose API is on `port`.
+    pub(crate) fn config(&self, port: u16) -> PathBuf {
+        let mut toml = String::new();
+        write!(
+            toml,
+            "[database]\nurl = \"{}\"\nconnections_max = 12\n[api]\nbind = \"127.0.0.1:{port}\"\n\
+             public_url = \"http://127.0.0.1:{port}\"\n[ops]\nbind = \"127.0.0.1:0\"\n[auth]\nmode = \"none\"\n\
+             [[chains]]\nid = {}\nrpc_urls = [\"{}\"]\nvault = \"{}\"\npoll_interval_ms = 50\n\
+             lane_keys = [\"env:LAUREL_LANE_0\", \"env:LAUREL_LANE_1\"]\ntreasury_key = \"env:LAUREL_TREASURY\"\n\
+             [batch]\ngrants_max = 100\n",
+            self.database.url(),
+            self.chain_id,
+            self.anvil.rpc_url(),
+            self.vault,
+        )
+        .unwrap();
+        let file = self.folder.path().join(format!("laurel-{port}.toml"));
+        std::fs::write(&file, toml).unwrap();
+        file
+    }
+
+    /// A command with the configuration of `port` and the development keys.
+    pub(crate) fn laurel(&self, port: u16, arguments: &[&str]) -> Command {
+        let mut command = laurel(arguments);
+        command
+            .arg("--config")
+            .arg(self.config(port))
+            .envs(KEYS.into_iter().zip(DEV_KEYS.map(|key| key.secret)));
+        command
+    }
+
+    /// `laurel all` with its API on `port`.
+    pub(crate) fn start_all(&self, port: u16) -> Running {
+        Running::start(self.laurel(port, &["all"]), &self.folder.path().join(format!("laurel-{port}.log")))
+    }
+
+    /// A campaign that pays one token for a score of 50 or more, funded and active.
+    pub(crate) async fn campaign(&self, rest: &Rest, cap: &str) -> String {
+        let definition = json!({
+            "name": "Story", "chain_id": self.chain_id, "token": self.token.to_checksum(None), "games": ["quiz"],
+            "rule": "outcome.score >= 50", "reward": { "kind": "fixed", "amount": REWARD.to_string() },
+            "caps": {}, "wallet_deadline_hours": 1,
+        });
+        let made = rest.must(Method::POST, "/campaigns", Some(definition)).await;
+        let id = made["id"].as_str().unwrap().to_owned();
+        rest.must(Method::POST, &format!("/campaigns/{id}/fund"), Some(json!({ "cap": cap }))).await;
+        rest.until(&format!("/campaigns/{id}/statistics"), |statistics| statistics["funded"] == cap).await;
+        rest.must(Method::POST, &format!("/campaigns/{id}/activate"), None).await;
+        id
+    }
+
+    /// What a wallet has of the token.
+    pub(crate) async fn balance(&self, wallet: Address) -> U256 {
+        let node = HttpNode::new(self.anvil.rpc_url()).unwrap();
+        let data = Erc20::balanceOfCall { owner: wallet }.abi_encode().into();
+        let answer = node.call(Call { from: wallet, to: self.token, data, gas: None }).await.unwrap();
+        Erc20::balanceOfCall::abi_decode_returns(&answer).unwrap()
+    }
+
+    /// `laurel audit books` finds nothing.
+    pub(crate) async fn assert_books_balance(&self, port: u16) {
+        let audit = output(self.laurel(port, &["audit", "books"])).await;
+        let printed = String::from_utf8_lossy(&audit.stdout).into_owned();
+        assert_eq!(audit.status.code(), Some(0), "{printed}{}", String::from_utf8_lossy(&audit.stderr));
+    }
+}
+
+/// What a grant of a story's campaign pays.
+pub(crate) const REWARD: u64 = 1_000;
+
+/// A port that nobody has at the moment.
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
