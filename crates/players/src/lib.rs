@@ -15,5 +15,5 @@ pub use self::{
     challenge::{CHALLENGE_LIFETIME, Challenge, ChallengeRequest, issue_challenge},
     link::{LinkError, Proof, ProvenWallet, ask_contract, link_wallet, prove_wallet},
     store::{EXTERNAL_ID_MAX, Player, PlayerError, find_player, find_players, players_of_ids, put_player},
-    wallets::{Wallet, WalletProof, keep_wallet, resolve_wallets, wallet_of, wallet_proof},
+    wallets::{Wallet, WalletProof, keep_wallets, resolve_wallets, wallet_of, wallet_proof},
 };

@@ -51,15 +51,8 @@ pub async fn resolve_wallets(
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!(
-        "SELECT FROM wallets WHERE chain_id = $2 AND player = ANY ($1) ORDER BY player FOR SHARE",
-        &missing,
-        chain_id.cast_signed(),
-    )
-    .execute(&mut *conn)
-    .await?;
     let missing: Vec<PlayerId> = missing.into_iter().map(PlayerId::from).collect();
-    found.extend(load(conn, chain_id, &missing).await?);
+    found.extend(keep_wallets(conn, chain_id, &missing).await?);
     Ok(found)
 }
 
@@ -119,26 +112,24 @@ pub async fn wallet_proof(
     }))
 }
 
-/// Whether a player's wallet on a chain is still that of link `version`. If it is, it stays so until this transaction
-/// ends: a link under way waits.
+/// The wallets of `players` on a chain, which stay as they are until this transaction ends: a link under way waits.
 ///
 /// # Errors
-/// If the database does not answer.
-pub async fn keep_wallet(
+/// If a row is inconsistent or the database does not answer.
+pub async fn keep_wallets(
     conn: &mut PgConnection,
     chain_id: u64,
-    player: PlayerId,
-    version: i32,
-) -> Result<bool, LedgerError> {
-    let kept = sqlx::query!(
-        "SELECT FROM wallets WHERE player = $1 AND chain_id = $2 AND version = $3 FOR SHARE",
-        player.uuid(),
+    players: &[PlayerId],
+) -> Result<HashMap<PlayerId, Wallet>, LedgerError> {
+    let ids: Vec<Uuid> = players.iter().map(|player| player.uuid()).collect();
+    sqlx::query!(
+        "SELECT FROM wallets WHERE chain_id = $2 AND player = ANY ($1) ORDER BY player FOR SHARE",
+        &ids,
         chain_id.cast_signed(),
-        version,
     )
-    .fetch_optional(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(kept.is_some())
+    load(conn, chain_id, players).await
 }
 
 async fn load(

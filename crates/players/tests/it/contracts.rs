@@ -4,7 +4,7 @@ use alloy::primitives::Bytes;
 use laurel_chain::{ChainError, LaneSigner};
 use laurel_devnet::testing::CONTRACT_WALLET_SIGNATURE;
 use laurel_events::WalletKind;
-use laurel_players::{LinkError, WalletProof, ask_contract, keep_wallet, wallet_of, wallet_proof};
+use laurel_players::{LinkError, WalletProof, ask_contract, wallet_of, wallet_proof};
 
 use crate::world::{CHAIN, Chain, World, key, no_node};
 
@@ -72,6 +72,5 @@ async fn a_new_link_ends_the_old_proof() {
     world.linked("anna", &key(1)).await;
     let mut conn = world.database.pool().acquire().await.unwrap();
     assert_eq!(wallet_proof(&mut conn, CHAIN, player).await.unwrap(), None);
-    assert!(!keep_wallet(&mut conn, CHAIN, player, 1).await.unwrap());
-    assert!(keep_wallet(&mut conn, CHAIN, player, 2).await.unwrap());
+    assert_eq!(wallet_of(&mut conn, CHAIN, player).await.unwrap().unwrap().version, 2);
 }

@@ -3,7 +3,7 @@
 use laurel_chain::LaneSigner;
 use laurel_events::OrgId;
 use laurel_ledger::Context;
-use laurel_players::{PlayerError, put_player, resolve_wallets};
+use laurel_players::{LinkError, PlayerError, keep_wallets, link_wallet, put_player, resolve_wallets};
 use rand::{SeedableRng, rngs::StdRng};
 
 use crate::world::{CHAIN, World, key, no_node};
@@ -35,9 +35,8 @@ async fn a_link_waits_for_whoever_found_no_wallet() {
     // The link cannot commit in between: it would tell of a wallet that the one who looks does not see.
     let mut tx = world.database.pool().begin().await.unwrap();
     sqlx::query("SET LOCAL lock_timeout = '50ms'").execute(&mut *tx).await.unwrap();
-    let refused =
-        laurel_players::link_wallet(&mut tx, &Context::at(world.now()), player, &wallet).await.unwrap_err();
-    assert!(matches!(&refused, laurel_players::LinkError::Ledger(error) if error.is_infrastructure()));
+    let refused = link_wallet(&mut tx, &Context::at(world.now()), player, &wallet).await.unwrap_err();
+    assert!(matches!(&refused, LinkError::Ledger(error) if error.is_infrastructure()));
     tx.rollback().await.unwrap();
     looking.commit().await.unwrap();
 
@@ -47,4 +46,23 @@ async fn a_link_waits_for_whoever_found_no_wallet() {
         resolve_wallets(&mut conn, CHAIN, &[player]).await.unwrap()[&player].address,
         key(1).address()
     );
+}
+
+#[tokio::test]
+async fn a_link_waits_for_whoever_keeps_the_wallet() {
+    let world = World::new().await;
+    let player = world.linked("anna", &key(1)).await;
+    let challenge = world.challenge(player, key(2).address()).await;
+    let signature = key(2).sign_message(challenge.message.as_bytes()).unwrap();
+    let wallet = world.prove(&no_node(), player, &challenge.message, signature).await.unwrap();
+
+    let mut keeping = world.database.pool().begin().await.unwrap();
+    let kept = keep_wallets(&mut keeping, CHAIN, &[player]).await.unwrap();
+    assert_eq!(kept[&player].address, key(1).address());
+    let mut tx = world.database.pool().begin().await.unwrap();
+    sqlx::query("SET LOCAL lock_timeout = '50ms'").execute(&mut *tx).await.unwrap();
+    assert!(link_wallet(&mut tx, &Context::at(world.now()), player, &wallet).await.is_err());
+    tx.rollback().await.unwrap();
+    keeping.commit().await.unwrap();
+    assert_eq!(world.link(player, &wallet).await.unwrap().version, 2);
 }
