@@ -156,6 +156,7 @@ impl From<LinkError> for Problem {
         match error {
             LinkError::UnknownChallenge => Self::unprocessable("unknown_challenge", detail),
             LinkError::StaleChallenge => Self::conflict("stale_challenge", detail),
+            LinkError::Reserved => Self::unprocessable("reserved_address", detail),
             LinkError::WrongSignature { .. } => Self::unprocessable("wrong_signature", detail),
             LinkError::Chain(error) => Self::unavailable(&error),
             LinkError::Ledger(error) => error.into(),

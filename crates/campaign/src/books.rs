@@ -11,12 +11,12 @@ use laurel_events::{
     EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef, SettledSegment, TokenGrantFailed,
 };
 use laurel_ledger::{
-    Funding, LedgerError, Posting, Written, find_places, find_segments, fund, lock_accounts, post,
-    raise_alert, record_suspense, void,
+    Funding, LedgerError, Posting, Written, find_grant, find_places, find_segments, fund, lock_accounts,
+    post, raise_alert, record_suspense, void,
 };
 use sqlx::PgConnection;
 
-use crate::{CampaignState, Move, store};
+use crate::{CampaignState, Move, counters::give_back_counters, store};
 
 /// Turns what the chain did into postings, fundings and voids.
 #[derive(Clone, Copy, Debug, Default)]
@@ -162,7 +162,9 @@ async fn suspend(
     settled: &SettledSegment,
 ) -> Result<Vec<Event>, StageError> {
     let sighting = &confirmed.sighting;
-    record_suspense(conn, now, sighting, settled).await?;
+    if record_suspense(conn, now, sighting, settled).await? == Written::Exists {
+        return Ok(Vec::new());
+    }
     let mut events = Vec::new();
     let alert = OperatorAlertRaised {
         code: "payment_without_hold".to_owned(),
@@ -190,6 +192,14 @@ async fn post_funding(
     let known = store::find_campaign(conn, funded.campaign).await.map_err(StageError::from)?;
     let problem = match &known {
         None => Some("the vault has a campaign that this ledger does not know".to_owned()),
+        Some(campaign)
+            if (campaign.definition.chain_id, campaign.vault) != (funded.chain_id, funded.vault) =>
+        {
+            Some(format!(
+                "vault {} on chain {} has a campaign of this id, but vault {} on chain {} pays it",
+                funded.vault, funded.chain_id, campaign.vault, campaign.definition.chain_id
+            ))
+        }
         Some(campaign) if campaign.definition.token != funded.token => Some(format!(
             "the vault pays {} for a campaign whose token is {}",
             funded.token, campaign.definition.token
@@ -213,15 +223,26 @@ async fn post_funding(
     Ok(Vec::new())
 }
 
+/// Voids a hold, exactly as it was made.
 async fn release(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     failed: &TokenGrantFailed,
 ) -> Result<Vec<Event>, StageError> {
+    let held = find_grant(conn, failed.grant).await?;
+    if held.is_none_or(|held| (held.player, held.amount) != (failed.player, failed.amount)) {
+        return Err(StageError::poison(format!(
+            "no hold of {} for player {} is grant {}",
+            failed.amount, failed.player, failed.grant
+        )));
+    }
     let written = void(conn, now, failed.grant, failed.amount, &failed.proof).await?;
     if written == Written::Exists {
         return Ok(Vec::new());
     }
-    store::give_back_counters(conn, failed).await?;
+    let campaign = store::find_campaign(conn, failed.grant.campaign).await.map_err(StageError::from)?;
+    let campaign = campaign.ok_or_else(|| StageError::poison("a hold without its campaign"))?;
+    let kept = campaign.definition.kept().map_err(StageError::poison)?;
+    give_back_counters(conn, failed, kept).await?;
     Ok(vec![BudgetReleased { grant: failed.grant, amount: failed.amount }.into()])
 }

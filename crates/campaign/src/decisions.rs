@@ -15,7 +15,7 @@ use laurel_ledger::{
 };
 use sqlx::PgConnection;
 
-use crate::{ActiveCampaign, RuleCache, decide::Used, store};
+use crate::{ActiveCampaign, RuleCache, counters::Kept, decide::Used, store};
 
 /// Turns outcomes into holds and declines.
 #[derive(Debug, Default)]
@@ -203,7 +203,7 @@ fn counters_of(
     outcome: &GameOutcomeRecorded,
 ) -> [Option<CounterKey>; 2] {
     let key = |period| CounterKey { campaign: campaign.id, player: outcome.player, period };
-    let life = campaign.caps.need_life() || campaign.rule.reads_player();
+    let kept = Kept::of(&campaign.caps, &campaign.rule);
     let day = Period::Day(envelope.recorded_at.date_naive());
-    [life.then(|| key(Period::Life)), campaign.caps.need_day().then(|| key(day))]
+    [kept.life.then(|| key(Period::Life)), kept.day.then(|| key(day))]
 }

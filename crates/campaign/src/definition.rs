@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     Caps,
+    counters::Kept,
     reward::Reward,
     rule::{Rule, RuleError},
 };
@@ -114,6 +115,11 @@ impl Definition {
             });
         }
         Ok(())
+    }
+
+    /// The counters that it needs.
+    pub(crate) fn kept(&self) -> Result<Kept, DefinitionError> {
+        Ok(Kept::of(&self.caps, &Rule::compile(&self.rule)?))
     }
 
     /// SHA-256 of the definition's canonical JSON: what the journal keeps of it.

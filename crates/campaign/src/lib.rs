@@ -13,6 +13,7 @@
 
 mod books;
 mod caps;
+mod counters;
 mod decide;
 mod decisions;
 mod definition;

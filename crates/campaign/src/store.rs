@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{
     Amount, CampaignChanged, CampaignCreated, CampaignId, CampaignStateChanged, Envelope,
-    GameOutcomeRecorded, OrgId, TokenGrantFailed,
+    GameOutcomeRecorded, OrgId,
 };
 use laurel_ledger::{
     Context, LedgerError, amount_from_sql, amount_to_sql, append, lock_accounts, open_account,
@@ -18,6 +18,7 @@ use sqlx::PgConnection;
 
 use crate::{
     ActiveCampaign, CampaignState, Caps, Definition, DefinitionError, IllegalTransition, Move, RuleCache,
+    counters::{Kept, change_kept},
 };
 
 /// A campaign.
@@ -325,7 +326,7 @@ async fn lock_campaign(
 }
 
 /// Changes a campaign's definition. Chain and token are fixed once the draft is over; rule, reward and caps become a
-/// new version where they differ.
+/// new version where they differ. A cap that comes later counts what was granted before.
 ///
 /// # Errors
 /// If it is wrong, was changed in between, or the database does not answer.
@@ -342,7 +343,7 @@ pub async fn change_campaign(
     let before = campaign.definition.clone();
     change(&mut campaign.definition);
     let after = &campaign.definition;
-    after.check()?;
+    let rule = after.check()?;
     if *after == before {
         return Ok(campaign);
     }
@@ -355,6 +356,7 @@ pub async fn change_campaign(
     if (&after.rule, &after.reward, after.caps) != (&before.rule, &before.reward, before.caps) {
         campaign.rule_version += 1;
         insert_rule(conn, context.now, id, campaign.rule_version, by, after).await?;
+        change_kept(conn, id, before.kept()?, Kept::of(&after.caps, &rule)).await?;
     }
     campaign.version += 1;
     sqlx::query!(
@@ -559,29 +561,4 @@ pub(crate) async fn load_active(
         });
     }
     Ok(active)
-}
-
-/// Gives a voided grant back to its player's counters: the whole life's, and that of the day on which the outcome was
-/// recorded.
-pub(crate) async fn give_back_counters(
-    conn: &mut PgConnection,
-    failed: &TokenGrantFailed,
-) -> Result<(), LedgerError> {
-    sqlx::query!(
-        r#"
-        UPDATE counters c
-        SET grants = c.grants - 1, amount = c.amount - $4
-        FROM grants g JOIN journal j ON j.part = g.part AND j.position = g.position
-        WHERE g.campaign = $1 AND g.number = $2
-          AND c.campaign = $1 AND c.player = $3
-          AND c.period IN ('1970-01-01', (j.recorded_at AT TIME ZONE 'UTC')::date)
-        "#,
-        failed.grant.campaign.number(),
-        failed.grant.number.cast_signed(),
-        failed.player.uuid(),
-        amount_to_sql(failed.amount),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }

@@ -1,7 +1,9 @@
 //! Parts for tests: a database of its own for each, and a chain of its own.
 
+mod contract_wallet;
 mod database;
 
+pub use contract_wallet::{CONTRACT_WALLET, CONTRACT_WALLET_SIGNATURE};
 pub use database::TestDatabase;
 
 use crate::{Anvil, AnvilOptions, DevnetError, Mining};

@@ -7,6 +7,18 @@ use laurel_ledger::{LedgerError, amount_from_sql, amount_to_sql};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+/// The reason of grants whose contract wallet has to be asked again before it is paid.
+pub(crate) const WALLET_CHECK: &str = "wallet_check";
+
+/// The reason of grants whose contract wallet, asked again, does not accept its signature any more.
+pub(crate) const WALLET_REFUSED: &str = "wallet_refused";
+
+/// The reason of grants whose wallet has become a vault, a token or a lane.
+pub(crate) const RESERVED_RECIPIENT: &str = "reserved_recipient";
+
+/// The reasons that another wallet of the player does away with.
+const WALLET_REASONS: [&str; 3] = [WALLET_CHECK, WALLET_REFUSED, RESERVED_RECIPIENT];
+
 /// A grant that has no place yet.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Waiting {
@@ -58,14 +70,16 @@ pub(crate) async fn insert_waiting(
     Ok(())
 }
 
-/// A grant that awaits a wallet, or a check of it.
-#[derive(Clone, Copy, Debug)]
+/// A grant that awaits a wallet, or a check of it, or another wallet.
+#[derive(Clone, Debug)]
 pub(crate) struct Awaiting {
     pub(crate) grant: GrantId,
     pub(crate) amount: Amount,
+    /// Why it is held; nothing while it awaits a wallet.
+    pub(crate) reason: Option<String>,
 }
 
-/// The grants of a player that await a wallet on a chain, locked.
+/// The grants of a player that await a wallet on a chain, or are held because of the one there was, locked.
 pub(crate) async fn lock_awaiting(
     conn: &mut PgConnection,
     player: PlayerId,
@@ -73,20 +87,23 @@ pub(crate) async fn lock_awaiting(
 ) -> Result<Vec<Awaiting>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT campaign, number, amount FROM exceptions
-        WHERE player = $1 AND chain_id = $2 AND state = 'awaiting_wallet'
+        SELECT campaign, number, amount, reason FROM exceptions
+        WHERE player = $1 AND chain_id = $2 AND seq IS NULL
+          AND (state = 'awaiting_wallet' OR (state = 'held' AND reason = ANY ($3)))
         ORDER BY campaign, number
         FOR NO KEY UPDATE
         "#,
         player.uuid(),
         chain_id.cast_signed(),
+        &WALLET_REASONS.map(str::to_owned),
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter()
         .map(|row| {
             let grant = grant_id(row.campaign, row.number)?;
-            Ok(Awaiting { grant, amount: amount_from_sql(&row.amount, "exceptions", "amount", grant)? })
+            let amount = amount_from_sql(&row.amount, "exceptions", "amount", grant)?;
+            Ok(Awaiting { grant, amount, reason: row.reason })
         })
         .collect()
 }
@@ -124,7 +141,7 @@ pub(crate) async fn set_queued(
     }
 }
 
-/// Holds grants that awaited a wallet.
+/// Holds grants that awaited a wallet, or were held because of the one there was.
 pub(crate) async fn set_held(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -133,11 +150,12 @@ pub(crate) async fn set_held(
 ) -> Result<(), LedgerError> {
     let campaigns: Vec<i64> = grants.iter().map(|grant| grant.campaign.number()).collect();
     let numbers: Vec<i64> = grants.iter().map(|grant| grant.number.cast_signed()).collect();
-    sqlx::query!(
+    let held = sqlx::query!(
         r#"
         UPDATE exceptions e SET state = 'held', reason = $1, wallet_until = NULL, updated_at = $2
         FROM unnest($3::bigint[], $4::bigint[]) AS g (campaign, number)
-        WHERE e.campaign = g.campaign AND e.number = g.number AND e.state = 'awaiting_wallet'
+        WHERE e.campaign = g.campaign AND e.number = g.number AND e.seq IS NULL
+          AND e.state IN ('awaiting_wallet', 'held')
         "#,
         reason,
         now,
@@ -146,7 +164,12 @@ pub(crate) async fn set_held(
     )
     .execute(conn)
     .await?;
-    Ok(())
+    let (wanted, touched) = (grants.len() as u64, held.rows_affected());
+    if wanted == touched {
+        Ok(())
+    } else {
+        Err(LedgerError::RowCount { operation: "hold waiting grants", wanted, touched })
+    }
 }
 
 /// A grant that failed.

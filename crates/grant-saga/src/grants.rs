@@ -11,18 +11,19 @@ use laurel_events::{
     TokenGrantCompleted, TokenGrantFailed, TokenGrantHeld, TokenGrantRequested, TokenGrantStarted, VoidProof,
     WalletDeadlinePassed, WalletKind, WalletLinked,
 };
-use laurel_ledger::{find_places, find_segments};
-use laurel_players::{Wallet, resolve_wallets};
+use laurel_ledger::{find_places, find_segments, reserved_addresses};
 use sqlx::PgConnection;
 
 use crate::{
-    exceptions::{Waiting, fail_awaiting, insert_waiting, lock_awaiting, set_compensated, set_queued},
+    exceptions::{
+        Awaiting, RESERVED_RECIPIENT, WALLET_CHECK, Waiting, fail_awaiting, insert_waiting, lock_awaiting,
+        set_compensated, set_held,
+    },
     queue::{Seated, enqueue},
+    recipients::{Recipient, recipients},
+    seats::seat_waiting,
     settlements::mark_posted,
 };
-
-/// The reason of grants whose contract wallet has to be asked again before it is paid.
-const WALLET_CHECK: &str = "wallet_check";
 
 /// Gives grants their places and tells when they are complete.
 #[derive(Clone, Copy, Debug, Default)]
@@ -87,19 +88,20 @@ async fn start(
     if requests.is_empty() {
         return Ok(Vec::new());
     }
-    let wallets = wallets_of(conn, requests).await?;
+    let recipients = recipients_of(conn, requests).await?;
     let causes: HashMap<GrantId, EventId> =
         requests.iter().map(|(id, request)| (request.grant, *id)).collect();
     let mut seated = Vec::new();
     let mut waiting = Vec::new();
     for (_, request) in requests {
-        match wallets.get(&(request.chain_id, request.player)) {
-            Some(wallet) if wallet.kind == WalletKind::Key => {
-                let word = GrantWord::new(wallet.address, request.amount)
+        match recipients.get(&(request.chain_id, request.player)) {
+            Some(Recipient::Payable(wallet)) => {
+                let word = GrantWord::new(*wallet, request.amount)
                     .ok_or_else(|| StageError::poison(format!("grant {} fits no word", request.grant)))?;
                 seated.push(Seated { grant: request.grant, word });
             }
-            wallet => waiting.push(wait(request, now, wallet.is_some())),
+            Some(Recipient::Held(reason)) => waiting.push(wait(request, now, Some(reason))),
+            None => waiting.push(wait(request, now, None)),
         }
     }
     let given = enqueue(conn, now, &seated, true).await?;
@@ -118,31 +120,32 @@ async fn start(
     Ok(effects.collect())
 }
 
-async fn wallets_of(
+async fn recipients_of(
     conn: &mut PgConnection,
     requests: &[(EventId, &TokenGrantRequested)],
-) -> Result<HashMap<(u64, PlayerId), Wallet>, StageError> {
+) -> Result<HashMap<(u64, PlayerId), Recipient>, StageError> {
     let mut players: BTreeMap<u64, Vec<PlayerId>> = BTreeMap::new();
     for (_, request) in requests {
         players.entry(request.chain_id).or_default().push(request.player);
     }
-    let mut wallets = HashMap::new();
+    let mut found = HashMap::new();
     for (chain_id, players) in players {
-        let found = resolve_wallets(conn, chain_id, &players).await?;
-        wallets.extend(found.into_iter().map(|(player, wallet)| ((chain_id, player), wallet)));
+        let on_chain = recipients(conn, chain_id, &players).await?;
+        found.extend(on_chain.into_iter().map(|(player, recipient)| ((chain_id, player), recipient)));
     }
-    Ok(wallets)
+    Ok(found)
 }
 
-fn wait(request: &TokenGrantRequested, now: DateTime<Utc>, has_contract: bool) -> Waiting {
+/// What becomes of a grant that cannot be queued: held for `reason`, or awaiting a wallet.
+fn wait(request: &TokenGrantRequested, now: DateTime<Utc>, reason: Option<&'static str>) -> Waiting {
     let until = now + TimeDelta::hours(i64::from(request.wallet_deadline_hours));
     Waiting {
         grant: request.grant,
         player: request.player,
         chain_id: request.chain_id,
         amount: request.amount,
-        until: (!has_contract).then_some(until),
-        reason: has_contract.then_some(WALLET_CHECK),
+        until: reason.is_none().then_some(until),
+        reason,
     }
 }
 
@@ -166,53 +169,44 @@ async fn schedule_deadlines(conn: &mut PgConnection, waiting: &[Waiting]) -> Res
     schedule_timers(conn, &deadlines).await
 }
 
-/// Queues what waited for the wallet.
+/// Queues what waited for the wallet, or for another wallet.
 async fn wallet_linked(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     cause: EventId,
     linked: &WalletLinked,
 ) -> Result<Vec<NewEvent>, StageError> {
-    if linked.kind == WalletKind::Contract {
-        return hold_for_check(conn, now, cause, linked).await;
-    }
     let awaiting = lock_awaiting(conn, linked.player, linked.chain_id).await?;
     if awaiting.is_empty() {
         return Ok(Vec::new());
     }
     let keys: Vec<String> = awaiting.iter().map(|awaiting| awaiting.grant.to_string()).collect();
     cancel_timers(conn, EventKind::WalletDeadlinePassed, &keys).await?;
-    let mut seated = Vec::with_capacity(awaiting.len());
-    for awaiting in awaiting {
-        let word = GrantWord::new(linked.wallet, awaiting.amount)
-            .ok_or_else(|| StageError::poison(format!("grant {} fits no word", awaiting.grant)))?;
-        seated.push(Seated { grant: awaiting.grant, word });
+    if linked.kind == WalletKind::Contract {
+        // It is asked again before its grants are queued.
+        return hold_waiting(conn, now, cause, &awaiting, WALLET_CHECK).await;
     }
-    let given = enqueue(conn, now, &seated, false).await?;
-    let places: Vec<(GrantId, u64)> = given.iter().map(|given| (given.grant, given.seq)).collect();
-    set_queued(conn, now, &places).await?;
-    let started = given.into_iter().map(|given| {
-        let started = TokenGrantStarted { grant: given.grant, seq: given.seq, word: given.word };
-        NewEvent::caused_by(cause, started)
-    });
-    Ok(started.collect())
+    if !reserved_addresses(conn, linked.chain_id, &[linked.wallet]).await?.is_empty() {
+        return hold_waiting(conn, now, cause, &awaiting, RESERVED_RECIPIENT).await;
+    }
+    let started = seat_waiting(conn, now, linked.wallet, &awaiting).await?;
+    Ok(started.into_iter().map(|started| NewEvent::caused_by(cause, started)).collect())
 }
 
-/// A contract wallet is asked again before its grants are queued.
-async fn hold_for_check(
+/// Holds grants that waited; those that are held for the same reason already stay as they are.
+async fn hold_waiting(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     cause: EventId,
-    linked: &WalletLinked,
+    awaiting: &[Awaiting],
+    reason: &str,
 ) -> Result<Vec<NewEvent>, StageError> {
-    let awaiting = lock_awaiting(conn, linked.player, linked.chain_id).await?;
-    let keys: Vec<String> = awaiting.iter().map(|awaiting| awaiting.grant.to_string()).collect();
-    cancel_timers(conn, EventKind::WalletDeadlinePassed, &keys).await?;
-    let grants: Vec<GrantId> = awaiting.iter().map(|awaiting| awaiting.grant).collect();
-    crate::exceptions::set_held(conn, now, &grants, WALLET_CHECK).await?;
+    let other = awaiting.iter().filter(|awaiting| awaiting.reason.as_deref() != Some(reason));
+    let grants: Vec<GrantId> = other.map(|awaiting| awaiting.grant).collect();
+    set_held(conn, now, &grants, reason).await?;
     let held = grants
         .into_iter()
-        .map(|grant| NewEvent::caused_by(cause, TokenGrantHeld { grant, reason: WALLET_CHECK.to_owned() }));
+        .map(|grant| NewEvent::caused_by(cause, TokenGrantHeld { grant, reason: reason.to_owned() }));
     Ok(held.collect())
 }
 

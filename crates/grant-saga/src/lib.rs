@@ -10,8 +10,9 @@
 //!                               └─────── requeues ◄── SettlementStage ◄── chain-watcher ◄──────┘
 //! ```
 //!
-//! [`GrantStage`] and [`SettlementStage`] are stages: SQL only. [`LaneDriver`] alone talks to the chain, and whatever it
-//! sends was committed before: nonce, segments, deadline and the signed bytes.
+//! [`GrantStage`] and [`SettlementStage`] are stages: SQL only. [`LaneDriver`] sends to the chain, and whatever it sends
+//! was committed before: nonce, segments, deadline and the signed bytes. [`WalletChecker`] asks contract wallets whether
+//! they still accept what was signed for them, and queues what was held until then.
 
 mod exceptions;
 mod grants;
@@ -20,10 +21,13 @@ mod lanes;
 mod metrics;
 mod plan;
 mod queue;
+mod recipients;
+mod seats;
 mod settlements;
 mod state;
 mod submit;
 mod treasury;
+mod wallet_checks;
 
 pub use self::{
     grants::GrantStage,
@@ -33,4 +37,5 @@ pub use self::{
     settlements::SettlementStage,
     state::{Applied, GrantState, IllegalTransition, SagaEvent, Seat},
     treasury::{Treasury, TreasuryError},
+    wallet_checks::{WalletCheckError, WalletChecker},
 };

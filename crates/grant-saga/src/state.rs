@@ -152,6 +152,10 @@ impl GrantState {
 
             (Self::Requested, E::Held { reason }) => Self::Held { reason, seat: None },
             (Self::Queued(seat), E::Held { reason }) => Self::Held { reason, seat: Some(seat) },
+            // A wallet that was asked again may give another reason.
+            (Self::Held { reason: before, seat: None }, E::Held { reason }) if before != reason => {
+                Self::Held { reason, seat: None }
+            }
             (Self::Held { .. }, E::Held { .. }) => return Ok(Ignored),
 
             (Self::Requested | Self::Held { seat: None, .. }, E::Started(seat)) => Self::Queued(seat),

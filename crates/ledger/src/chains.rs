@@ -1,5 +1,7 @@
 //! The chains and vaults that this database belongs to.
 
+use std::collections::HashSet;
+
 use alloy_primitives::{Address, B256};
 use laurel_events::VaultId;
 use sqlx::PgConnection;
@@ -147,29 +149,37 @@ pub async fn list_vaults(conn: &mut PgConnection, chain_id: u64) -> Result<Vec<V
         .collect()
 }
 
-/// Whether an address is a vault, a token or a lane on a chain: such an address is never a recipient.
+/// Which of `addresses` are a vault, a token, a lane, or nobody on a chain: such an address is never a recipient.
 ///
 /// # Errors
-/// If the database does not answer.
-pub async fn is_reserved_address(
+/// If a row is inconsistent or the database does not answer.
+pub async fn reserved_addresses(
     conn: &mut PgConnection,
     chain_id: u64,
-    address: Address,
-) -> Result<bool, LedgerError> {
-    let reserved = sqlx::query_scalar!(
+    addresses: &[Address],
+) -> Result<HashSet<Address>, LedgerError> {
+    let wanted: Vec<&[u8]> = addresses.iter().map(|address| address.as_slice()).collect();
+    let rows = sqlx::query_scalar!(
         r#"
-        SELECT EXISTS (
-            SELECT FROM vaults v
-            WHERE v.chain_id = $1
-              AND (v.address = $2
-                   OR EXISTS (SELECT FROM lanes l WHERE l.vault = v.id AND l.address = $2)
-                   OR EXISTS (SELECT FROM campaigns c WHERE c.vault = v.id AND c.token = $2))
-        ) AS "reserved!"
+        SELECT a.address AS "address!"
+        FROM unnest($2::bytea[]) AS a (address)
+        WHERE a.address = decode(repeat('00', 20), 'hex')
+           OR EXISTS (
+               SELECT FROM vaults v
+               WHERE v.chain_id = $1
+                 AND (v.address = a.address
+                      OR EXISTS (SELECT FROM lanes l WHERE l.vault = v.id AND l.address = a.address)
+                      OR EXISTS (SELECT FROM campaigns c WHERE c.vault = v.id AND c.token = a.address)))
         "#,
         chain_id.cast_signed(),
-        address.as_slice(),
+        &wanted as &[&[u8]],
     )
-    .fetch_one(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(reserved)
+    rows.into_iter()
+        .map(|address| {
+            Address::try_from(address.as_slice())
+                .map_err(|_| LedgerError::inconsistent("vaults", "address", chain_id))
+        })
+        .collect()
 }

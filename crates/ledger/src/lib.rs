@@ -38,7 +38,7 @@ pub use self::{
         post, void,
     },
     alerts::{clear_alert, raise_alert},
-    chains::{PinError, Vault, VaultIdentity, is_reserved_address, list_vaults, pin_vault},
+    chains::{PinError, Vault, VaultIdentity, list_vaults, pin_vault, reserved_addresses},
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{
         Claim, claim_cursor, cursor_position, lagging_partitions, move_cursor, reset_cursors, stage_lag,

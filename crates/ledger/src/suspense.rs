@@ -5,18 +5,18 @@ use chrono::{DateTime, Utc};
 use laurel_events::{SettledSegment, Sighting};
 use sqlx::PgConnection;
 
-use crate::{LedgerError, numeric::amount_to_sql};
+use crate::{LedgerError, Written, numeric::amount_to_sql};
 
 /// Books a payment that no batch explains, unless it is booked.
 ///
 /// # Errors
-/// If the vault is none of ours or the database does not answer.
+/// [`LedgerError::ExistsDifferent`], or if the vault is none of ours or the database does not answer.
 pub async fn record_suspense(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     sighting: &Sighting,
     settled: &SettledSegment,
-) -> Result<(), LedgerError> {
+) -> Result<Written, LedgerError> {
     let vault = sqlx::query_scalar!(
         "SELECT id FROM vaults WHERE chain_id = $1 AND address = $2",
         sighting.chain_id.cast_signed(),
@@ -25,7 +25,7 @@ pub async fn record_suspense(
     .fetch_optional(&mut *conn)
     .await?
     .ok_or_else(|| LedgerError::inconsistent("vaults", "address", sighting.vault))?;
-    sqlx::query!(
+    let created = sqlx::query!(
         r#"
         INSERT INTO suspense (chain_id, tx, vault, on_chain_campaign, first_seq, amount, reason, recorded_at)
         VALUES ($1, $2, $3, $4, $5, $6, 'no batch of this ledger', $7)
@@ -39,7 +39,27 @@ pub async fn record_suspense(
         amount_to_sql(settled.total),
         now,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    if created.rows_affected() == 1 {
+        return Ok(Written::Created);
+    }
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT amount FROM suspense
+        WHERE chain_id = $1 AND tx = $2 AND on_chain_campaign = $3 AND first_seq = $4
+        "#,
+        sighting.chain_id.cast_signed(),
+        sighting.tx.as_slice(),
+        BigDecimal::from(settled.campaign.on_chain()),
+        BigDecimal::from(settled.first_seq),
+    )
+    .fetch_one(conn)
+    .await?;
+    if found == amount_to_sql(settled.total) {
+        Ok(Written::Exists)
+    } else {
+        let id = format!("{}/{}/{}", sighting.tx, settled.campaign, settled.first_seq);
+        Err(LedgerError::ExistsDifferent { transfer: "suspense", id, field: "amount" })
+    }
 }

@@ -13,7 +13,7 @@ mod wallets;
 
 pub use self::{
     challenge::{CHALLENGE_LIFETIME, Challenge, ChallengeRequest, issue_challenge},
-    link::{LinkError, Proof, ProvenWallet, link_wallet, prove_wallet},
+    link::{LinkError, Proof, ProvenWallet, ask_contract, link_wallet, prove_wallet},
     store::{EXTERNAL_ID_MAX, Player, PlayerError, find_player, find_players, players_of_ids, put_player},
-    wallets::{Wallet, resolve_wallets, wallet_of, wallet_proof},
+    wallets::{Wallet, WalletProof, keep_wallets, resolve_wallets, wallet_of, wallet_proof},
 };

@@ -7,7 +7,7 @@ use alloy::{
 use chrono::{DateTime, Utc};
 use laurel_chain::{Call, CallError, ChainError, ChainNode, Erc1271};
 use laurel_events::{PlayerId, WalletKind, WalletLinked};
-use laurel_ledger::{Context, LedgerError, append};
+use laurel_ledger::{Context, LedgerError, append, reserved_addresses};
 use sqlx::PgConnection;
 
 /// What EIP-1271 has a wallet answer to a good signature.
@@ -53,6 +53,9 @@ pub enum LinkError {
         /// The wallet in the message.
         wallet: Address,
     },
+    /// The wallet is one of our own addresses, or nobody's.
+    #[error("this address is a vault, a token or a lane of Laurel, and cannot be paid")]
+    Reserved,
     /// The chain could not be asked about a contract wallet.
     #[error("the chain could not be asked about the wallet")]
     Chain(#[from] ChainError),
@@ -89,41 +92,61 @@ pub async fn prove_wallet(
     let address: Address =
         proof.message.lines().nth(1).and_then(|line| line.parse().ok()).ok_or(LinkError::UnknownChallenge)?;
     let hash = eip191_hash_message(proof.message.as_bytes());
-    let kind = check_signature(node, address, hash, &proof.signature).await?;
-    Ok(ProvenWallet {
-        address,
-        chain_id: challenge.chain_id.cast_unsigned(),
-        kind,
-        nonce,
-        hash,
-        signature: proof.signature,
-    })
+    let chain_id = challenge.chain_id.cast_unsigned();
+    let kind = check_signature(node, chain_id, address, hash, &proof.signature).await?;
+    Ok(ProvenWallet { address, chain_id, kind, nonce, hash, signature: proof.signature })
 }
 
 /// How `signature` proves `address`: by recovering to it, or because the contract there says so (EIP-1271).
 async fn check_signature(
     node: &dyn ChainNode,
+    chain_id: u64,
     address: Address,
     hash: B256,
     signature: &Bytes,
 ) -> Result<WalletKind, LinkError> {
-    let wrong = Err(LinkError::WrongSignature { wallet: address });
     let recovered = Signature::from_raw(signature)
         .ok()
         .and_then(|parsed| parsed.recover_address_from_prehash(&hash).ok());
     if recovered == Some(address) {
         return Ok(WalletKind::Key);
     }
+    if ask_contract(node, chain_id, address, hash, signature).await? {
+        Ok(WalletKind::Contract)
+    } else {
+        Err(LinkError::WrongSignature { wallet: address })
+    }
+}
+
+/// Whether the contract wallet at `address` accepts `signature` over `hash` (EIP-1271), as of the latest block of
+/// chain `chain_id`. An account without code accepts nothing.
+///
+/// # Errors
+/// If the node does not answer, or is one of another chain.
+pub async fn ask_contract(
+    node: &dyn ChainNode,
+    chain_id: u64,
+    address: Address,
+    hash: B256,
+    signature: &Bytes,
+) -> Result<bool, ChainError> {
+    // A contract's word counts for its own chain only: the same address may be somebody else's on another.
+    let asked = node.chain_id().await?;
+    if asked != chain_id {
+        return Err(ChainError::Untrue(format!(
+            "chain {asked} was asked about a wallet on chain {chain_id}"
+        )));
+    }
     if node.code(address).await?.is_empty() {
-        return wrong;
+        return Ok(false);
     }
     let data = Erc1271::isValidSignatureCall { hash, signature: signature.clone() }.abi_encode();
     let call = Call { from: Address::ZERO, to: address, data: data.into(), gas: Some(CHECK_GAS) };
     match node.call(call).await {
         // 32 bytes of which the first four are the answer.
-        Ok(answer) if answer.len() == 32 && answer[..4] == MAGIC_VALUE => Ok(WalletKind::Contract),
-        Ok(_) | Err(CallError::Reverted(_)) => wrong,
-        Err(CallError::Chain(error)) => Err(error.into()),
+        Ok(answer) => Ok(answer.len() == 32 && answer[..4] == MAGIC_VALUE),
+        Err(CallError::Reverted(_)) => Ok(false),
+        Err(CallError::Chain(error)) => Err(error),
     }
 }
 
@@ -142,13 +165,17 @@ impl ProvenWallet {
 /// Links a proven wallet and uses its challenge up.
 ///
 /// # Errors
-/// [`LinkError::StaleChallenge`] if somebody else used the challenge first, or if the database does not answer.
+/// [`LinkError::StaleChallenge`] if somebody else used the challenge first, [`LinkError::Reserved`], or if the
+/// database does not answer.
 pub async fn link_wallet(
     conn: &mut PgConnection,
     context: &Context,
     player: PlayerId,
     wallet: &ProvenWallet,
 ) -> Result<WalletLinked, LinkError> {
+    if !reserved_addresses(conn, wallet.chain_id, &[wallet.address]).await?.is_empty() {
+        return Err(LinkError::Reserved);
+    }
     let used = sqlx::query!(
         "UPDATE wallet_challenges SET used_at = $2 WHERE nonce = $1 AND used_at IS NULL AND expires_at > $2",
         wallet.nonce,

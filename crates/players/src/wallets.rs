@@ -51,15 +51,8 @@ pub async fn resolve_wallets(
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!(
-        "SELECT FROM wallets WHERE chain_id = $2 AND player = ANY ($1) ORDER BY player FOR SHARE",
-        &missing,
-        chain_id.cast_signed(),
-    )
-    .execute(&mut *conn)
-    .await?;
     let missing: Vec<PlayerId> = missing.into_iter().map(PlayerId::from).collect();
-    found.extend(load(conn, chain_id, &missing).await?);
+    found.extend(keep_wallets(conn, chain_id, &missing).await?);
     Ok(found)
 }
 
@@ -75,7 +68,20 @@ pub async fn wallet_of(
     Ok(load(conn, chain_id, &[player]).await?.remove(&player))
 }
 
-/// What a contract wallet signed when it was linked (EIP-1271): hash and signature, to ask it again.
+/// What a contract wallet accepted when it was linked (EIP-1271), to ask it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WalletProof {
+    /// The contract.
+    pub address: Address,
+    /// The hash that was signed.
+    pub hash: B256,
+    /// The signature.
+    pub signature: Bytes,
+    /// The link that it belongs to.
+    pub version: i32,
+}
+
+/// What a player's contract wallet on a chain accepted when it was linked; `None` if the wallet is no contract.
 ///
 /// # Errors
 /// If its row is inconsistent or the database does not answer.
@@ -83,22 +89,47 @@ pub async fn wallet_proof(
     conn: &mut PgConnection,
     chain_id: u64,
     player: PlayerId,
-) -> Result<Option<(Address, B256, Bytes)>, LedgerError> {
+) -> Result<Option<WalletProof>, LedgerError> {
     let row = sqlx::query!(
         r#"
-        SELECT address AS "address!", proof_hash AS "proof_hash!", proof_signature AS "proof_signature!"
+        SELECT address AS "address!", proof_hash, proof_signature, version
         FROM wallets
         WHERE player = $1 AND chain_id = $2 AND kind = 'contract'
-          AND proof_hash IS NOT NULL AND proof_signature IS NOT NULL
         "#,
         player.uuid(),
         chain_id.cast_signed(),
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| {
-        (Address::from_slice(&row.address), B256::from_slice(&row.proof_hash), row.proof_signature.into())
+    let Some(row) = row else { return Ok(None) };
+    let wrong = |column| LedgerError::Inconsistent { table: "wallets", column, id: player.to_string() };
+    let hash = row.proof_hash.ok_or_else(|| wrong("proof_hash"))?;
+    Ok(Some(WalletProof {
+        address: Address::try_from(row.address.as_slice()).map_err(|_| wrong("address"))?,
+        hash: B256::try_from(hash.as_slice()).map_err(|_| wrong("proof_hash"))?,
+        signature: row.proof_signature.ok_or_else(|| wrong("proof_signature"))?.into(),
+        version: row.version,
     }))
+}
+
+/// The wallets of `players` on a chain, which stay as they are until this transaction ends: a link under way waits.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn keep_wallets(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    players: &[PlayerId],
+) -> Result<HashMap<PlayerId, Wallet>, LedgerError> {
+    let ids: Vec<Uuid> = players.iter().map(|player| player.uuid()).collect();
+    sqlx::query!(
+        "SELECT FROM wallets WHERE chain_id = $2 AND player = ANY ($1) ORDER BY player FOR SHARE",
+        &ids,
+        chain_id.cast_signed(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    load(conn, chain_id, players).await
 }
 
 async fn load(

@@ -164,6 +164,10 @@ pub async fn list_grant_views(
 /// A segment holds at most this many places, so that the segments of a place begin within this many before it.
 const SEGMENT_MAX: i64 = 1_000;
 
+/// The numbers of a run span at most this many. Requests come some thousands at a time; one that was set aside and tried
+/// again has a run of its own, in the middle of another's span.
+const RUN_SPAN_MAX: i64 = 10_000;
+
 async fn select(
     conn: &mut PgConnection,
     org: OrgId,
@@ -189,6 +193,7 @@ async fn select(
             FROM (
                 (SELECT * FROM runs r
                  WHERE e.seq IS NULL AND r.campaign = g.campaign AND r.first_number <= g.number
+                   AND r.first_number > g.number - $9 AND g.number = ANY (r.numbers)
                  ORDER BY r.first_number DESC LIMIT 1)
                 UNION ALL
                 (SELECT * FROM runs r
@@ -233,6 +238,7 @@ async fn select(
         after.1,
         limit,
         SEGMENT_MAX,
+        RUN_SPAN_MAX,
     )
     .fetch_all(conn)
     .await?;

@@ -4,8 +4,8 @@
 pub const SOURCE_BYTES_MAX: usize = 4_096;
 
 /// The most operator, selection and opening bracket characters in a source, also inside its texts. The parser
-/// recurses once for each link of a chain such as `1 + 1 + …`: 512 links stay below 1 MiB of stack even when
-/// it is built without optimisation.
+/// recurses once for each link of a chain such as `1 + 1 + …`: 512 links stay below 1 MiB of stack with the
+/// least optimisation, which the workspace's profiles give to the parser.
 pub const OPERATORS_MAX: usize = 512;
 
 /// The deepest nesting of brackets, calls and conditionals that the parser follows: 24 levels stay below

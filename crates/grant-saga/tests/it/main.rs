@@ -6,5 +6,6 @@ mod faulty_node;
 mod lanes;
 mod sending;
 mod settling;
+mod wallet_checks;
 mod wallets;
 mod world;

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use laurel_chain::{LaneSigner, NonceAt};
 use laurel_grant_saga::{
-    GrantStage, LaneDriver, LaneParts, LaneSettings, SettlementStage, Treasury, register_lane,
+    GrantStage, LaneDriver, LaneParts, LaneSettings, SettlementStage, Treasury, WalletChecker, register_lane,
 };
 
 use crate::{
@@ -24,6 +24,15 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
     app.run_stage(GrantStage);
     app.run_stage(SettlementStage);
     for chain in &app.chains {
+        let checker = WalletChecker::new(
+            chain.config.id,
+            chain.node.clone(),
+            app.pool.clone(),
+            app.clock.clone(),
+            app.wakes.clone(),
+            app.replica.clone(),
+        );
+        app.spawn(checker.run(app.shutdown.clone()));
         for source in &chain.config.lane_keys {
             start_lane(app, chain, source)
                 .await

@@ -1,0 +1,11 @@
+//! The stages, driven round by round.
+
+mod budget;
+mod caps;
+mod decisions;
+mod funding;
+mod postings;
+mod rewards;
+mod versions;
+mod voids;
+mod walk;

@@ -1,0 +1,104 @@
+//! Money enters from final blocks only.
+
+use alloy_primitives::Address;
+use laurel_campaign::{Move, request_funding};
+use laurel_events::{Amount, CampaignFunded, CampaignId, Event, EventKind};
+
+use crate::world::{ORG, World, data, definition, funding, outcome};
+
+async fn alerts(world: &World) -> Vec<(String, String)> {
+    data(world.events(EventKind::OperatorAlertRaised).await, |event| match event {
+        Event::OperatorAlertRaised(alert) => Some((alert.code, alert.about)),
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn what_a_manager_asks_for_is_no_money() {
+    let world = World::new().await;
+    let campaign = world.draft(ORG, &definition()).await;
+    world.transition(campaign, Move::Activate).await;
+    let mut tx = world.pool().begin().await.unwrap();
+    request_funding(&mut tx, &world.context(), ORG, campaign, Amount::from(500_u64), "manager")
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    let mut world = world;
+    world.keep_books().await;
+    assert_eq!(world.money(campaign).await, (0, 0, 0));
+    assert_eq!(world.decide(outcome(1)).await, ["budget_exhausted"]);
+    world.fund(campaign, 500).await;
+    assert_eq!(world.number("SELECT count(*) FROM funding_requests").await, 0);
+    assert_eq!(world.money(campaign).await, (500, 0, 0));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_cap_is_the_whole_and_only_rises() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 100).await;
+    world.decide(outcome(1)).await;
+    world.fund(campaign, 150).await;
+    assert_eq!(world.money(campaign).await, (140, 10, 0));
+    world.fund(campaign, 120).await;
+    assert_eq!(world.money(campaign).await, (140, 10, 0));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_same_funding_twice_is_nothing() {
+    let mut world = World::new().await;
+    let campaign = world.draft(ORG, &definition()).await;
+    let funded = funding(campaign, 100);
+    world.append(&[funded.clone().into(), funded.clone().into()]).await;
+    world.keep_books().await;
+    world.append(&[funded.into()]).await;
+    world.keep_books().await;
+    world.rewind_books().await;
+    world.keep_books().await;
+    assert_eq!(world.money(campaign).await, (100, 0, 0));
+    assert_eq!(world.number("SELECT count(*) FROM fundings").await, 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_same_log_with_another_cap_halts_the_books() {
+    let mut world = World::new().await;
+    let campaign = world.draft(ORG, &definition()).await;
+    let funded = funding(campaign, 100);
+    let other = CampaignFunded { cap: Amount::from(999_u64), ..funded.clone() };
+    world.append(&[funded.into()]).await;
+    world.keep_books().await;
+    world.append(&[other.into()]).await;
+    let halted = world.books_round().await.unwrap_err();
+    assert!(halted.chain().contains("exists with another cap"), "{}", halted.chain());
+    assert_eq!(world.money(campaign).await, (100, 0, 0));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_cap_that_is_not_this_campaigns_is_an_alert_and_no_money() {
+    let mut world = World::new().await;
+    let campaign = world.draft(ORG, &definition()).await;
+    let right = funding(campaign, 100);
+    let wrong = [
+        CampaignFunded { token: Address::repeat_byte(0x55), ..right.clone() },
+        CampaignFunded { vault: Address::repeat_byte(0x66), ..right.clone() },
+        CampaignFunded { chain_id: 1, ..right.clone() },
+        CampaignFunded { campaign: CampaignId::from(77_u64), ..right.clone() },
+        // An id that only the vault's owner can have chosen.
+        CampaignFunded { campaign: CampaignId::from(u64::MAX - 3), ..right },
+    ];
+    for funded in wrong {
+        let about = format!("campaign:{}", funded.campaign);
+        sqlx::query("DELETE FROM alerts").execute(world.pool()).await.unwrap();
+        let before = alerts(&world).await.len();
+        world.append(&[funded.clone().into()]).await;
+        world.keep_books().await;
+        let raised = alerts(&world).await;
+        assert_eq!(raised.len(), before + 1, "{funded:?}");
+        assert!(raised.contains(&("funding_mismatch".to_owned(), about)), "{raised:?}");
+        assert_eq!(world.money(campaign).await, (0, 0, 0), "{funded:?}");
+    }
+    world.finish().await;
+}

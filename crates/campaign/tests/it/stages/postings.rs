@@ -1,0 +1,201 @@
+//! What a final settlement paid is posted once; what it paid without a hold is suspense.
+
+use laurel_campaign::{Move, find_campaign};
+use laurel_events::{Amount, BudgetPosted, Event, EventKind, SettledSegment};
+
+use crate::world::{
+    World, data, definition, outcome,
+    settle::{confirmed, mask},
+};
+
+async fn posted(world: &World) -> Vec<BudgetPosted> {
+    data(world.events(EventKind::BudgetPosted).await, |event| match event {
+        Event::BudgetPosted(posted) => Some(posted),
+        _ => None,
+    })
+}
+
+async fn with_grants(world: &mut World, grants: u64) -> laurel_events::CampaignId {
+    let campaign = world.campaign(&definition(), 1_000).await;
+    let outcomes: Vec<_> = (0..grants).map(|_| outcome(1)).collect();
+    world.decide_all(&outcomes).await;
+    campaign
+}
+
+#[tokio::test]
+async fn a_batch_is_one_posting_per_campaign() {
+    let mut world = World::new().await;
+    let (one, two) = {
+        let one = world.campaign(&definition(), 1_000).await;
+        (one, world.campaign(&definition(), 1_000).await)
+    };
+    world.decide_all(&[outcome(1), outcome(1), outcome(1), outcome(1)]).await;
+    let segments = vec![
+        world.batch(1, one, &[0, 1]).await,
+        world.batch(1, two, &[0]).await,
+        world.batch(1, one, &[2]).await,
+    ];
+    world.confirm(confirmed(Some(1), segments)).await;
+    assert_eq!(world.money(one).await, (960, 10, 30));
+    assert_eq!(world.money(two).await, (960, 30, 10));
+    let mut told: Vec<_> = posted(&world)
+        .await
+        .into_iter()
+        .map(|posted| (posted.campaign, posted.grants, posted.segments.len()))
+        .collect();
+    told.sort_unstable();
+    let mut expected = vec![(one, 3, 2), (two, 1, 1)];
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn only_the_bits_that_were_set_are_posted() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 4).await;
+    let mut settled = world.batch(1, campaign, &[0, 1, 2, 3]).await;
+    settled.paid = mask(0, [0, 2]);
+    (settled.count, settled.total) = (2, Amount::from(20_u64));
+    world.confirm(confirmed(Some(1), vec![settled])).await;
+    assert_eq!(world.money(campaign).await, (960, 20, 20));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_settlement_that_paid_nobody_is_no_posting() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 2).await;
+    let mut settled = world.batch(1, campaign, &[0, 1]).await;
+    settled.paid = Vec::new();
+    (settled.count, settled.total) = (0, Amount::ZERO);
+    world.confirm(confirmed(Some(1), vec![settled])).await;
+    assert_eq!(world.money(campaign).await, (980, 20, 0));
+    assert!(posted(&world).await.is_empty());
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn handled_twice_it_changes_nothing() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 3).await;
+    let settled = world.batch(1, campaign, &[0, 1]).await;
+    world.confirm(confirmed(Some(1), vec![settled.clone()])).await;
+    world.fail(campaign, 2).await;
+    let before = world.fingerprint().await;
+    world.rewind_books().await;
+    world.keep_books().await;
+    assert_eq!(world.fingerprint().await, before);
+    // The watcher tells it again.
+    world.confirm(confirmed(Some(1), vec![settled])).await;
+    assert_eq!(world.money(campaign).await, (980, 0, 20));
+    assert_eq!(posted(&world).await.len(), 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn words_that_the_chain_contradicts_halt_the_books() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 2).await;
+    let right = world.batch(1, campaign, &[0, 1]).await;
+    let wrong = [
+        // Paid more than our words say.
+        SettledSegment { total: Amount::from(21_u64), ..right.clone() },
+        // Fewer bits than the sum.
+        SettledSegment { paid: mask(0, [0]), ..right.clone() },
+        // A bit outside of the segment.
+        SettledSegment { paid: mask(0, [0, 1, 2]), ..right },
+    ];
+    for settled in wrong {
+        sqlx::query(
+            "UPDATE cursors c SET next = h.next FROM heads h WHERE h.part = c.part AND c.stage = 'books'",
+        )
+        .execute(world.pool())
+        .await
+        .unwrap();
+        world.append(&[confirmed(Some(1), vec![settled.clone()]).into()]).await;
+        let halted = world.books_round().await.unwrap_err();
+        assert!(halted.chain().contains("our words say"), "{}", halted.chain());
+        assert_eq!(world.money(campaign).await, (980, 20, 0), "{settled:?}");
+    }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_payment_without_a_hold_is_suspense_and_pauses_the_campaign() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 2).await;
+    let settled = world.batch(1, campaign, &[0, 1]).await;
+    // The bits of our batch, by a transaction that is none of ours.
+    world.confirm(confirmed(None, vec![settled.clone()])).await;
+    assert_eq!(world.money(campaign).await, (980, 20, 0));
+    assert_eq!(world.number("SELECT sum(amount)::bigint FROM suspense").await, 20);
+    assert_eq!(world.number("SELECT count(*) FROM alerts WHERE code = 'payment_without_hold'").await, 1);
+    let mut conn = world.pool().acquire().await.unwrap();
+    let paused = find_campaign(&mut conn, campaign).await.unwrap().unwrap();
+    drop(conn);
+    assert_eq!(
+        (paused.state.as_str(), paused.state_reason.as_deref()),
+        ("paused", Some("payment_without_hold"))
+    );
+    assert_eq!(world.decide(outcome(1)).await, ["campaign_paused"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn other_words_at_our_place_are_suspense() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 2).await;
+    let mut settled = world.batch(1, campaign, &[0, 1]).await;
+    settled.words_hash = alloy_primitives::B256::repeat_byte(0xee);
+    world.confirm(confirmed(Some(1), vec![settled])).await;
+    assert_eq!(world.money(campaign).await, (980, 20, 0));
+    assert_eq!(world.number("SELECT count(*) FROM suspense").await, 1);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_payment_without_a_hold_that_comes_again_does_not_pause_again() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 1).await;
+    let settled = world.batch(1, campaign, &[0]).await;
+    world.confirm(confirmed(None, vec![settled])).await;
+    // An operator has looked at it.
+    sqlx::query("DELETE FROM alerts").execute(world.pool()).await.unwrap();
+    world.transition(campaign, Move::Resume).await;
+    let before = world.fingerprint().await;
+    world.rewind_books().await;
+    world.keep_books().await;
+    assert_eq!(world.fingerprint().await, before);
+    assert_eq!(world.decide(outcome(1)).await, ["granted 10"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_replica_whose_cursor_was_moved_rolls_back() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 1).await;
+    let settled = world.batch(1, campaign, &[0]).await;
+    let event = confirmed(Some(1), vec![settled]);
+    let partition = laurel_events::Event::from(event.clone()).subject().partition();
+    world.append(&[event.into()]).await;
+
+    // A replica claims the partition, handles the event, and is then held up.
+    let mut zombie = world.pool().begin().await.unwrap();
+    let claim = laurel_ledger::claim_cursor(&mut zombie, "books", partition).await.unwrap().unwrap();
+    // While it holds the partition, nobody else handles it.
+    world.keep_books().await;
+    assert_eq!(world.money(campaign).await, (990, 10, 0));
+    zombie.rollback().await.unwrap();
+    // Its session was lost: another replica goes on.
+    world.keep_books().await;
+    assert_eq!(world.money(campaign).await, (990, 0, 10));
+    // It comes back with what it knew.
+    let before = world.fingerprint().await;
+    let mut zombie = world.pool().begin().await.unwrap();
+    let moved = laurel_ledger::move_cursor(&mut zombie, "books", partition, claim.next, claim.head).await;
+    assert!(matches!(moved, Err(laurel_ledger::LedgerError::RowCount { .. })), "{moved:?}");
+    zombie.rollback().await.unwrap();
+    assert_eq!(world.fingerprint().await, before);
+    world.finish().await;
+}

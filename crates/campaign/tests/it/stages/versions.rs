@@ -1,0 +1,74 @@
+//! A grant names the version of the rule that granted it.
+
+use laurel_campaign::{CampaignError, change_campaign};
+
+use crate::world::{ORG, World, definition, fixed, outcome};
+
+#[tokio::test]
+async fn an_edited_rule_applies_from_then_on_only() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 1_000).await;
+    assert_eq!(world.decide(outcome(1)).await, ["granted 10"]);
+    let undecided = outcome(1);
+    world.record(std::slice::from_ref(&undecided)).await;
+    world
+        .change(campaign, |definition| {
+            definition.rule = "outcome.score > 100".to_owned();
+            definition.reward = fixed(33);
+        })
+        .await;
+    // Recorded before the change, decided after it: by the rule that is in force then.
+    world.run_decisions().await;
+    assert_eq!(world.verdicts(undecided.outcome).await, ["rule_not_met"]);
+    let mut better = outcome(1);
+    better.score = 101;
+    assert_eq!(world.decide(better).await, ["granted 33"]);
+    assert_eq!(world.grant(campaign, 0).await.rule_version, 1);
+    assert_eq!(world.grant(campaign, 1).await.rule_version, 2);
+    assert_eq!(world.number("SELECT rule_version::bigint FROM declines").await, 2);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_change_of_anything_else_is_no_new_rule() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 1_000).await;
+    world.change(campaign, |definition| definition.name = "another".to_owned()).await;
+    world.decide(outcome(1)).await;
+    assert_eq!(world.grant(campaign, 0).await.rule_version, 1);
+    world.change(campaign, |definition| definition.caps.grants_per_player = Some(9)).await;
+    world.decide(outcome(1)).await;
+    assert_eq!(world.grant(campaign, 1).await.rule_version, 2);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_rule_that_does_not_compile_changes_nothing() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 1_000).await;
+    let before = world.fingerprint().await;
+    let mut tx = world.pool().begin().await.unwrap();
+    let refused = change_campaign(&mut tx, &world.context(), ORG, campaign, None, "manager", |definition| {
+        definition.rule = "outcome.score".to_owned();
+    })
+    .await;
+    tx.commit().await.unwrap();
+    assert!(matches!(refused, Err(CampaignError::Definition(_))), "{refused:?}");
+    assert_eq!(world.fingerprint().await, before);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_change_of_what_somebody_else_changed_is_refused() {
+    let world = World::new().await;
+    let campaign = world.draft(ORG, &definition()).await;
+    world.change(campaign, |definition| definition.name = "first".to_owned()).await;
+    let mut tx = world.pool().begin().await.unwrap();
+    let late = change_campaign(&mut tx, &world.context(), ORG, campaign, Some(1), "manager", |definition| {
+        definition.name = "second".to_owned();
+    })
+    .await;
+    assert!(matches!(late, Err(CampaignError::Changed { wanted: 1, found: 2 })), "{late:?}");
+    drop(tx);
+    world.finish().await;
+}

@@ -1,0 +1,37 @@
+//! Giving places to grants that waited.
+
+use alloy::primitives::Address;
+use chrono::{DateTime, Utc};
+use laurel_bus::StageError;
+use laurel_chain::GrantWord;
+use laurel_events::{GrantId, TokenGrantStarted};
+use sqlx::PgConnection;
+
+use crate::{
+    exceptions::{Awaiting, set_queued},
+    queue::{Seated, enqueue},
+};
+
+/// Gives the grants, which the caller has locked, places that pay `wallet`.
+pub(crate) async fn seat_waiting(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    wallet: Address,
+    awaiting: &[Awaiting],
+) -> Result<Vec<TokenGrantStarted>, StageError> {
+    let mut seated = Vec::with_capacity(awaiting.len());
+    for awaiting in awaiting {
+        let word = GrantWord::new(wallet, awaiting.amount)
+            .ok_or_else(|| StageError::poison(format!("grant {} fits no word", awaiting.grant)))?;
+        seated.push(Seated { grant: awaiting.grant, word });
+    }
+    let given = enqueue(conn, now, &seated, false).await?;
+    let places: Vec<(GrantId, u64)> = given.iter().map(|given| (given.grant, given.seq)).collect();
+    set_queued(conn, now, &places).await?;
+    let started = given.into_iter().map(|given| TokenGrantStarted {
+        grant: given.grant,
+        seq: given.seq,
+        word: given.word,
+    });
+    Ok(started.collect())
+}

@@ -1,0 +1,1 @@
+DROP INDEX exceptions_wallet_check;
