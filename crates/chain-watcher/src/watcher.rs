@@ -136,13 +136,13 @@ impl Watcher {
         let ids: Vec<BlockId> = read.iter().map(|(block, _)| *block).collect();
         let reconciled = match reconcile(&view.blocks, &ids) {
             Err(error @ ReconcileError::DeeperThanFinal { .. }) => {
-                return Err(self.halt(now, &view, error).await?);
+                return self.halt(now, &view, error).await;
             }
             reconciled => reconciled?,
         };
         let blocks = reconciled.applied_to(&view.blocks);
         let last_final = match last_final_of(&blocks, told) {
-            Err(conflict) => return Err(self.judge(now, &view, conflict).await?),
+            Err(conflict) => return self.judge(now, &view, conflict).await,
             Ok(last_final) => last_final.unwrap_or(before),
         };
         let advance = Advance {
@@ -228,26 +228,26 @@ impl Watcher {
         now: DateTime<Utc>,
         view: &View,
         conflict: FinalityConflict,
-    ) -> Result<WatcherError, WatcherError> {
+    ) -> Result<bool, WatcherError> {
         let was_final = view.last_final().is_some_and(|block| block.number == conflict.number);
         let canonical = self.parts.node.block(BlockRef::Number(conflict.number)).await?;
         if !was_final && canonical.is_some_and(|block| block.hash == conflict.theirs) {
-            return Ok(ReconcileError::Torn { number: conflict.number }.into());
+            return Err(ReconcileError::Torn { number: conflict.number }.into());
         }
         self.halt(now, view, conflict).await
     }
 
-    /// Halts the chain, unless another replica has moved the view, and says why.
+    /// Halts the chain, which is an error. Where another replica has moved the view there may be no reason to: look again.
     async fn halt(
         &self,
         now: DateTime<Utc>,
         view: &View,
         error: impl Into<WatcherError>,
-    ) -> Result<WatcherError, WatcherError> {
+    ) -> Result<bool, WatcherError> {
         let error = error.into();
         let mut tx = self.parts.pool.begin().await?;
         if load_view(&mut tx, self.chain_id, true).await? != *view {
-            return Ok(error);
+            return Ok(true);
         }
         halt(&mut tx, self.chain_id, &error.to_string()).await?;
         let alert = OperatorAlertRaised {
@@ -261,7 +261,7 @@ impl Watcher {
         tx.commit().await?;
         self.parts.metrics.halted(self.chain_id, true);
         self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
-        Ok(error)
+        Err(error)
     }
 }
 

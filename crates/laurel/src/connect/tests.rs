@@ -4,18 +4,23 @@ use std::time::Duration;
 
 use alloy::primitives::Address;
 use laurel_chain_watcher::Finality;
-use laurel_devnet::{
-    Anvil, Mining,
-    dev_keys::DEV_KEYS,
-    testing::{self, TestDatabase},
-};
+use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 
 use super::*;
 use crate::commands::deploy::{Deployed, deploy_contracts};
 
+/// Not Anvil's own 30 million, so that the first block is another.
+const OTHER_GAS_LIMIT: u64 = 40_000_000;
+
 /// An Anvil with the contracts, and the configuration that fits.
 async fn devchain() -> (Anvil, Deployed, config::Chain) {
-    let anvil = testing::anvil(Mining::Every(Duration::from_millis(50))).await.unwrap();
+    devchain_with(None).await
+}
+
+/// The same with another gas limit. Anvils that start in the same second with the same settings have the same genesis.
+async fn devchain_with(gas_limit: Option<u64>) -> (Anvil, Deployed, config::Chain) {
+    let options = AnvilOptions::new(Mining::Every(Duration::from_millis(50)));
+    let anvil = Anvil::start(AnvilOptions { gas_limit, ..options }).await.unwrap();
     let node = HttpNode::new(anvil.rpc_url()).unwrap();
     let owner = LocalKey::from_hex(DEV_KEYS[0].secret).unwrap();
     let deployed = deploy_contracts(&node, &owner, &[]).await.unwrap();
@@ -85,8 +90,9 @@ async fn another_chain_of_the_same_id_is_refused() {
     let (_anvil, _, config) = devchain().await;
     chain(database.pool(), &config).await.unwrap();
     // A development chain that was started again, with or without the contracts.
-    let (_other, _, with_vault) = devchain().await;
-    let empty = testing::anvil(Mining::OnDemand).await.unwrap();
+    let (_other, _, with_vault) = devchain_with(Some(OTHER_GAS_LIMIT)).await;
+    let empty = AnvilOptions { gas_limit: Some(OTHER_GAS_LIMIT), ..AnvilOptions::new(Mining::OnDemand) };
+    let empty = Anvil::start(empty).await.unwrap();
     for other in [with_vault, config_for(empty.rpc_url(), config.vault)] {
         let saying = ["it is another chain of the same id", "use a fresh database"];
         refused(database.pool(), &other, &saying).await;
