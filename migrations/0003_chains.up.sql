@@ -45,5 +45,6 @@ CREATE TABLE sightings (
     effective_gas_price numeric(78, 0) NOT NULL,
     -- the vault's logs, as the watcher read them from verified receipts
     facts jsonb NOT NULL,
-    PRIMARY KEY (chain_id, block_number, tx_index)
+    -- one transaction may concern several vaults
+    PRIMARY KEY (chain_id, block_number, tx_index, vault)
 );

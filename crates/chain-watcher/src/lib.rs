@@ -7,20 +7,28 @@
 //!                                                                             CampaignFunded
 //! ```
 //!
-//! Nothing is sent from here. A header must hash to its hash and name its parent, and receipts must hash to the
+//! Heads are asked for every `poll_interval_ms`; there is no subscription. Nothing is sent from here. A header must hash to its hash and name its parent, and receipts must hash to the
 //! header's root before a log is believed. The chain's row in the database is the fence: a step that finds the head
 //! moved by another replica changes nothing.
 
-mod facts;
-mod finality;
-mod metrics;
-mod reconcile;
-mod store;
 mod watcher;
 
+mod facts;
+mod reconcile;
+
+mod finality;
+
+mod advance;
+mod telling;
+
+mod error;
+mod metrics;
+mod store;
+
 pub use self::{
-    finality::Finality,
+    error::WatcherError,
+    finality::{FinalBlock, Finality, FinalityConflict},
     metrics::WatcherMetrics,
     reconcile::{BlockId, ReconcileError, Reconciled, reconcile},
-    watcher::{Watcher, WatcherError, WatcherParts},
+    watcher::{Watcher, WatcherParts},
 };

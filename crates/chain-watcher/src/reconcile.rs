@@ -22,6 +22,14 @@ pub struct Reconciled {
     pub added: Vec<BlockId>,
 }
 
+impl Reconciled {
+    /// The new view: `known` without what was removed, with what was added.
+    pub fn applied_to(&self, known: &[BlockId]) -> Vec<BlockId> {
+        let kept = known.iter().filter(|block| !self.removed.contains(block));
+        kept.chain(&self.added).copied().collect()
+    }
+}
+
 /// Views that have no difference, because they have nothing in common.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReconcileError {

@@ -148,7 +148,7 @@ pub(crate) async fn remove_block(
     block: &BlockId,
     vaults: &HashMap<i32, Vault>,
 ) -> Result<Vec<Seen>, LedgerError> {
-    sqlx::query!(
+    let removed = sqlx::query!(
         "DELETE FROM blocks WHERE chain_id = $1 AND number = $2 AND hash = $3",
         chain_id.cast_signed(),
         block.number.cast_signed(),
@@ -156,6 +156,7 @@ pub(crate) async fn remove_block(
     )
     .execute(&mut *conn)
     .await?;
+    expect_one("remove a block", removed.rows_affected())?;
     take_sightings(conn, chain_id, block.number, block.number, vaults).await
 }
 
@@ -240,7 +241,7 @@ pub(crate) async fn save_view(
     last_final: &BlockId,
     transition: u64,
 ) -> Result<(), LedgerError> {
-    sqlx::query!(
+    let saved = sqlx::query!(
         r#"
         UPDATE chains
         SET head_number = $2, head_hash = $3, final_number = $4, final_hash = $5, transition = $6
@@ -255,17 +256,21 @@ pub(crate) async fn save_view(
     )
     .execute(conn)
     .await?;
-    Ok(())
+    expect_one("save the view of a chain", saved.rows_affected())
 }
 
-/// Halts a chain until an operator rebases it.
+/// Halts a chain, which goes on, until an operator rebases it.
 pub(crate) async fn halt(conn: &mut PgConnection, chain_id: u64, reason: &str) -> Result<(), LedgerError> {
-    sqlx::query!(
+    let halted = sqlx::query!(
         "UPDATE chains SET halted = $2 WHERE id = $1 AND halted IS NULL",
         chain_id.cast_signed(),
         reason,
     )
     .execute(conn)
     .await?;
-    Ok(())
+    expect_one("halt a chain", halted.rows_affected())
+}
+
+fn expect_one(operation: &'static str, touched: u64) -> Result<(), LedgerError> {
+    if touched == 1 { Ok(()) } else { Err(LedgerError::RowCount { operation, wanted: 1, touched }) }
 }

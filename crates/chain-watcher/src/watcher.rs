@@ -1,23 +1,23 @@
 //! The watcher's step: ask the node, compare, commit.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
-use laurel_chain::{Block, BlockRef, ChainError, ChainNode, VaultLog};
-use laurel_events::{
-    BlockchainTxConfirmed, BlockchainTxMined, BlockchainTxReorged, BlockchainTxReverted, CampaignFunded,
-    CampaignId, Clock, Event, NewEvent, OperatorAlertRaised,
-};
-use laurel_ledger::{Context, LedgerError, Vault, acquire_lease, append, list_vaults, raise_alert};
+use laurel_chain::{Block, BlockRef, ChainError, ChainNode};
+use laurel_events::{Clock, NewEvent, OperatorAlertRaised};
+use laurel_ledger::{Context, Vault, acquire_lease, append, list_vaults, raise_alert};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    BlockId, Finality, ReconcileError, Reconciled, WatcherMetrics,
-    facts::{Fact, read_facts, settled_segments},
+    BlockId, FinalBlock, Finality, FinalityConflict, ReconcileError, Reconciled, WatcherError,
+    WatcherMetrics,
+    advance::{Advance, Read},
+    facts::read_facts,
+    finality::last_final_of,
     reconcile,
-    store::{Seen, View, add_block, finalise, find_attempts, halt, load_view, remove_block, save_view},
+    store::{View, add_block, find_attempts, halt, load_view, save_view},
 };
 
 /// How many blocks one step reads at the most: a backfill commits as it goes.
@@ -28,29 +28,6 @@ const LEASE: TimeDelta = TimeDelta::seconds(5);
 
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
-
-/// Why a step was not taken.
-#[derive(Debug, thiserror::Error)]
-pub enum WatcherError {
-    /// The database.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// The chain.
-    #[error(transparent)]
-    Chain(#[from] ChainError),
-    /// What was read does not fit together.
-    #[error(transparent)]
-    Reconcile(#[from] ReconcileError),
-    /// The chain is halted.
-    #[error("the chain is halted: {0}")]
-    Halted(String),
-}
-
-impl From<sqlx::Error> for WatcherError {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Ledger(error.into())
-    }
-}
 
 /// What a watcher works with.
 #[derive(Clone, Debug)]
@@ -77,9 +54,6 @@ pub struct Watcher {
     poll: Duration,
 }
 
-/// A block that was read, with what concerns us in it.
-type Read = (BlockId, Vec<Fact>);
-
 impl Watcher {
     /// A watcher of the chain `chain_id` under the name `holder`, which no other replica has.
     pub fn new(
@@ -94,12 +68,25 @@ impl Watcher {
 
     /// Watches until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
+        // What was logged last: an error that lasts is told once.
+        let mut told: Option<String> = None;
         while !shutdown.is_cancelled() {
             let rest = match self.step().await {
-                Ok(true) => continue,
-                Ok(false) => self.poll,
+                Ok(moved) => {
+                    if told.take().is_some() {
+                        tracing::info!(chain.id = self.chain_id, "the watcher goes on");
+                    }
+                    if moved {
+                        continue;
+                    }
+                    self.poll
+                }
                 Err(error) => {
-                    tracing::warn!(chain.id = self.chain_id, error = ?error, "the watcher will try again");
+                    let text = error.to_string();
+                    if told.as_ref() != Some(&text) {
+                        tracing::warn!(chain.id = self.chain_id, error = ?error, "the watcher tries again: {text}");
+                        told = Some(text);
+                    }
                     ERROR_REST
                 }
             };
@@ -124,17 +111,22 @@ impl Watcher {
         }
         let vaults = list_vaults(&mut conn, self.chain_id).await?;
         let view = load_view(&mut conn, self.chain_id, false).await?;
+        self.parts.metrics.halted(self.chain_id, view.halted.is_some());
         if let Some(reason) = view.halted {
             return Err(WatcherError::Halted(reason));
         }
-        let Some(head) = view.head() else {
-            drop(conn);
-            return self.begin(&vaults).await;
-        };
+        // In this order: what is final when the blocks are read was final before, so they cannot leave it behind.
         let latest = self.parts.node.block(BlockRef::Latest).await?;
         let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
-        let final_number = self.finality.number(&*self.parts.node, latest.header.number).await?;
+        let told = self.finality.last(&*self.parts.node, latest.header.number).await?;
         let final_seen_at = self.parts.clock.now();
+        let (Some(head), Some(before)) = (view.head(), view.last_final()) else {
+            drop(conn);
+            return self.begin(&vaults, told).await;
+        };
+        if latest.header.number < before.number {
+            return Err(WatcherError::Behind { head: latest.header.number, last_final: before.number });
+        }
         let read = if latest.hash == head.hash {
             Vec::new()
         } else {
@@ -144,21 +136,48 @@ impl Watcher {
         let ids: Vec<BlockId> = read.iter().map(|(block, _)| *block).collect();
         let reconciled = match reconcile(&view.blocks, &ids) {
             Err(error @ ReconcileError::DeeperThanFinal { .. }) => {
-                self.halt(now, &error).await?;
-                return Err(error.into());
+                return self.halt(now, &view, error).await;
             }
             reconciled => reconciled?,
         };
-        self.commit(now, &view, &vaults, reconciled, read, final_number, final_seen_at).await
+        let blocks = reconciled.applied_to(&view.blocks);
+        let last_final = match last_final_of(&blocks, told) {
+            Err(conflict) => return self.judge(now, &view, conflict).await,
+            Ok(last_final) => last_final.unwrap_or(before),
+        };
+        let advance = Advance {
+            chain_id: self.chain_id,
+            now,
+            vaults: &vaults,
+            view: &view,
+            reconciled: &reconciled,
+            read: &read,
+            head: blocks.last().copied().unwrap_or(before),
+            final_to: Some(last_final).filter(|last_final| *last_final != before),
+            final_seen_at,
+        };
+        if reconciled == Reconciled::default() && advance.final_to.is_none() {
+            return Ok(false);
+        }
+        if let Some(events) = advance.commit(&self.parts.pool).await? {
+            let metrics = &self.parts.metrics;
+            metrics.moved(self.chain_id, advance.head.number, last_final.number, reconciled.removed.len());
+            self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
+        }
+        Ok(true)
     }
 
-    /// Begins a chain at the block before the first vault.
-    async fn begin(&self, vaults: &[Vault]) -> Result<bool, WatcherError> {
+    /// Begins a chain at the block before the first vault, or at the last final block while that is further back: where
+    /// a view begins nothing may be reorganised.
+    async fn begin(&self, vaults: &[Vault], told: Option<FinalBlock>) -> Result<bool, WatcherError> {
         let Some(first) = vaults.iter().map(|vault| vault.identity.deploy_block).min() else {
             return Ok(false);
         };
-        let Some(block) = self.parts.node.block(BlockRef::Number(first.saturating_sub(1))).await? else {
-            return Ok(false);
+        let number = first.saturating_sub(1).min(told.map_or(0, |told| told.number));
+        let Some(block) = self.parts.node.block(BlockRef::Number(number)).await? else {
+            return Err(
+                ChainError::Untrue(format!("the node lacks block {number}, which it calls final")).into()
+            );
         };
         let block = block_id(&block);
         let mut tx = self.parts.pool.begin().await?;
@@ -202,144 +221,50 @@ impl Watcher {
         Ok(read)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "one step's findings, each used once")]
-    async fn commit(
+    /// Decides about a final block that is not ours. If the node has it in its chain by now, the chain has changed while
+    /// it was read, and the next step sees how. If not, or if ours was final, there are two truths: halt.
+    async fn judge(
         &self,
         now: DateTime<Utc>,
         view: &View,
-        vaults: &[Vault],
-        reconciled: Reconciled,
-        read: Vec<Read>,
-        final_number: Option<u64>,
-        final_seen_at: DateTime<Utc>,
+        conflict: FinalityConflict,
     ) -> Result<bool, WatcherError> {
-        let mut blocks: Vec<BlockId> = view.blocks.clone();
-        blocks.truncate(blocks.len() - reconciled.removed.len());
-        blocks.extend(&reconciled.added);
-        let head = *blocks.last().expect("a view that has begun keeps its final block");
-        let before = view.last_final().expect("a view that has begun keeps its final block");
-        let last_final = final_number
-            .and_then(|number| blocks.iter().rev().find(|block| block.number <= number))
-            .copied()
-            .filter(|block| block.number > before.number)
-            .unwrap_or(before);
-        if reconciled == Reconciled::default() && last_final == before {
-            return Ok(false);
+        let was_final = view.last_final().is_some_and(|block| block.number == conflict.number);
+        let canonical = self.parts.node.block(BlockRef::Number(conflict.number)).await?;
+        if !was_final && canonical.is_some_and(|block| block.hash == conflict.theirs) {
+            return Err(ReconcileError::Torn { number: conflict.number }.into());
         }
+        self.halt(now, view, conflict).await
+    }
+
+    /// Halts the chain, which is an error. Where another replica has moved the view there may be no reason to: look again.
+    async fn halt(
+        &self,
+        now: DateTime<Utc>,
+        view: &View,
+        error: impl Into<WatcherError>,
+    ) -> Result<bool, WatcherError> {
+        let error = error.into();
         let mut tx = self.parts.pool.begin().await?;
-        // The fence: whoever moved the view in between did all of this.
         if load_view(&mut tx, self.chain_id, true).await? != *view {
             return Ok(true);
         }
-        let vaults: HashMap<i32, Vault> = vaults.iter().map(|vault| (vault.id.0, *vault)).collect();
-        let mut transition = view.transition;
-        let mut events: Vec<NewEvent> = Vec::new();
-        for block in &reconciled.removed {
-            transition += 1;
-            let seen = remove_block(&mut tx, self.chain_id, block, &vaults).await?;
-            events.extend(seen.into_iter().filter_map(|seen| reorged(seen, transition)));
-        }
-        for block in &reconciled.added {
-            transition += 1;
-            let facts =
-                read.iter().find(|(read, _)| read.hash == block.hash).map(|(_, facts)| facts.as_slice());
-            let facts = facts.unwrap_or_default();
-            add_block(&mut tx, self.chain_id, block, facts).await?;
-            events.extend(facts.iter().filter_map(|fact| self.mined(fact, block, transition)));
-        }
-        if last_final != before {
-            transition += 1;
-            let seen = finalise(&mut tx, self.chain_id, last_final.number, &vaults).await?;
-            let finals = seen.into_iter().flat_map(|seen| final_events(seen, transition));
-            events.extend(finals.map(|event| NewEvent {
-                event,
-                occurred_at: Some(final_seen_at),
-                cause: None,
-            }));
-        }
-        save_view(&mut tx, self.chain_id, &head, &last_final, transition).await?;
-        append(&mut tx, &Context::at(now), &events).await?;
-        tx.commit().await?;
-        self.told(&head, &last_final, reconciled.removed.len(), &events).await;
-        Ok(true)
-    }
-
-    fn mined(&self, fact: &Fact, block: &BlockId, transition: u64) -> Option<NewEvent> {
-        fact.batch?;
-        let sighting = laurel_events::Sighting {
-            chain_id: self.chain_id,
-            vault: fact.vault.identity.vault,
-            transition,
-            tx: fact.tx,
-            batch: fact.batch,
-            block_number: block.number,
-            block_hash: block.hash,
-        };
-        Some(BlockchainTxMined { sighting }.into())
-    }
-
-    async fn told(&self, head: &BlockId, last_final: &BlockId, removed: usize, events: &[NewEvent]) {
-        let chain_id = self.chain_id.to_string();
-        let metrics = &self.parts.metrics;
-        metrics.head.with_label_values(&[&chain_id]).set(head.number.cast_signed());
-        metrics.final_block.with_label_values(&[&chain_id]).set(last_final.number.cast_signed());
-        metrics.removed_blocks_total.with_label_values(&[&chain_id]).inc_by(removed as u64);
-        self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
-    }
-
-    async fn halt(&self, now: DateTime<Utc>, error: &ReconcileError) -> Result<(), WatcherError> {
-        let mut tx = self.parts.pool.begin().await?;
         halt(&mut tx, self.chain_id, &error.to_string()).await?;
         let alert = OperatorAlertRaised {
             code: "chain_halted".to_owned(),
             about: format!("chain:{}", self.chain_id),
             detail: error.to_string(),
         };
-        if let Some(alert) = raise_alert(&mut tx, now, alert).await? {
-            append(&mut tx, &Context::at(now), &[alert.into()]).await?;
-        }
+        let raised = raise_alert(&mut tx, now, alert).await?;
+        let events: Vec<NewEvent> = raised.into_iter().map(NewEvent::from).collect();
+        append(&mut tx, &Context::at(now), &events).await?;
         tx.commit().await?;
-        Ok(())
+        self.parts.metrics.halted(self.chain_id, true);
+        self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
+        Err(error)
     }
 }
 
 fn block_id(block: &Block) -> BlockId {
     BlockId { number: block.header.number, hash: block.hash, parent: block.header.parent_hash }
-}
-
-fn reorged(seen: Seen, transition: u64) -> Option<NewEvent> {
-    seen.sighting.batch?;
-    let sighting = laurel_events::Sighting { transition, ..seen.sighting };
-    Some(BlockchainTxReorged { sighting }.into())
-}
-
-/// What a transaction in a final block tells.
-fn final_events(seen: Seen, transition: u64) -> Vec<Event> {
-    let sighting = laurel_events::Sighting { transition, ..seen.sighting };
-    let mut events: Vec<Event> = seen
-        .logs
-        .iter()
-        .filter_map(|indexed| match &indexed.log {
-            VaultLog::Capped { campaign, token, cap } => Some(CampaignFunded {
-                campaign: CampaignId::from(*campaign),
-                chain_id: sighting.chain_id,
-                vault: sighting.vault,
-                token: *token,
-                cap: *cap,
-                tx: sighting.tx,
-                block_number: sighting.block_number,
-                log_index: indexed.index,
-            }),
-            _ => None,
-        })
-        .map(Event::from)
-        .collect();
-    let segments = settled_segments(&seen.logs);
-    let (gas_used, effective_gas_price) = (seen.gas_used, seen.effective_gas_price);
-    if !seen.succeeded {
-        events.push(BlockchainTxReverted { sighting, gas_used, effective_gas_price }.into());
-    } else if sighting.batch.is_some() || !segments.is_empty() {
-        events.push(BlockchainTxConfirmed { sighting, gas_used, effective_gas_price, segments }.into());
-    }
-    events
 }

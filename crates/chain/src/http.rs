@@ -180,6 +180,15 @@ impl ChainNode for HttpNode {
         self.ask("eth_getCode", self.provider.get_code_at(account)).await
     }
 
+    async fn code_at(&self, account: Address, number: u64) -> Result<Option<Bytes>, ChainError> {
+        let question = self.provider.get_code_at(account).number(number);
+        match self.ask("eth_getCode", question).await {
+            // Nodes have no common code for a state that they have pruned, so any refusal is taken for it.
+            Err(ChainError::Rpc { source: RpcError::ErrorResp(_), .. }) => Ok(None),
+            answer => answer.map(Some),
+        }
+    }
+
     async fn call(&self, call: Call) -> Result<Bytes, CallError> {
         self.call_on(call, BlockId::latest()).await
     }

@@ -15,6 +15,7 @@ mod deploy;
 mod error;
 mod funding;
 mod http;
+mod identity;
 mod node;
 mod receipts;
 mod settlement;
@@ -29,6 +30,7 @@ pub use self::{
     error::{CallError, ChainError, SendError},
     funding::funding_call,
     http::{HttpNode, RPC_TIMEOUT},
+    identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
     node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt},
     receipts::verify_receipts,
     settlement::{Settlement, SettlementSegment, words_hash},

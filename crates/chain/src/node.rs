@@ -117,6 +117,15 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     /// If the node does not answer.
     async fn code(&self, account: Address) -> Result<Bytes, ChainError>;
 
+    /// The code that an account had after the block `number`; `None` if the node does not keep states that old, which
+    /// a node may never do.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn code_at(&self, _account: Address, _number: u64) -> Result<Option<Bytes>, ChainError> {
+        Ok(None)
+    }
+
     /// What a call returns on the latest block.
     ///
     /// # Errors

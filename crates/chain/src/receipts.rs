@@ -4,7 +4,8 @@ use alloy::consensus::{ReceiptEnvelope, proofs::calculate_receipt_root};
 
 use crate::{Block, ChainError, TxReceipt};
 
-/// Checks all receipts of `block` against its header (Yellow Paper 4.4.1, EIP-2718): their number, order and content.
+/// Checks all receipts of `block` against its header (Yellow Paper 4.4.1, EIP-2718): their number, order and content. The
+/// header covers neither the sender nor the price of gas: these are the node's word.
 ///
 /// # Errors
 /// [`ChainError::Untrue`] if they are not the block's.
@@ -19,6 +20,15 @@ pub fn verify_receipts(block: &Block, receipts: &[TxReceipt]) -> Result<(), Chai
     let envelopes: Vec<ReceiptEnvelope> = receipts.iter().map(|receipt| receipt.receipt.clone()).collect();
     if calculate_receipt_root(&envelopes) != block.header.receipts_root {
         return untrue("the receipts do not hash to the root in the header");
+    }
+    // The root covers the running sum only; what a transaction used follows from it.
+    let mut before = 0;
+    for receipt in receipts {
+        let sum = receipt.receipt.cumulative_gas_used();
+        if sum.checked_sub(before) != Some(receipt.gas_used) {
+            return untrue("the gas of the transactions does not add up to that");
+        }
+        before = sum;
     }
     Ok(())
 }

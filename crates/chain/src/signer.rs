@@ -94,14 +94,22 @@ impl FromStr for KeySource {
 
     fn from_str(text: &str) -> Result<Self, KeyError> {
         match text.split_once(':') {
+            // Somebody may have put the key itself here, with or without a scheme: it must not reach a log.
+            Some((_, rest)) if looks_like_a_key(rest) => Err(KeyError::Source("…".to_owned())),
             Some(("env", name)) if !name.is_empty() => Ok(Self::Env(name.to_owned())),
             Some(("keystore", path)) if !path.is_empty() => Ok(Self::Keystore(path.into())),
-            // Somebody may have put the key itself here: it must not reach a log.
             _ => Err(KeyError::Source(
                 text.split(':').next().filter(|head| head.len() <= 8).unwrap_or("…").to_owned(),
             )),
         }
     }
+}
+
+/// Whether a text has as many hexadecimal digits as half a key, or more, and nothing else: neither a variable nor a
+/// file is called that.
+fn looks_like_a_key(text: &str) -> bool {
+    let digits = text.strip_prefix("0x").unwrap_or(text);
+    digits.len() >= 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 impl KeySource {

@@ -137,9 +137,9 @@ pub(crate) struct Chain {
     pub(crate) rpc_urls: Vec<Secret>,
     /// The vault.
     pub(crate) vault: Address,
-    /// The block that holds the vault's deployment, or an earlier one.
+    /// The block that holds the vault's deployment, or an earlier one; found on the chain without.
     #[serde(default)]
-    pub(crate) deploy_block: u64,
+    pub(crate) deploy_block: Option<u64>,
     /// When a block is final.
     #[serde(default = "finalized")]
     pub(crate) finality: Finality,

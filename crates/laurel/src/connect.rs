@@ -2,10 +2,11 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use alloy::primitives::keccak256;
 use anyhow::{Context, bail};
-use laurel_chain::{BlockRef, ChainNode, HttpNode, KeySource, LocalKey};
-use laurel_ledger::{MIGRATOR, Vault, VaultIdentity, pin_vault};
+use laurel_chain::{
+    ChainNode, HttpNode, KeySource, LocalKey, deploy_block, identify_chain, require_vault_code, vault_code,
+};
+use laurel_ledger::{MIGRATOR, PinError, Vault, VaultIdentity, list_vaults, pin_vault};
 use sqlx::{
     PgPool,
     migrate::Migrate,
@@ -102,29 +103,24 @@ pub(crate) async fn chain(pool: &PgPool, config: &config::Chain) -> anyhow::Resu
     let id = config.id;
     let url = config.rpc_urls.first().context("rpc_urls is checked to have an address")?;
     let node = HttpNode::new(url.reveal())?;
-    let answer = node.chain_id().await;
-    let found =
-        answer.with_context(|| format!("chain {id}: the node at {} cannot be reached", node.host()))?;
-    if found != id {
-        bail!("chain {id}: the node at {} is on chain {found}; correct chains.id or rpc_urls", node.host());
+    let at = || format!("the node at {}", node.host());
+    let genesis_hash = identify_chain(&node, id).await.with_context(at)?;
+    let pinned = list_vaults(&mut *pool.acquire().await?, id).await?;
+    // First of all: on another chain, everything else differs as well.
+    if let Some(vault) = pinned.first().filter(|vault| vault.identity.genesis_hash != genesis_hash) {
+        let pinned = vault.identity.genesis_hash;
+        return Err(PinError::Genesis { chain_id: id, pinned, found: genesis_hash }).with_context(at);
     }
-    let genesis = node.block(BlockRef::Number(0)).await?;
-    let genesis =
-        genesis.with_context(|| format!("chain {id}: the node at {} has no block 0", node.host()))?;
-    let code = node.code(config.vault).await?;
-    if code.is_empty() {
-        bail!(
-            "chain {id}: there is no contract at the vault's address {}; run `laurel deploy`",
-            config.vault
-        );
-    }
-    let identity = VaultIdentity {
-        chain_id: id,
-        genesis_hash: genesis.hash,
-        vault: config.vault,
-        code_hash: keccak256(&code),
-        deploy_block: config.deploy_block,
+    let code_hash = vault_code(&node, id, config.vault).await.with_context(at)?;
+    let deploy_block = match pinned.iter().find(|pinned| pinned.identity.vault == config.vault) {
+        // What is pinned decides; the node may have forgotten by now.
+        Some(pinned) => pinned.identity.deploy_block,
+        None => {
+            require_vault_code(id, config.vault, code_hash)?;
+            deploy_block(&node, id, config.vault, config.deploy_block).await.with_context(at)?
+        }
     };
+    let identity = VaultIdentity { chain_id: id, genesis_hash, vault: config.vault, code_hash, deploy_block };
     let mut tx = pool.begin().await?;
     let vault = pin_vault(&mut tx, &identity).await?;
     tx.commit().await?;
@@ -136,3 +132,6 @@ pub(crate) fn key(source: &str, environment: &Environment) -> anyhow::Result<Loc
     let source: KeySource = source.parse()?;
     Ok(source.load(|name| environment.get(name))?)
 }
+
+#[cfg(test)]
+mod tests;

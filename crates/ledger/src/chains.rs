@@ -50,7 +50,8 @@ pub enum PinError {
     },
     /// The vault's code is another.
     #[error(
-        "vault {vault} had code {pinned} when this database was first used and has {found} now: refusing to use it"
+        "vault {vault} had code {pinned} when this database was first used and has {found} now, so it is not trusted: \
+         point chains.rpc_urls at the right node, or use a fresh database"
     )]
     Code {
         /// The vault.

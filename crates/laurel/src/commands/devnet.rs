@@ -150,7 +150,7 @@ fn config_of(database_url: &str, rpc_url: &str, deployed: &Deployed) -> Config {
             id: deployed.chain_id,
             rpc_urls: vec![Secret::new(rpc_url)],
             vault: deployed.vault,
-            deploy_block: deployed.block,
+            deploy_block: Some(deployed.block),
             finality: laurel_chain_watcher::Finality::Finalized,
             lane_keys: LANES.iter().map(|name| format!("env:{name}")).collect(),
             treasury_key: Some(format!("env:{}", OWNER)),

@@ -3,7 +3,7 @@
 mod audit;
 mod chain;
 mod demo;
-mod deploy;
+pub(crate) mod deploy;
 mod devnet;
 mod dlq;
 mod migrate;

@@ -1,0 +1,77 @@
+//! The commit of a step: the view moves, and the journal is told, in one transaction.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use laurel_events::NewEvent;
+use laurel_ledger::{Context, Vault, append};
+use sqlx::PgPool;
+
+use crate::{
+    BlockId, Reconciled, WatcherError,
+    facts::Fact,
+    store::{View, add_block, finalise, load_view, remove_block, save_view},
+    telling::{finals, mined, reorged},
+};
+
+/// A block that was read, with what concerns us in it.
+pub(crate) type Read = (BlockId, Vec<Fact>);
+
+/// What a step found.
+#[derive(Debug)]
+pub(crate) struct Advance<'a> {
+    pub(crate) chain_id: u64,
+    pub(crate) now: DateTime<Utc>,
+    pub(crate) vaults: &'a [Vault],
+    /// The view that it is compared with.
+    pub(crate) view: &'a View,
+    pub(crate) reconciled: &'a Reconciled,
+    pub(crate) read: &'a [Read],
+    /// The view's head afterwards.
+    pub(crate) head: BlockId,
+    /// The last final block, where that changed.
+    pub(crate) final_to: Option<BlockId>,
+    /// When the node was asked for it.
+    pub(crate) final_seen_at: DateTime<Utc>,
+}
+
+impl Advance<'_> {
+    /// Writes it, unless another replica has moved the view: whoever did, did all of this. Returns what was appended.
+    pub(crate) async fn commit(&self, pool: &PgPool) -> Result<Option<Vec<NewEvent>>, WatcherError> {
+        let chain_id = self.chain_id;
+        let mut tx = pool.begin().await?;
+        if load_view(&mut tx, chain_id, true).await? != *self.view {
+            return Ok(None);
+        }
+        let vaults: HashMap<i32, Vault> = self.vaults.iter().map(|vault| (vault.id.0, *vault)).collect();
+        let mut transition = self.view.transition;
+        let mut events: Vec<NewEvent> = Vec::new();
+        for block in &self.reconciled.removed {
+            transition += 1;
+            let seen = remove_block(&mut tx, chain_id, block, &vaults).await?;
+            events.extend(seen.into_iter().filter_map(|seen| reorged(seen, transition)));
+        }
+        for block in &self.reconciled.added {
+            transition += 1;
+            let facts = self.facts(block);
+            add_block(&mut tx, chain_id, block, facts).await?;
+            events.extend(facts.iter().filter_map(|fact| mined(chain_id, fact, block, transition)));
+        }
+        if let Some(last_final) = self.final_to {
+            transition += 1;
+            let seen = finalise(&mut tx, chain_id, last_final.number, &vaults).await?;
+            let occurred_at = Some(self.final_seen_at);
+            let finals = seen.into_iter().flat_map(|seen| finals(seen, transition));
+            events.extend(finals.map(|event| NewEvent { event, occurred_at, cause: None }));
+        }
+        let last_final = self.final_to.or(self.view.last_final()).unwrap_or(self.head);
+        save_view(&mut tx, chain_id, &self.head, &last_final, transition).await?;
+        append(&mut tx, &Context::at(self.now), &events).await?;
+        tx.commit().await?;
+        Ok(Some(events))
+    }
+
+    fn facts(&self, block: &BlockId) -> &[Fact] {
+        self.read.iter().find(|(read, _)| read.hash == block.hash).map_or(&[], |(_, facts)| facts)
+    }
+}

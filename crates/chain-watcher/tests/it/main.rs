@@ -1,0 +1,15 @@
+//! The watcher on a real Anvil and a real PostgreSQL.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod chain;
+mod finality;
+mod following;
+mod funding;
+mod interrupted;
+mod journal;
+mod lying;
+mod recorded;
+mod reorganisations;
+mod replicas;
+mod restarts;
+mod world;

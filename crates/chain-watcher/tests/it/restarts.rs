@@ -1,0 +1,62 @@
+//! A watcher that was down tells everything that was mined meanwhile, once.
+
+use std::sync::Arc;
+
+use crate::{
+    chain::Chain,
+    journal,
+    world::{World, catch_up},
+};
+
+/// More than a step reads, several times over.
+const LONG_ABSENCE: u64 = 150;
+
+#[tokio::test]
+async fn a_backfill_tells_what_a_watcher_that_never_stopped_told() {
+    let chain = Chain::funded().await;
+    let (steady, restarted) = (World::new(&chain).await, World::new(&chain).await);
+    let node = Arc::new(chain.node.clone());
+    let watcher = steady.watcher(node.clone());
+    for round in 0..10_u64 {
+        let signed =
+            if round == 4 { chain.expired_settlement().await } else { chain.settlement(round * 3, 3).await };
+        for world in [&steady, &restarted] {
+            world.submit(&signed).await;
+        }
+        laurel_chain::ChainNode::send(&chain.node, signed.raw.clone()).await.unwrap();
+        chain.mine(if round == 6 { LONG_ABSENCE } else { 1 }).await;
+        catch_up(&watcher).await;
+        // In between, with unfinal blocks on both sides, and after the long absence.
+        if matches!(round, 1 | 2 | 7) {
+            catch_up(&restarted.watcher(node.clone())).await;
+        }
+    }
+    chain.mine(3).await;
+    catch_up(&watcher).await;
+    catch_up(&restarted.watcher(node)).await;
+    let facts = journal::facts(restarted.pool()).await;
+    assert_eq!(facts, journal::facts(steady.pool()).await);
+    let count = |kind: &str| facts.iter().filter(|fact| fact.starts_with(kind)).count();
+    assert_eq!(
+        (count("BlockchainTxMined"), count("BlockchainTxConfirmed"), count("BlockchainTxReverted")),
+        (10, 9, 1)
+    );
+    assert_eq!(restarted.position().await, steady.position().await);
+}
+
+#[tokio::test]
+async fn a_new_database_is_filled_from_the_deployment_on() {
+    let chain = Chain::funded().await;
+    let signed = chain.settlement(0, 3).await;
+    laurel_chain::ChainNode::send(&chain.node, signed.raw.clone()).await.unwrap();
+    chain.mine(3).await;
+    let identity = chain.identity().await;
+    // From the very block, and from any earlier one.
+    for deploy_block in [identity.deploy_block, 1, 0] {
+        let identity = laurel_ledger::VaultIdentity { deploy_block, ..identity };
+        let world = World::of(&chain, &identity).await;
+        catch_up(&world.watcher(Arc::new(chain.node.clone()))).await;
+        let told = journal::facts(world.pool()).await;
+        assert_eq!(told.len(), 2, "a funding and a settlement: {told:?}");
+    }
+}

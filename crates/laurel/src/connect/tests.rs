@@ -1,0 +1,131 @@
+//! A chain that is not this database's is refused, and the message says what to do.
+
+use std::time::Duration;
+
+use alloy::primitives::Address;
+use laurel_chain_watcher::Finality;
+use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
+
+use super::*;
+use crate::commands::deploy::{Deployed, deploy_contracts};
+
+/// Not Anvil's own 30 million, so that the first block is another.
+const OTHER_GAS_LIMIT: u64 = 40_000_000;
+
+/// An Anvil with the contracts, and the configuration that fits.
+async fn devchain() -> (Anvil, Deployed, config::Chain) {
+    devchain_with(None).await
+}
+
+/// The same with another gas limit. Anvils that start in the same second with the same settings have the same genesis.
+async fn devchain_with(gas_limit: Option<u64>) -> (Anvil, Deployed, config::Chain) {
+    let options = AnvilOptions::new(Mining::Every(Duration::from_millis(50)));
+    let anvil = Anvil::start(AnvilOptions { gas_limit, ..options }).await.unwrap();
+    let node = HttpNode::new(anvil.rpc_url()).unwrap();
+    let owner = LocalKey::from_hex(DEV_KEYS[0].secret).unwrap();
+    let deployed = deploy_contracts(&node, &owner, &[]).await.unwrap();
+    let config = config_for(anvil.rpc_url(), deployed.vault);
+    (anvil, deployed, config)
+}
+
+fn config_for(rpc_url: &str, vault: Address) -> config::Chain {
+    config::Chain {
+        id: 31_337,
+        rpc_urls: vec![Secret::new(rpc_url)],
+        vault,
+        deploy_block: None,
+        finality: Finality::Finalized,
+        lane_keys: Vec::new(),
+        treasury_key: None,
+        max_fee_per_gas_gwei: 200,
+        settlement_lifetime_ms: 600_000,
+        poll_interval_ms: 50,
+    }
+}
+
+/// How many chains and vaults the database belongs to.
+async fn pinned(pool: &PgPool) -> (i64, i64) {
+    sqlx::query_as("SELECT (SELECT count(*) FROM chains), (SELECT count(*) FROM vaults)")
+        .fetch_one(pool)
+        .await
+        .unwrap()
+}
+
+async fn refused(pool: &PgPool, config: &config::Chain, saying: &[&str]) {
+    let before = pinned(pool).await;
+    let error = chain(pool, config).await.unwrap_err();
+    let text = format!("{error:#}");
+    for part in saying {
+        assert!(text.contains(part), "{part:?} is not in {text:?}");
+    }
+    assert_eq!(pinned(pool).await, before, "nothing was written");
+}
+
+#[tokio::test]
+async fn the_vault_is_pinned_with_the_block_that_was_found() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (_anvil, deployed, mut config) = devchain().await;
+    let first = chain(database.pool(), &config).await.unwrap();
+    let found = first.vault.identity.deploy_block;
+    assert!(found >= deployed.block, "{found}, deployed from block {} on", deployed.block);
+    // What is pinned stays, whatever is configured later.
+    config.deploy_block = Some(found - 1);
+    let again = chain(database.pool(), &config).await.unwrap();
+    assert_eq!(again.vault, first.vault);
+    assert_eq!(pinned(database.pool()).await, (1, 1));
+}
+
+#[tokio::test]
+async fn a_wrong_chain_id_is_refused() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (_anvil, _, mut config) = devchain().await;
+    config.id = 1;
+    let saying = ["chain 1: the node is on chain 31337", "correct chains.id or chains.rpc_urls"];
+    refused(database.pool(), &config, &saying).await;
+}
+
+#[tokio::test]
+async fn another_chain_of_the_same_id_is_refused() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (_anvil, _, config) = devchain().await;
+    chain(database.pool(), &config).await.unwrap();
+    // A development chain that was started again, with or without the contracts.
+    let (_other, _, with_vault) = devchain_with(Some(OTHER_GAS_LIMIT)).await;
+    let empty = AnvilOptions { gas_limit: Some(OTHER_GAS_LIMIT), ..AnvilOptions::new(Mining::OnDemand) };
+    let empty = Anvil::start(empty).await.unwrap();
+    for other in [with_vault, config_for(empty.rpc_url(), config.vault)] {
+        let saying = ["it is another chain of the same id", "use a fresh database"];
+        refused(database.pool(), &other, &saying).await;
+    }
+}
+
+#[tokio::test]
+async fn a_vault_without_code_or_with_other_code_is_refused() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (_anvil, deployed, mut config) = devchain().await;
+    config.vault = Address::repeat_byte(0x77);
+    refused(database.pool(), &config, &["there is no contract", "laurel deploy"]).await;
+    config.vault = deployed.token;
+    refused(database.pool(), &config, &["is no RewardVault of this build", "correct chains.vault"]).await;
+}
+
+#[tokio::test]
+async fn a_vault_whose_code_changed_is_refused() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (anvil, deployed, config) = devchain().await;
+    chain(database.pool(), &config).await.unwrap();
+    let request = serde_json::json!({
+        "jsonrpc": "2.0", "id": 1, "method": "anvil_setCode", "params": [deployed.vault, "0x60006000f3"],
+    });
+    reqwest::Client::new().post(anvil.rpc_url()).json(&request).send().await.unwrap();
+    refused(database.pool(), &config, &["when this database was first used", "fresh database"]).await;
+}
+
+#[tokio::test]
+async fn a_node_that_is_down_at_start_is_named() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (anvil, _, config) = devchain().await;
+    anvil.stop().await.unwrap();
+    let saying = ["127.0.0.1", "the node cannot be asked", "check that it runs", "chains.rpc_urls"];
+    refused(database.pool(), &config, &saying).await;
+}
