@@ -8,7 +8,9 @@
 //! from the same routes, so that it cannot differ from them.
 
 mod auth;
+mod docs;
 mod extract;
+mod idempotency;
 mod problem;
 mod request_id;
 mod routes;

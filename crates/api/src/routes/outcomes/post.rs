@@ -136,11 +136,13 @@ async fn record(
     }
     let events: Vec<NewEvent> = fresh.iter().map(|fresh| recorded(principal, fresh)).collect();
     let places = append(&mut tx, context, &events).await?;
-    let rows: Vec<RecordedOutcome> = fresh
+    let mut rows: Vec<RecordedOutcome> = fresh
         .iter()
         .zip(places)
         .map(|((key, item, _), id)| RecordedOutcome { key: *key, digest: item.digest, place: Place(id) })
         .collect();
+    // In one order everywhere, so that two requests with the same outcomes wait for each other and never in a circle.
+    rows.sort_unstable_by_key(|row| row.key);
     match insert_outcomes(&mut tx, principal.org, &rows).await {
         Err(LedgerError::Database(sqlx::Error::Database(error))) if error.is_unique_violation() => {
             return Ok(None);

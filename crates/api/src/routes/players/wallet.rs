@@ -3,12 +3,11 @@
 use alloy_primitives::Bytes;
 use axum::{Json, extract::State};
 use laurel_events::EventKind;
-use laurel_ledger::is_reserved_address;
 use laurel_players::{Proof, link_wallet, prove_wallet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::player;
+use super::{player, refuse_recipient};
 use crate::{
     ApiState, Principal, Problem, Role,
     extract::{Body, Path},
@@ -61,10 +60,7 @@ pub(crate) async fn handler(
     let wallet = prove_wallet(&mut conn, &**node, context.now, player.id, proof).await?;
     drop(conn);
     let mut tx = state.pool.begin().await?;
-    if is_reserved_address(&mut tx, wallet.chain_id(), wallet.address()).await? {
-        let detail = "this address is a vault, a token or a lane of Laurel, and cannot be paid";
-        return Err(Problem::unprocessable("reserved_address", detail));
-    }
+    refuse_recipient(&mut tx, wallet.chain_id(), wallet.address()).await?;
     let linked = link_wallet(&mut tx, &context, player.id, &wallet).await?;
     tx.commit().await?;
     state.wakes.committed([EventKind::WalletLinked]).await;
