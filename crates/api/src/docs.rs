@@ -9,7 +9,9 @@ use utoipa::openapi::OpenApi;
 /// The page may do nothing but look like something.
 pub(crate) const POLICY: (HeaderName, HeaderValue) = (
     CONTENT_SECURITY_POLICY,
-    HeaderValue::from_static("default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"),
+    HeaderValue::from_static(
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'",
+    ),
 );
 
 const HEAD: &str = "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>Laurel</title>\
@@ -48,10 +50,8 @@ pub(crate) fn page(document: &OpenApi) -> String {
 fn route(html: &mut String, path: &str, method: &str, operation: &Value) {
     let (verb, path, summary) =
         (escape(&method.to_uppercase()), escape(path), escape(text(&operation["summary"])));
-    let _ = write!(
-        html,
-        "<details><summary><b class=\"m\">{verb}</b> <code>{path}</code> {summary}</summary>"
-    );
+    let _ =
+        write!(html, "<details><summary><b class=\"m\">{verb}</b> <code>{path}</code> {summary}</summary>");
     push(html, "p", text(&operation["description"]));
     html.push_str("<table>");
     for parameter in operation["parameters"].as_array().into_iter().flatten() {

@@ -31,7 +31,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
 }
 
 /// The head and the bytes of a request that says that it is JSON.
-pub(crate) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Result<(Parts, Bytes), Problem> {
+pub(crate) async fn read_body<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<(Parts, Bytes), Problem> {
     if !is_json(request.headers()) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -43,11 +46,13 @@ pub(crate) async fn read_body<S: Send + Sync>(request: Request, state: &S) -> Re
     let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
     match bytes {
         Ok(bytes) => Ok((parts, bytes)),
-        Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) => Err(Problem::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "body_too_large",
-            format!("a body has at most {BODY_BYTES_MAX} bytes: send less at once"),
-        )),
+        Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) => {
+            Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("a body has at most {BODY_BYTES_MAX} bytes: send less at once"),
+            ))
+        }
         Err(error) => Err(Problem::bad_request("unreadable_body", error.body_text())),
     }
 }

@@ -107,7 +107,8 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let plain = key.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'"' && byte != b'\\');
     if key.is_empty() || key.len() > KEY_LENGTH_MAX || !plain {
-        let detail = format!("an idempotency-key is 1 to {KEY_LENGTH_MAX} visible ASCII characters; a UUID does");
+        let detail =
+            format!("an idempotency-key is 1 to {KEY_LENGTH_MAX} visible ASCII characters; a UUID does");
         return Err(Problem::bad_request("invalid_idempotency_key", detail));
     }
     Ok(Some(key.to_owned()))

@@ -18,5 +18,7 @@ pub use self::{
     grants::{GrantFilter, GrantView, TimelineEntry, find_grant_view, grant_timeline, list_grant_views},
     stats::{CampaignStats, CampaignStatsStage, campaign_stats, rebuild_campaign_stats},
     tokens::{TokenBalance, token_balances},
-    transactions::{TransactionView, find_transaction, grants_of_transaction, list_transactions},
+    transactions::{
+        TransactionFilter, TransactionView, find_transaction, grants_of_transaction, list_transactions,
+    },
 };

@@ -77,7 +77,8 @@ impl Principal {
         match self.role {
             Some(role) if !roles.contains(&role) => {
                 let wanted: Vec<String> = roles.iter().map(Role::to_string).collect();
-                let detail = format!("the token's role is {role}: use a token of role {}", wanted.join(" or "));
+                let detail =
+                    format!("the token's role is {role}: use a token of role {}", wanted.join(" or "));
                 Err(Problem::new(StatusCode::FORBIDDEN, "wrong_role", detail))
             }
             _ => Ok(()),

@@ -43,13 +43,17 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { rpc_url: NO_NODE.to_owned(), vault: key("vault").address(), treasury: true, sign_in: true }
+        Self { rpc_url: NO_NODE.to_owned(), vault: address("vault"), treasury: true, sign_in: true }
     }
 }
 
 /// A key that has a name.
 pub(crate) fn key(name: &str) -> LocalKey {
     LocalKey::from_hex(&keccak256(name).to_string()).unwrap()
+}
+
+pub(crate) fn address(name: &str) -> Address {
+    key(name).address()
 }
 
 pub(crate) fn token_key() -> TokenKey {
@@ -73,7 +77,7 @@ impl World {
             deploy_block: 1,
         };
         let vault = pin_vault(&mut conn, &identity).await.unwrap().id;
-        register_lane(&mut conn, vault, key("lane").address(), 0).await.unwrap();
+        register_lane(&mut conn, vault, address("lane"), 0).await.unwrap();
         drop(conn);
         let clock = Arc::new(MockClock::default());
         let node: Arc<dyn ChainNode> = Arc::new(HttpNode::new(&setup.rpc_url).unwrap());
@@ -121,7 +125,8 @@ impl World {
         let mut tx = self.pool().begin().await.unwrap();
         let campaign: CampaignId = id.parse().unwrap();
         let tx_hash = B256::repeat_byte(7);
-        let funding = Funding { campaign, block_number: 7, log_index: 0, tx: tx_hash, cap: Amount::from(cap) };
+        let funding =
+            Funding { campaign, block_number: 7, log_index: 0, tx: tx_hash, cap: Amount::from(cap) };
         fund(&mut tx, self.clock.now(), &funding).await.unwrap();
         tx.commit().await.unwrap();
         self.call(Role::Manager, &format!("POST /v1/campaigns/{id}/activate")).send().await.ok();
@@ -141,8 +146,7 @@ impl World {
             let clock: Arc<dyn Clock> = self.clock.clone();
             let (wakes, _) = Wakes::new();
             let settings = RunnerSettings::default();
-            let mut runner =
-                Runner::new(stage, self.pool().clone(), clock, wakes, metrics, settings, 1);
+            let mut runner = Runner::new(stage, self.pool().clone(), clock, wakes, metrics, settings, 1);
             while runner.round().await.unwrap() {}
         }
     }
@@ -176,7 +180,7 @@ impl World {
 /// A campaign that gives 5 units for a score of at least 10 in a quiz.
 pub(crate) fn definition() -> Value {
     json!({
-        "name": "Quiz night", "chain_id": CHAIN, "token": key("token").address().to_checksum(None),
+        "name": "Quiz night", "chain_id": CHAIN, "token": address("token").to_checksum(None),
         "games": ["quiz"], "rule": "outcome.score >= 10", "reward": { "kind": "fixed", "amount": "5" },
         "caps": { "grants_per_player": 2 }, "wallet_deadline_hours": 72,
     })

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     ApiState, Principal, Problem, Role,
+    address::checksummed,
     idempotency::{Keyed, Reply},
     request_id::RequestId,
 };
@@ -26,6 +27,7 @@ pub(crate) struct Request {
     /// The chain it pays on.
     chain_id: u64,
     /// The token it pays.
+    #[serde(deserialize_with = "checksummed")]
     #[schema(value_type = String)]
     token: Address,
     /// The games whose outcomes it meets.

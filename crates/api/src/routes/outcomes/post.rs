@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::validate::{Checked, OutcomeIn, Rejected, check};
+use super::validate::{Checked, OutcomeIn, Rejected, advice, check};
 use crate::{ApiState, Principal, Problem, Role, extract::Body, request_id::RequestId};
 
 /// How many outcomes one request may report.
@@ -51,6 +51,9 @@ pub(crate) struct ItemResult {
     /// Why it was rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
+    /// What to do about a conflict or a rejection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -129,7 +132,11 @@ async fn record(
             }
         };
         answer.count(status);
-        answer.results.push(ItemResult { outcome_id, status, code });
+        let detail = match status {
+            Status::Conflict => Some(advice("conflict")),
+            _ => code.map(advice),
+        };
+        answer.results.push(ItemResult { outcome_id, status, code, detail });
     }
     if fresh.is_empty() {
         return Ok(Some(answer));

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::{player, refuse_recipient};
 use crate::{
     ApiState, Principal, Problem, Role,
+    address::checksummed,
     extract::Path,
     idempotency::{Keyed, Reply},
 };
@@ -18,6 +19,7 @@ use crate::{
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request {
     /// The wallet.
+    #[serde(deserialize_with = "checksummed")]
     #[schema(value_type = String)]
     address: Address,
     /// The chain it is for.

@@ -32,7 +32,8 @@ async fn refuse_recipient(conn: &mut PgConnection, chain_id: u64, address: Addre
         ));
     }
     if is_reserved_address(conn, chain_id, address).await? {
-        let detail = "this address is a vault, a token or a lane of Laurel and cannot be paid: send the player's";
+        let detail =
+            "this address is a vault, a token or a lane of Laurel and cannot be paid: send the player's";
         return Err(Problem::unprocessable("reserved_address", detail));
     }
     Ok(())
