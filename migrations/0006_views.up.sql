@@ -17,6 +17,7 @@ CREATE TABLE idempotency_keys (
     route text NOT NULL,
     request_digest bytea NOT NULL CHECK (length(request_digest) = 32),
     status smallint NOT NULL,
+    etag text,
     body bytea NOT NULL,
     created_at timestamptz NOT NULL,
     PRIMARY KEY (org, subject, key)

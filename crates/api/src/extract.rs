@@ -2,13 +2,20 @@
 
 use axum::{
     Json,
-    extract::{FromRequest, FromRequestParts, Request, rejection::JsonRejection},
-    http::{StatusCode, request::Parts},
+    body::Bytes,
+    extract::{
+        FromRequest, FromRequestParts, Request,
+        rejection::{BytesRejection, FailedToBufferBody, JsonRejection},
+    },
+    http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::Problem;
+
+/// The largest body: 1,000 outcomes with all attributes at their longest, in plain UTF-8, are 6 MB.
+pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// A JSON body.
 #[derive(Clone, Copy, Debug)]
@@ -18,25 +25,58 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        match Json::<T>::from_request(request, state).await {
-            Ok(Json(body)) => Ok(Self(body)),
-            Err(JsonRejection::MissingJsonContentType(_)) => Err(Problem::new(
-                StatusCode::UNSUPPORTED_MEDIA_TYPE,
-                "not_json",
-                "send the body as content-type: application/json",
-            )),
-            Err(JsonRejection::JsonDataError(error)) => {
-                Err(Problem::unprocessable("invalid_body", error.body_text()))
-            }
-            Err(JsonRejection::JsonSyntaxError(error)) => {
-                Err(Problem::bad_request("malformed_json", error.body_text()))
-            }
-            Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
-                Err(Problem::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", error.body_text()))
-            }
-            Err(error) => Err(Problem::bad_request("unreadable_body", error.body_text())),
-        }
+        let (_, bytes) = read_body(request, state).await?;
+        Ok(Self(parse_json(&bytes)?))
     }
+}
+
+/// The head and the bytes of a request that says that it is JSON.
+pub(crate) async fn read_body<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<(Parts, Bytes), Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not_json",
+            "send the body as content-type: application/json",
+        ));
+    }
+    let (parts, body) = request.into_parts();
+    let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
+    match bytes {
+        Ok(bytes) => Ok((parts, bytes)),
+        Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) => {
+            Err(Problem::new(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                format!("a body has at most {BODY_BYTES_MAX} bytes: send less at once"),
+            ))
+        }
+        Err(error) => Err(Problem::bad_request("unreadable_body", error.body_text())),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let kind = headers.get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    kind == "application/json" || (kind.starts_with("application/") && kind.ends_with("+json"))
+}
+
+/// What the bytes say.
+pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    match Json::<T>::from_bytes(bytes) {
+        Ok(Json(body)) => Ok(body),
+        Err(JsonRejection::JsonDataError(error)) => {
+            Err(Problem::unprocessable("invalid_body", error.body_text()))
+        }
+        Err(error) => Err(Problem::bad_request("malformed_json", error.body_text())),
+    }
+}
+
+/// Whether a part of the address holds a NUL, which no name has and PostgreSQL cannot store.
+fn holds_nul(text: &str) -> bool {
+    text.contains("%00") || text.contains('\0')
 }
 
 /// Something parsed from the path, such as an id.
@@ -47,6 +87,9 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if holds_nul(parts.uri.path()) {
+            return Err(Problem::not_found("thing: the id in the path is malformed"));
+        }
         match axum::extract::Path::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Path(path)) => Ok(Self(path)),
             // An id that cannot be is the id of nothing.
@@ -63,6 +106,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        if parts.uri.query().is_some_and(holds_nul) {
+            return Err(Problem::bad_request("invalid_query", "a query holds no NUL"));
+        }
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
             Err(error) => Err(Problem::bad_request("invalid_query", error.body_text())),
@@ -102,7 +148,21 @@ impl Paging {
     }
 }
 
-fn invalid_cursor() -> Problem {
+/// Checks that a filter's value is one that the field can have.
+pub(crate) fn known<'a>(
+    field: &str,
+    value: Option<&'a str>,
+    values: &[&str],
+) -> Result<Option<&'a str>, Problem> {
+    match value {
+        Some(value) if !values.contains(&value) => {
+            Err(Problem::bad_request("invalid_query", format!("{field} is one of {}", values.join(", "))))
+        }
+        value => Ok(value),
+    }
+}
+
+pub(crate) fn invalid_cursor() -> Problem {
     Problem::bad_request("invalid_cursor", "use the `next` of the page before, unchanged")
 }
 

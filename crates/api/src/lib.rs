@@ -7,8 +7,11 @@
 //! A route's path tells its file: `POST /v1/outcomes` is `routes/outcomes/post.rs`. The OpenAPI document is generated
 //! from the same routes, so that it cannot differ from them.
 
+mod address;
 mod auth;
+mod docs;
 mod extract;
+mod idempotency;
 mod problem;
 mod request_id;
 mod routes;

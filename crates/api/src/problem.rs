@@ -4,6 +4,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
+use laurel_bus::RedriveError;
 use laurel_campaign::CampaignError;
 use laurel_chain::ChainError;
 use laurel_ledger::LedgerError;
@@ -137,6 +138,16 @@ impl From<CampaignError> for Problem {
             CampaignError::CapNotRaised { .. } => Self::conflict("cap_not_raised", detail),
             CampaignError::CapRange => Self::unprocessable("invalid_cap", detail),
             CampaignError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<RedriveError> for Problem {
+    fn from(error: RedriveError) -> Self {
+        match error {
+            RedriveError::Unknown(_) => Self::not_found("dead letter"),
+            RedriveError::WrongState { .. } => Self::conflict("wrong_state", error.to_string()),
+            RedriveError::Ledger(error) => error.into(),
         }
     }
 }

@@ -98,6 +98,9 @@ impl Definition {
         if !(1..=WALLET_DEADLINE_HOURS_MAX).contains(&self.wallet_deadline_hours) {
             return refuse("wallet_deadline_hours", format!("1 to {WALLET_DEADLINE_HOURS_MAX}"));
         }
+        if self.rule.contains('\0') {
+            return refuse("rule", "holds a NUL, which no outcome has and no database keeps".to_owned());
+        }
         self.check_caps()?;
         Ok(Rule::compile(&self.rule)?)
     }

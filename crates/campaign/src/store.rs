@@ -252,11 +252,12 @@ impl TryFrom<Row> for Campaign {
     }
 }
 
-/// The campaigns of `ids`, or, without ids, of `org` from `after` on.
+/// The campaigns of `ids`, or, without ids, of `org` from `after` on, in `state` if one is given.
 async fn select(
     conn: &mut PgConnection,
     ids: Option<&[i64]>,
     org: Option<OrgId>,
+    state: Option<CampaignState>,
     after: i64,
     limit: i64,
 ) -> Result<Vec<Campaign>, LedgerError> {
@@ -270,6 +271,7 @@ async fn select(
         JOIN vaults v ON v.id = c.vault
         JOIN campaign_rules r ON r.campaign = c.id AND r.version = c.rule_version
         WHERE ($1::bigint[] IS NULL OR c.id = ANY ($1)) AND ($2::integer IS NULL OR c.org = $2) AND c.id > $3
+          AND ($5::text IS NULL OR c.state = $5)
         ORDER BY c.id
         LIMIT $4
         "#,
@@ -277,6 +279,7 @@ async fn select(
         org.map(|org| org.0),
         after,
         limit,
+        state.map(CampaignState::as_str),
     )
     .fetch_all(conn)
     .await?;
@@ -291,20 +294,21 @@ pub async fn find_campaign(
     conn: &mut PgConnection,
     id: CampaignId,
 ) -> Result<Option<Campaign>, CampaignError> {
-    Ok(select(conn, Some(&[id.number()]), None, 0, 1).await?.pop())
+    Ok(select(conn, Some(&[id.number()]), None, None, 0, 1).await?.pop())
 }
 
-/// An organisation's campaigns after `after`, in the order in which they were made.
+/// An organisation's campaigns after `after`, in `state` if one is given, in the order in which they were made.
 ///
 /// # Errors
 /// If a row is inconsistent or the database does not answer.
 pub async fn list_campaigns(
     conn: &mut PgConnection,
     org: OrgId,
+    state: Option<CampaignState>,
     after: Option<CampaignId>,
     limit: i64,
 ) -> Result<Vec<Campaign>, CampaignError> {
-    Ok(select(conn, None, Some(org), after.map_or(0, CampaignId::number), limit).await?)
+    Ok(select(conn, None, Some(org), state, after.map_or(0, CampaignId::number), limit).await?)
 }
 
 /// Locks a campaign's books and reads it: whoever holds them sees it unchanged.
@@ -536,7 +540,7 @@ pub(crate) async fn load_active(
     let numbers: Vec<i64> = ids.iter().map(|id| id.number()).collect();
     let limit = i64::try_from(numbers.len()).unwrap_or(i64::MAX);
     let mut active = Vec::with_capacity(ids.len());
-    for campaign in select(conn, Some(&numbers), None, 0, limit).await? {
+    for campaign in select(conn, Some(&numbers), None, None, 0, limit).await? {
         if !matches!(campaign.state, CampaignState::Active | CampaignState::Paused) {
             continue;
         }

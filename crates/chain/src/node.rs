@@ -122,9 +122,7 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     ///
     /// # Errors
     /// If the node does not answer.
-    async fn code_at(&self, _account: Address, _number: u64) -> Result<Option<Bytes>, ChainError> {
-        Ok(None)
-    }
+    async fn code_at(&self, account: Address, number: u64) -> Result<Option<Bytes>, ChainError>;
 
     /// What a call returns on the latest block.
     ///

@@ -41,3 +41,43 @@ pub async fn clear_alert(
     Ok((cleared.rows_affected() == 1)
         .then(|| OperatorAlertCleared { code: code.to_owned(), about: about.to_owned() }))
 }
+
+/// An alert whose cause lasts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alert {
+    /// A stable code.
+    pub code: String,
+    /// What it is about.
+    pub about: String,
+    /// What happened.
+    pub detail: String,
+    /// Since when.
+    pub raised_at: DateTime<Utc>,
+}
+
+/// The alerts whose codes and subjects come after `after`, in their order.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn list_alerts(
+    conn: &mut PgConnection,
+    after: Option<(&str, &str)>,
+    limit: i64,
+) -> Result<Vec<Alert>, LedgerError> {
+    let (code, about) = after.unwrap_or_default();
+    let alerts = sqlx::query_as!(
+        Alert,
+        r#"
+        SELECT code, about, detail, raised_at FROM alerts
+        WHERE (code COLLATE "C", about COLLATE "C") > ($1, $2)
+        ORDER BY code COLLATE "C", about COLLATE "C"
+        LIMIT $3
+        "#,
+        code,
+        about,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(alerts)
+}

@@ -95,26 +95,28 @@ async fn count_declines(conn: &mut PgConnection, declines: &[Decline]) -> Result
     LedgerError::expect_rows("count declines", campaigns.len(), counted.rows_affected())
 }
 
-/// A campaign's declines after the one of number `after`, with the time of each.
+/// A campaign's declines after the one of number `after`, for `reason` if one is given, with the time of each.
 ///
 /// # Errors
 /// If a row is inconsistent or the database does not answer.
 pub async fn list_declines(
     conn: &mut PgConnection,
     campaign: CampaignId,
+    reason: Option<&str>,
     after: Option<u64>,
     limit: i64,
 ) -> Result<Vec<(Decline, DateTime<Utc>)>, LedgerError> {
     let rows = sqlx::query!(
         r#"
         SELECT number, part, position, idx, outcome, player, reason, rule_version, recorded_at FROM declines
-        WHERE campaign = $1 AND number > $2
+        WHERE campaign = $1 AND number > $2 AND ($4::text IS NULL OR reason = $4)
         ORDER BY number
         LIMIT $3
         "#,
         campaign.number(),
-        after.map_or(-1, u64::cast_signed),
+        after.map_or(-1, |after| i64::try_from(after).unwrap_or(i64::MAX)),
         limit,
+        reason,
     )
     .fetch_all(conn)
     .await?;

@@ -22,6 +22,7 @@ mod cursor;
 mod declines;
 mod error;
 mod grants;
+mod idempotency;
 mod journal;
 mod leases;
 mod numeric;
@@ -37,7 +38,7 @@ pub use self::{
         Balances, Funding, Hold, Posting, Written, find_balances, fund, hold, lock_accounts, open_account,
         post, void,
     },
-    alerts::{clear_alert, raise_alert},
+    alerts::{Alert, clear_alert, list_alerts, raise_alert},
     chains::{PinError, Vault, VaultIdentity, list_vaults, pin_vault, reserved_addresses},
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{
@@ -46,6 +47,9 @@ pub use self::{
     declines::{Decline, insert_declines, list_declines},
     error::{LedgerError, is_infrastructure},
     grants::{GrantRow, find_grant, grants_of_outcome},
+    idempotency::{
+        ANSWER_LIFETIME, IdempotencyScope, StoredAnswer, find_answer, lock_idempotency_key, store_answer,
+    },
     journal::{Context, append, event_ids, read, read_one},
     leases::acquire_lease,
     numeric::{amount_from_sql, amount_to_sql},

@@ -76,7 +76,11 @@ pub async fn prove_wallet(
     proof: Proof,
 ) -> Result<ProvenWallet, LinkError> {
     let field = |name: &str| proof.message.lines().find_map(|line| line.strip_prefix(name));
-    let nonce = field("Nonce: ").ok_or(LinkError::UnknownChallenge)?.to_owned();
+    // Nonces are hexadecimal; what is none is not even looked for.
+    let nonce = field("Nonce: ")
+        .filter(|nonce| nonce.bytes().all(|byte| byte.is_ascii_hexdigit()))
+        .ok_or(LinkError::UnknownChallenge)?
+        .to_owned();
     let challenge = sqlx::query!(
         "SELECT player, chain_id, message, expires_at, used_at FROM wallet_challenges WHERE nonce = $1",
         nonce,

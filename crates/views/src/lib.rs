@@ -20,5 +20,7 @@ pub use self::{
     latency::{LatencyStage, ViewsMetrics},
     stats::{CampaignStats, CampaignStatsStage, campaign_stats, rebuild_campaign_stats},
     tokens::{TokenBalance, token_balances},
-    transactions::{TransactionView, find_transaction, grants_of_transaction, list_transactions},
+    transactions::{
+        TransactionFilter, TransactionView, find_transaction, grants_of_transaction, list_transactions,
+    },
 };

@@ -77,50 +77,67 @@ impl TryFrom<Row> for TransactionView {
     }
 }
 
+/// Which transactions are listed.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TransactionFilter<'a> {
+    /// On this chain.
+    pub chain_id: Option<u64>,
+    /// In this state.
+    pub state: Option<&'a str>,
+    /// After this one, in the order in which they were signed.
+    pub after: Option<AttemptId>,
+}
+
 async fn select(
     conn: &mut PgConnection,
     org: OrgId,
     tx: Option<B256>,
-    after: Option<AttemptId>,
+    filter: &TransactionFilter<'_>,
     limit: i64,
 ) -> Result<Vec<TransactionView>, LedgerError> {
     let rows = sqlx::query_as!(
         Row,
         r#"
         SELECT a.id, a.batch, a.tx, v.chain_id, v.address AS vault, l.address, b.nonce, b.grants, a.gas_limit,
-               a.max_fee_per_gas, b.block_number, a.signed_at,
-               CASE WHEN b.mined_tx IS NULL OR b.mined_tx = a.tx THEN b.state ELSE 'replaced' END AS "state!"
+               a.max_fee_per_gas, b.block_number, a.signed_at, s.state AS "state!"
         FROM attempts a
         JOIN batches b ON b.id = a.batch
         JOIN lanes l ON l.id = b.lane
         JOIN vaults v ON v.id = l.vault
+        CROSS JOIN LATERAL (
+            SELECT CASE WHEN b.mined_tx IS NULL OR b.mined_tx = a.tx THEN b.state ELSE 'replaced' END AS state
+        ) s
         WHERE ($1::bytea IS NULL OR a.tx = $1) AND ($2::uuid IS NULL OR a.id > $2)
+          AND ($5::bigint IS NULL OR v.chain_id = $5) AND ($6::text IS NULL OR s.state = $6)
           AND EXISTS (SELECT FROM segments s JOIN campaigns c ON c.id = s.campaign
                       WHERE s.batch = b.id AND c.org = $4)
         ORDER BY a.id
         LIMIT $3
         "#,
         tx.as_ref().map(|tx| tx.as_slice()),
-        after.map(AttemptId::uuid),
+        filter.after.map(AttemptId::uuid),
         limit,
         org.0,
+        filter.chain_id.map(u64::cast_signed),
+        filter.state,
     )
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(TransactionView::try_from).collect()
 }
 
-/// The transactions that settle grants of an organisation, after `after`, in the order in which they were signed.
+/// The transactions that settle grants of an organisation and that the filter lets pass, in the order in which they
+/// were signed.
 ///
 /// # Errors
 /// If a row is inconsistent or the database does not answer.
 pub async fn list_transactions(
     conn: &mut PgConnection,
     org: OrgId,
-    after: Option<AttemptId>,
+    filter: &TransactionFilter<'_>,
     limit: i64,
 ) -> Result<Vec<TransactionView>, LedgerError> {
-    select(conn, org, None, after, limit).await
+    select(conn, org, None, filter, limit).await
 }
 
 /// The transaction of that hash, if it settles a grant of the organisation.
@@ -132,7 +149,7 @@ pub async fn find_transaction(
     org: OrgId,
     tx: B256,
 ) -> Result<Option<TransactionView>, LedgerError> {
-    Ok(select(conn, org, Some(tx), None, 1).await?.pop())
+    Ok(select(conn, org, Some(tx), &TransactionFilter::default(), 1).await?.pop())
 }
 
 /// The grants of an organisation that a batch settles.

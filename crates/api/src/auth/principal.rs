@@ -8,7 +8,7 @@ use laurel_events::OrgId;
 use laurel_ledger::find_organisation;
 use serde::{Deserialize, Serialize};
 
-use crate::{ApiState, Problem, TokenKey};
+use crate::{ApiState, Claims, Problem, TokenKey};
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -24,6 +24,18 @@ pub enum Role {
     Operator,
     /// Reports outcomes.
     GameServer,
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Player => "player",
+            Self::Manager => "manager",
+            Self::Auditor => "auditor",
+            Self::Operator => "operator",
+            Self::GameServer => "game-server",
+        })
+    }
 }
 
 impl std::str::FromStr for Role {
@@ -64,7 +76,10 @@ impl Principal {
     pub fn require(&self, roles: &[Role]) -> Result<(), Problem> {
         match self.role {
             Some(role) if !roles.contains(&role) => {
-                Err(Problem::new(StatusCode::FORBIDDEN, "wrong_role", "the token's role may not do this"))
+                let wanted: Vec<String> = roles.iter().map(Role::to_string).collect();
+                let detail =
+                    format!("the token's role is {role}: use a token of role {}", wanted.join(" or "));
+                Err(Problem::new(StatusCode::FORBIDDEN, "wrong_role", detail))
             }
             _ => Ok(()),
         }
@@ -86,32 +101,38 @@ fn unauthorized(detail: &str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
 }
 
+/// What the request's token says, if it is good.
+fn claims(state: &ApiState, keys: &[TokenKey], parts: &Parts) -> Result<Claims, Problem> {
+    let value = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    // The scheme's name is case-insensitive (RFC 9110, section 11.1).
+    let token = value
+        .split_once(' ')
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
+        .ok_or_else(|| unauthorized("send an access token: authorization: Bearer …"))?;
+    let now = state.now();
+    keys.iter()
+        .find_map(|key| key.check(now, token).ok())
+        .ok_or_else(|| unauthorized("the token is malformed, over, or signed by another key: get a new one"))
+}
+
 impl FromRequestParts<ApiState> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let mut conn = state.read_pool.acquire().await?;
-        let keys = match AuthMode::from_ref(state) {
-            AuthMode::None => {
-                let org = find_organisation(&mut conn, "default").await?;
-                let org = org.ok_or_else(|| Problem::internal("there is no organisation `default`"))?;
-                return Ok(Self { subject: "local".to_owned(), org, role: None });
+        let (org, subject, role) = match AuthMode::from_ref(state) {
+            AuthMode::None => ("default".to_owned(), "local".to_owned(), None),
+            AuthMode::Jwt(keys) => {
+                let claims = claims(state, &keys, parts)?;
+                (claims.org, claims.sub, Some(claims.role))
             }
-            AuthMode::Jwt(keys) => keys,
         };
-        let token = parts
-            .headers
-            .get(AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "))
-            .ok_or_else(|| unauthorized("send an access token: authorization: Bearer …"))?;
-        let now = state.now();
-        let claims = keys
-            .iter()
-            .find_map(|key| key.check(now, token).ok())
-            .ok_or_else(|| unauthorized("the token is malformed, over, or signed by another key"))?;
-        let org = find_organisation(&mut conn, &claims.org).await?;
-        let org = org.ok_or_else(|| unauthorized("the token's organisation does not exist"))?;
-        Ok(Self { subject: claims.sub, org, role: Some(claims.role) })
+        // Only now: whoever has no token costs no connection.
+        let found = find_organisation(&mut *state.read_pool.acquire().await?, &org).await?;
+        let org = found.ok_or_else(|| match role {
+            None => Problem::internal("there is no organisation `default`"),
+            Some(_) => unauthorized("the token's organisation does not exist: get a token of one that does"),
+        })?;
+        Ok(Self { subject, org, role })
     }
 }

@@ -1,7 +1,10 @@
 //! Every route, one per file.
 
+mod alerts;
 mod campaigns;
+mod dead_letters;
 mod grants;
+mod lanes;
 mod outcomes;
 mod players;
 mod transactions;
@@ -12,11 +15,10 @@ use axum::{
     Json, Router,
     extract::{DefaultBodyLimit, Request},
     http::StatusCode,
-    middleware,
-    response::IntoResponse,
+    middleware::{self, Next},
+    response::{Html, IntoResponse, Response},
     routing::get,
 };
-use tower_http::{limit::RequestBodyLimitLayer, timeout::TimeoutLayer};
 use utoipa::{
     Modify, OpenApi,
     openapi::{
@@ -26,10 +28,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{ApiState, Problem, request_id::with_request_id};
-
-/// The largest body: 1,000 outcomes with all attributes at their longest are below it.
-const BODY_BYTES_MAX: usize = 4 * 1024 * 1024;
+use crate::{ApiState, Problem, docs, extract::BODY_BYTES_MAX, request_id::with_request_id};
 
 /// How long a request may take before the client is told to try again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -77,7 +76,12 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(grants::list::handler))
         .routes(routes!(grants::get::handler))
         .routes(routes!(transactions::list::handler))
-        .routes(routes!(transactions::get::handler));
+        .routes(routes!(transactions::get::handler))
+        .routes(routes!(dead_letters::list::handler))
+        .routes(routes!(dead_letters::get::handler))
+        .routes(routes!(dead_letters::redrive::handler))
+        .routes(routes!(lanes::handler))
+        .routes(routes!(alerts::handler));
     OpenApiRouter::with_openapi(Document::openapi()).nest("/v1", routes)
 }
 
@@ -89,21 +93,39 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 /// The interface, ready to be served.
 pub fn router(state: ApiState) -> Router {
     let (routes, document) = api().split_for_parts();
+    let page = docs::page(&document);
+    let document = get(move || std::future::ready(Json(document.clone())));
+    let page = get(move || std::future::ready(([docs::POLICY], Html(page.clone()))));
     routes
-        .route("/openapi.json", get(move || std::future::ready(Json(document.clone()))))
+        .route("/openapi.json", document.clone())
+        .route("/v1/openapi.json", document)
+        .route("/docs", page.clone())
+        .route("/v1/docs", page)
         .fallback(|request: Request| async move { unknown_route(request.uri().path()) })
         .method_not_allowed_fallback(|| async {
             Problem::new(
                 StatusCode::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                "the route knows other methods",
+                "the route knows other methods; see /openapi.json",
             )
         })
-        .layer(DefaultBodyLimit::disable())
-        .layer(RequestBodyLimitLayer::new(BODY_BYTES_MAX))
-        .layer(TimeoutLayer::with_status_code(StatusCode::SERVICE_UNAVAILABLE, REQUEST_TIMEOUT))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(middleware::from_fn(with_timeout))
         .layer(middleware::from_fn_with_state(state.clone(), with_request_id))
         .with_state(state)
+}
+
+/// Gives up a request that takes too long; what it began in the database is rolled back.
+async fn with_timeout(request: Request, next: Next) -> Response {
+    match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
+        Ok(response) => response,
+        Err(_) => Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "timeout",
+            "the request took too long: send it again, with the same idempotency-key where it has one",
+        )
+        .into_response(),
+    }
 }
 
 fn unknown_route(path: &str) -> impl IntoResponse + use<> {

@@ -41,7 +41,10 @@ impl FromStr for RewardField {
     fn from_str(text: &str) -> Result<Self, RewardError> {
         match text.strip_prefix(ATTRIBUTES) {
             None if text == "score" => Ok(Self(Source::Score)),
-            Some(name) if (1..=TEXT_BYTES_MAX).contains(&name.len()) => {
+            // No outcome has an attribute whose name holds a control character.
+            Some(name)
+                if (1..=TEXT_BYTES_MAX).contains(&name.len()) && !name.chars().any(char::is_control) =>
+            {
                 Ok(Self(Source::Attribute(name.to_owned())))
             }
             _ => Err(RewardError::UnknownField { field: text.chars().take(80).collect() }),

@@ -148,7 +148,15 @@ impl ChainNode for Recorded {
         Err(not_recorded("eth_getCode"))
     }
 
+    async fn code_at(&self, _: Address, _: u64) -> Result<Option<Bytes>, ChainError> {
+        Err(not_recorded("eth_getCode"))
+    }
+
     async fn call(&self, _: Call) -> Result<Bytes, CallError> {
+        Err(not_recorded("eth_call").into())
+    }
+
+    async fn call_at(&self, _: Call, _: u64) -> Result<Bytes, CallError> {
         Err(not_recorded("eth_call").into())
     }
 

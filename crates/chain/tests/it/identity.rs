@@ -85,7 +85,7 @@ async fn a_node_that_has_forgotten_states_asks_for_the_block() {
     assert_eq!(world.node.code_at(world.vault, 1_000_000).await.unwrap(), None);
 }
 
-/// A node that keeps no old states: the trait's own answer.
+/// A node that keeps no old states.
 #[derive(Debug)]
 struct Forgetful(HttpNode);
 
@@ -115,8 +115,16 @@ impl ChainNode for Forgetful {
         self.0.code(account).await
     }
 
+    async fn code_at(&self, _: Address, _: u64) -> Result<Option<alloy::primitives::Bytes>, ChainError> {
+        Ok(None)
+    }
+
     async fn call(&self, call: Call) -> Result<alloy::primitives::Bytes, CallError> {
         self.0.call(call).await
+    }
+
+    async fn call_at(&self, call: Call, block: u64) -> Result<alloy::primitives::Bytes, CallError> {
+        self.0.call_at(call, block).await
     }
 
     async fn send(&self, raw: alloy::primitives::Bytes) -> Result<alloy::primitives::B256, SendError> {

@@ -92,6 +92,10 @@ impl ChainNode for FaultyNode {
         self.node.code(account).await
     }
 
+    async fn code_at(&self, account: Address, number: u64) -> Result<Option<Bytes>, ChainError> {
+        self.node.code_at(account, number).await
+    }
+
     async fn call(&self, call: Call) -> Result<Bytes, CallError> {
         self.node.call(call).await
     }

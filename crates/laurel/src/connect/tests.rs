@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use alloy::primitives::Address;
+use laurel_chain::{Deployed, deploy_contracts};
 use laurel_chain_watcher::Finality;
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 
 use super::*;
-use crate::commands::deploy::{Deployed, deploy_contracts};
 
 /// Not Anvil's own 30 million, so that the first block is another.
 const OTHER_GAS_LIMIT: u64 = 40_000_000;

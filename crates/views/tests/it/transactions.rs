@@ -2,7 +2,7 @@
 
 use alloy_primitives::B256;
 use laurel_events::GrantId;
-use laurel_views::{find_transaction, grants_of_transaction, list_transactions};
+use laurel_views::{TransactionFilter, find_transaction, grants_of_transaction, list_transactions};
 
 use crate::world::{Batch, CHAIN, ORG, TOKEN, World, batch_of, tx_of};
 
@@ -16,14 +16,14 @@ async fn every_attempt_is_there_and_the_outbid_one_is_replaced() {
     let states = |found: Vec<laurel_views::TransactionView>| -> Vec<(B256, String)> {
         found.into_iter().map(|transaction| (transaction.tx, transaction.state)).collect()
     };
-    let pending = states(list_transactions(&mut conn, ORG, None, 10).await.unwrap());
+    let pending = states(list_transactions(&mut conn, ORG, &TransactionFilter::default(), 10).await.unwrap());
     assert_eq!(pending, [(tx_of(2), "submitted".to_owned()), (tx_of(3), "submitted".to_owned())]);
     sqlx::query("UPDATE batches SET state = 'confirmed', mined_tx = $1, block_number = 12")
         .bind(tx_of(3).as_slice())
         .execute(world.pool())
         .await
         .unwrap();
-    let done = states(list_transactions(&mut conn, ORG, None, 10).await.unwrap());
+    let done = states(list_transactions(&mut conn, ORG, &TransactionFilter::default(), 10).await.unwrap());
     assert_eq!(done, [(tx_of(2), "replaced".to_owned()), (tx_of(3), "confirmed".to_owned())]);
 
     let found = find_transaction(&mut conn, ORG, tx_of(3)).await.unwrap().unwrap();
@@ -56,12 +56,13 @@ async fn an_organisation_sees_its_own_transactions_and_of_shared_ones_its_own_gr
     world.segment(&shared).await;
 
     let mut conn = world.pool().acquire().await.unwrap();
-    let listed = list_transactions(&mut conn, ORG, None, 10).await.unwrap();
+    let listed = list_transactions(&mut conn, ORG, &TransactionFilter::default(), 10).await.unwrap();
     assert_eq!(listed.iter().map(|found| found.tx).collect::<Vec<_>>(), [tx_of(2)]);
     assert!(find_transaction(&mut conn, ORG, tx_of(1)).await.unwrap().is_none());
-    let others = list_transactions(&mut conn, world.other, None, 10).await.unwrap();
+    let others = list_transactions(&mut conn, world.other, &TransactionFilter::default(), 10).await.unwrap();
     assert_eq!(others.len(), 2);
-    let after = list_transactions(&mut conn, world.other, Some(others[0].attempt), 10).await.unwrap();
+    let after_first = TransactionFilter { after: Some(others[0].attempt), ..TransactionFilter::default() };
+    let after = list_transactions(&mut conn, world.other, &after_first, 10).await.unwrap();
     assert_eq!(after, others[1..]);
     let grants = grants_of_transaction(&mut conn, ORG, batch_of(2)).await.unwrap();
     assert_eq!(grants, [0, 1].map(|number| GrantId { campaign: own, number }));

@@ -1,17 +1,19 @@
 //! `POST /v1/campaigns/{campaign_id}/fund`
 
 use alloy_primitives::Bytes;
-use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
+use axum::{extract::State, http::StatusCode};
 use laurel_campaign::request_funding;
 use laurel_chain::funding_call;
 use laurel_events::{Amount, CampaignId};
 use serde::{Deserialize, Serialize};
+use sqlx::Acquire;
 use utoipa::ToSchema;
 
 use super::campaign;
 use crate::{
     ApiState, Principal, Problem, Role,
-    extract::{Body, Path},
+    extract::Path,
+    idempotency::{Keyed, Reply},
     request_id::RequestId,
 };
 
@@ -42,7 +44,11 @@ pub(crate) struct Answer {
 /// Opens the campaign in the vault or raises its cap. The ledger is funded when that is final on the chain.
 #[utoipa::path(
     post, path = "/campaigns/{campaign_id}/fund", tag = "campaigns", operation_id = "fund_campaign",
-    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body = Request,
+    params(
+        ("campaign_id" = String, Path, description = "The campaign's id"),
+        ("idempotency-key" = String, Header, description = "The same for the same request sent again"),
+    ),
+    request_body = Request,
     responses((status = 202, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
@@ -50,23 +56,30 @@ pub(crate) async fn handler(
     principal: Principal,
     request_id: RequestId,
     Path(id): Path<CampaignId>,
-    Body(request): Body<Request>,
-) -> Result<impl IntoResponse, Problem> {
+    Keyed { request: Request { cap }, idempotency }: Keyed<Request>,
+) -> Result<Reply, Problem> {
     principal.require(&[Role::Manager])?;
-    let cap = request.cap;
-    let mut tx = state.pool.begin().await?;
-    let funded = campaign(&mut tx, &principal, id).await?;
     let context = state.context(&request_id);
-    request_funding(&mut tx, &context, principal.org, id, cap, &principal.subject).await?;
-    if state.treasury {
-        tx.commit().await?;
-        return Ok((StatusCode::ACCEPTED, Json(Answer { cap, to: None, data: None })));
+    let mut tx = state.pool.begin().await?;
+    if let Some(reply) = idempotency.begin(&mut tx, context.now, &principal).await? {
+        return Ok(reply);
     }
-    // Nothing is kept of a request that somebody else brings onto the chain: the watcher will see it.
-    drop(tx);
-    let node = state.nodes.get(&funded.definition.chain_id);
-    let node = node.ok_or_else(|| Problem::internal("a campaign on a chain that is not configured"))?;
-    let data = funding_call(&**node, funded.vault, funded.id, funded.definition.token, cap).await?;
-    let to = Some(funded.vault.to_checksum(None));
-    Ok((StatusCode::ACCEPTED, Json(Answer { cap, to, data: Some(data) })))
+    let funded = campaign(&mut tx, &principal, id).await?;
+    let mut asked = tx.begin().await?;
+    request_funding(&mut asked, &context, principal.org, id, cap, &principal.subject).await?;
+    let answer = if state.treasury {
+        asked.commit().await?;
+        Answer { cap, to: None, data: None }
+    } else {
+        // Nothing is kept of a request that somebody else brings onto the chain: the watcher will see it.
+        asked.rollback().await?;
+        let node = state.nodes.get(&funded.definition.chain_id);
+        let node = node.ok_or_else(|| Problem::internal("a campaign on a chain that is not configured"))?;
+        let data = funding_call(&**node, funded.vault, funded.id, funded.definition.token, cap).await?;
+        Answer { cap, to: Some(funded.vault.to_checksum(None)), data: Some(data) }
+    };
+    let reply = Reply::json(StatusCode::ACCEPTED, None, &answer)?;
+    idempotency.finish(&mut tx, context.now, &principal, &reply).await?;
+    tx.commit().await?;
+    Ok(reply)
 }

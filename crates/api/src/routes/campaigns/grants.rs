@@ -3,31 +3,49 @@
 use axum::{Json, extract::State};
 use laurel_events::{CampaignId, GrantId};
 use laurel_views::{GrantFilter, list_grant_views};
+use serde::Deserialize;
+use utoipa::IntoParams;
 
 use super::campaign;
 use crate::{
     ApiState, Principal, Problem, Role,
-    extract::{Page, Paging, Path, Query},
-    routes::grants::{GrantOut, show_all},
+    extract::{Page, Paging, Path, Query, known},
+    routes::grants::{GrantOut, STATES, show_all},
 };
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Filter {
+    /// Where the page before ended, as its `next` said.
+    #[serde(default)]
+    cursor: Option<String>,
+    /// How many items, 1 to 500; 50 without.
+    #[serde(default)]
+    limit: Option<u16>,
+    /// Only those in this state.
+    #[serde(default)]
+    state: Option<String>,
+}
 
 /// A campaign's grants
 #[utoipa::path(
     get, path = "/campaigns/{campaign_id}/grants", tag = "campaigns", operation_id = "list_campaign_grants",
-    params(("campaign_id" = String, Path, description = "The campaign's id"), Paging),
+    params(("campaign_id" = String, Path, description = "The campaign's id"), Filter),
     responses((status = 200, body = Page<GrantOut>), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,
     principal: Principal,
     Path(id): Path<CampaignId>,
-    Query(paging): Query<Paging>,
+    Query(query): Query<Filter>,
 ) -> Result<Json<Page<GrantOut>>, Problem> {
     principal.require(&[Role::Manager, Role::Auditor])?;
-    let (after, limit) = Paging::parse::<GrantId>(paging.cursor.as_deref(), paging.limit)?;
+    let (after, limit) = Paging::parse::<GrantId>(query.cursor.as_deref(), query.limit)?;
+    let wanted = known("state", query.state.as_deref(), &STATES)?;
     let mut conn = state.read_pool.acquire().await?;
     campaign(&mut conn, &principal, id).await?;
-    let filter = GrantFilter { campaign: Some(id), after, ..GrantFilter::default() };
+    let filter = GrantFilter { campaign: Some(id), state: wanted, after, ..GrantFilter::default() };
     let grants = list_grant_views(&mut conn, principal.org, &filter, limit).await?;
     Ok(Json(show_all(&mut conn, grants, limit).await?))
 }

@@ -1,14 +1,19 @@
 //! `POST /v1/campaigns/{campaign_id}/{activate,pause,resume,end}`
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{extract::State, http::StatusCode};
 use laurel_campaign::{Move, move_campaign};
 use laurel_events::{CampaignId, EventKind};
 
 use super::{
     campaign,
-    out::{CampaignOut, etag},
+    out::{CampaignOut, tag},
 };
-use crate::{ApiState, Principal, Problem, Role, extract::Path, request_id::RequestId};
+use crate::{
+    ApiState, Principal, Problem, Role,
+    extract::Path,
+    idempotency::{Idempotency, Reply},
+    request_id::RequestId,
+};
 
 async fn apply(
     state: ApiState,
@@ -16,15 +21,25 @@ async fn apply(
     request_id: RequestId,
     id: CampaignId,
     action: Move,
-) -> Result<impl IntoResponse, Problem> {
+    idempotency: Option<Idempotency>,
+) -> Result<Reply, Problem> {
     principal.require(&[Role::Manager])?;
     let context = state.context(&request_id);
     let mut tx = state.pool.begin().await?;
+    if let Some(idempotency) = &idempotency
+        && let Some(reply) = idempotency.begin(&mut tx, context.now, &principal).await?
+    {
+        return Ok(reply);
+    }
     move_campaign(&mut tx, &context, principal.org, id, action, &principal.subject).await?;
     let moved = campaign(&mut tx, &principal, id).await?;
+    let reply = Reply::json(StatusCode::OK, Some(tag(moved.version)), &CampaignOut::from(moved))?;
+    if let Some(idempotency) = &idempotency {
+        idempotency.finish(&mut tx, context.now, &principal, &reply).await?;
+    }
     tx.commit().await?;
     state.wakes.committed([EventKind::CampaignStateChanged]).await;
-    Ok((etag(moved.version), Json(CampaignOut::from(moved))))
+    Ok(reply)
 }
 
 macro_rules! moves {
@@ -33,7 +48,11 @@ macro_rules! moves {
             #[doc = $title]
             #[utoipa::path(
                 post, path = $path, tag = "campaigns", operation_id = $operation,
-                params(("campaign_id" = String, Path, description = "The campaign's id")),
+                params(
+                    ("campaign_id" = String, Path, description = "The campaign's id"),
+                    ("idempotency-key" = Option<String>, Header,
+                     description = "The same for the same request sent again"),
+                ),
                 responses((status = 200, body = CampaignOut), (status = "4XX", body = Problem)),
             )]
             pub(crate) async fn $name(
@@ -41,8 +60,9 @@ macro_rules! moves {
                 principal: Principal,
                 request_id: RequestId,
                 Path(id): Path<CampaignId>,
-            ) -> Result<impl IntoResponse, Problem> {
-                apply(state, principal, request_id, id, Move::$action).await
+                idempotency: Option<Idempotency>,
+            ) -> Result<Reply, Problem> {
+                apply(state, principal, request_id, id, Move::$action, idempotency).await
             }
         )+
     };

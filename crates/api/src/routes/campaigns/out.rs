@@ -1,6 +1,9 @@
 //! A campaign as the interface shows it.
 
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header::ETAG};
+use axum::http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{ETAG, IF_MATCH},
+};
 use chrono::{DateTime, Utc};
 use laurel_campaign::{Campaign, CampaignState, Caps, reward::Reward};
 use laurel_events::CampaignId;
@@ -78,17 +81,26 @@ impl From<Campaign> for CampaignOut {
     }
 }
 
-/// The ETag of a version.
+/// The entity tag of a version.
+pub(crate) fn tag(version: i32) -> String {
+    format!("\"{version}\"")
+}
+
+/// The ETag header of a version.
 pub(crate) fn etag(version: i32) -> [(HeaderName, HeaderValue); 1] {
-    let value = HeaderValue::from_str(&format!("\"{version}\"")).unwrap_or(HeaderValue::from_static("\"\""));
+    let value = HeaderValue::from_str(&tag(version)).expect("quotes and digits are visible ASCII");
     [(ETAG, value)]
 }
 
-/// The version that If-Match wants, if any.
+/// The version that If-Match wants, if any; `*` wants none in particular (RFC 9110, section 13.1.1).
 pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<i32>, Problem> {
-    let Some(value) = headers.get(axum::http::header::IF_MATCH) else { return Ok(None) };
-    let version = value.to_str().ok().and_then(|value| value.trim().trim_matches('"').parse().ok());
-    version
-        .map(Some)
-        .ok_or_else(|| Problem::bad_request("invalid_if_match", "use the ETag of the last answer"))
+    let Some(value) = headers.get(IF_MATCH) else { return Ok(None) };
+    let value = value.to_str().unwrap_or_default().trim();
+    if value == "*" {
+        return Ok(None);
+    }
+    let version = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')?.parse().ok());
+    version.map(Some).ok_or_else(|| {
+        Problem::bad_request("invalid_if_match", "send the ETag of the last answer, with its quotes")
+    })
 }

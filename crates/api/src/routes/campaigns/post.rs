@@ -1,7 +1,7 @@
 //! `POST /v1/campaigns`
 
 use alloy_primitives::Address;
-use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
+use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use laurel_campaign::{Caps, Definition, create_campaign, reward::Reward};
 use laurel_events::EventKind;
@@ -10,9 +10,14 @@ use utoipa::ToSchema;
 
 use super::{
     campaign,
-    out::{CampaignOut, etag},
+    out::{CampaignOut, tag},
 };
-use crate::{ApiState, Principal, Problem, Role, extract::Body, request_id::RequestId};
+use crate::{
+    ApiState, Principal, Problem, Role,
+    address::checksummed,
+    idempotency::{Keyed, Reply},
+    request_id::RequestId,
+};
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -22,6 +27,7 @@ pub(crate) struct Request {
     /// The chain it pays on.
     chain_id: u64,
     /// The token it pays.
+    #[serde(deserialize_with = "checksummed")]
     #[schema(value_type = String)]
     token: Address,
     /// The games whose outcomes it meets.
@@ -46,39 +52,63 @@ pub(crate) struct Request {
     wallet_deadline_hours: u32,
 }
 
+impl Request {
+    fn definition(self) -> Definition {
+        let Self {
+            name,
+            chain_id,
+            token,
+            games,
+            rule,
+            reward,
+            caps,
+            starts_at,
+            ends_at,
+            wallet_deadline_hours,
+        } = self;
+        Definition {
+            name,
+            chain_id,
+            token,
+            games,
+            rule,
+            reward,
+            caps,
+            starts_at,
+            ends_at,
+            wallet_deadline_hours,
+        }
+    }
+}
+
 /// Make a campaign
 ///
 /// It begins as a draft: fund it, then activate it.
 #[utoipa::path(
     post, path = "/campaigns", tag = "campaigns", operation_id = "post_campaign", request_body = Request,
+    params(("idempotency-key" = String, Header, description = "The same for the same request sent again")),
     responses((status = 201, body = CampaignOut), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,
     principal: Principal,
     request_id: RequestId,
-    Body(request): Body<Request>,
-) -> Result<impl IntoResponse, Problem> {
+    Keyed { request, idempotency }: Keyed<Request>,
+) -> Result<Reply, Problem> {
     principal.require(&[Role::Manager])?;
-    let definition = Definition {
-        name: request.name,
-        chain_id: request.chain_id,
-        token: request.token,
-        games: request.games,
-        rule: request.rule,
-        reward: request.reward,
-        caps: request.caps,
-        starts_at: request.starts_at,
-        ends_at: request.ends_at,
-        wallet_deadline_hours: request.wallet_deadline_hours,
-    };
+    let definition = request.definition();
     let mut rng = state.rng().await;
     let context = state.context(&request_id);
     let mut tx = state.pool.begin().await?;
+    if let Some(reply) = idempotency.begin(&mut tx, context.now, &principal).await? {
+        return Ok(reply);
+    }
     let id =
         create_campaign(&mut tx, &context, &mut rng, principal.org, &principal.subject, &definition).await?;
     let made = campaign(&mut tx, &principal, id).await?;
+    let reply = Reply::json(StatusCode::CREATED, Some(tag(made.version)), &CampaignOut::from(made))?;
+    idempotency.finish(&mut tx, context.now, &principal, &reply).await?;
     tx.commit().await?;
     state.wakes.committed([EventKind::CampaignCreated]).await;
-    Ok((StatusCode::CREATED, etag(made.version), Json(CampaignOut::from(made))))
+    Ok(reply)
 }

@@ -2,14 +2,15 @@
 
 use axum::{Json, extract::State};
 use laurel_events::{CampaignId, GrantId};
+use laurel_players::find_player;
 use laurel_views::{GrantFilter, list_grant_views};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
-use super::{GrantOut, show_all};
+use super::{GrantOut, STATES, show_all};
 use crate::{
     ApiState, Principal, Problem, Role,
-    extract::{Page, Paging, Query},
+    extract::{Page, Paging, Query, known},
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -26,6 +27,9 @@ pub(crate) struct Filter {
     #[serde(default)]
     #[param(value_type = Option<String>)]
     campaign_id: Option<CampaignId>,
+    /// Only this player's, by the game server's id.
+    #[serde(default)]
+    player_id: Option<String>,
     /// Only those in this state.
     #[serde(default)]
     state: Option<String>,
@@ -43,13 +47,17 @@ pub(crate) async fn handler(
 ) -> Result<Json<Page<GrantOut>>, Problem> {
     principal.require(&[Role::Auditor, Role::Manager])?;
     let (after, limit) = Paging::parse::<GrantId>(query.cursor.as_deref(), query.limit)?;
-    let filter = GrantFilter {
-        campaign: query.campaign_id,
-        state: query.state.as_deref(),
-        after,
-        ..GrantFilter::default()
-    };
+    let wanted = known("state", query.state.as_deref(), &STATES)?;
     let mut conn = state.read_pool.acquire().await?;
+    let player = match &query.player_id {
+        None => None,
+        Some(name) => match find_player(&mut conn, principal.org, name).await? {
+            Some(player) => Some(player.id),
+            // A player that nobody knows has no grants.
+            None => return Ok(Json(Page { items: Vec::new(), next: None })),
+        },
+    };
+    let filter = GrantFilter { campaign: query.campaign_id, player, state: wanted, after };
     let grants = list_grant_views(&mut conn, principal.org, &filter, limit).await?;
     Ok(Json(show_all(&mut conn, grants, limit).await?))
 }

@@ -4,4 +4,4 @@ pub(crate) mod get;
 pub(crate) mod list;
 mod out;
 
-pub(crate) use self::out::{GrantOut, show_all};
+pub(crate) use self::out::{GrantOut, STATES, show_all};

@@ -20,6 +20,20 @@ pub(crate) struct TimelineOut {
     at: DateTime<Utc>,
 }
 
+/// The states of a grant.
+pub(crate) const STATES: [&str; 10] = [
+    "requested",
+    "awaiting_wallet",
+    "held",
+    "queued",
+    "submitted",
+    "mined",
+    "confirmed",
+    "completed",
+    "failed",
+    "compensated",
+];
+
 /// A grant.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct GrantOut {

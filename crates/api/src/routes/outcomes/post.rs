@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::validate::{Checked, OutcomeIn, Rejected, check};
+use super::validate::{Checked, OutcomeIn, Rejected, advice, check};
 use crate::{ApiState, Principal, Problem, Role, extract::Body, request_id::RequestId};
 
 /// How many outcomes one request may report.
@@ -51,6 +51,9 @@ pub(crate) struct ItemResult {
     /// Why it was rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<&'static str>,
+    /// What to do about a conflict or a rejection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'static str>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -129,18 +132,24 @@ async fn record(
             }
         };
         answer.count(status);
-        answer.results.push(ItemResult { outcome_id, status, code });
+        let detail = match status {
+            Status::Conflict => Some(advice("conflict")),
+            _ => code.map(advice),
+        };
+        answer.results.push(ItemResult { outcome_id, status, code, detail });
     }
     if fresh.is_empty() {
         return Ok(Some(answer));
     }
     let events: Vec<NewEvent> = fresh.iter().map(|fresh| recorded(principal, fresh)).collect();
     let places = append(&mut tx, context, &events).await?;
-    let rows: Vec<RecordedOutcome> = fresh
+    let mut rows: Vec<RecordedOutcome> = fresh
         .iter()
         .zip(places)
         .map(|((key, item, _), id)| RecordedOutcome { key: *key, digest: item.digest, place: Place(id) })
         .collect();
+    // In one order everywhere, so that two requests with the same outcomes wait for each other and never in a circle.
+    rows.sort_unstable_by_key(|row| row.key);
     match insert_outcomes(&mut tx, principal.org, &rows).await {
         Err(LedgerError::Database(sqlx::Error::Database(error))) if error.is_unique_violation() => {
             return Ok(None);

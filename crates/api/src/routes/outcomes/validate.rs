@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{Attribute, canonical_json};
+use laurel_players::EXTERNAL_ID_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
@@ -38,6 +39,7 @@ pub(crate) struct OutcomeIn {
     #[schema(min_length = 1, max_length = 64)]
     pub(crate) game: String,
     /// The player, as the game server names them.
+    #[schema(min_length = 1, max_length = 128)]
     pub(crate) player_id: String,
     /// Points, 0 to 2^53 - 1.
     #[schema(value_type = u64, maximum = 9007199254740991i64)]
@@ -70,6 +72,31 @@ pub(crate) struct Rejected {
     pub(crate) code: &'static str,
 }
 
+/// What a code means, and what to do about it.
+pub(crate) fn advice(code: &str) -> &'static str {
+    match code {
+        "invalid_outcome_id" => "outcome_id: 1 to 128 bytes, no control characters",
+        "invalid_game" => "game: 1 to 64 bytes, no control characters",
+        "invalid_player_id" => "player_id: 1 to 128 bytes, no control characters",
+        "invalid_score" => "score: a whole number from 0 to 2^53 - 1",
+        "invalid_rank" => "rank: a whole number from 1 to 2^32 - 1",
+        "invalid_attributes" => {
+            "attributes: at most 16; names of 1 to 64 bytes without control characters; texts of at most 256 bytes \
+             without NUL, or whole numbers up to 2^53 - 1, or true and false"
+        }
+        "occurred_in_the_future" => "occurred_at: more than 5 minutes ahead; set the game server's clock",
+        "occurred_too_long_ago" => "occurred_at: outcomes are accepted for 30 days",
+        "unknown_player" => "player_id: register the player first: PUT /v1/players/{player_id}",
+        "conflict" => {
+            "this outcome_id was recorded with other content, which stays; take a new id for a new outcome"
+        }
+        _ => {
+            "an outcome is an object of outcome_id, game, player_id, score (a whole number), rank, attributes and \
+             occurred_at (RFC 3339), and nothing else"
+        }
+    }
+}
+
 /// Checks one outcome of a request.
 pub(crate) fn check(now: DateTime<Utc>, raw: &RawValue) -> Result<Checked, Rejected> {
     let outcome: OutcomeIn = serde_json::from_str(raw.get())
@@ -96,6 +123,9 @@ fn check_fields(now: DateTime<Utc>, outcome: &OutcomeIn) -> Result<(u64, Option<
     }
     if !plain(&outcome.game, GAME_MAX) {
         return Err("invalid_game");
+    }
+    if !plain(&outcome.player_id, EXTERNAL_ID_MAX) {
+        return Err("invalid_player_id");
     }
     let score = u64::try_from(outcome.score).ok().filter(|_| outcome.score <= INTEGER_MAX);
     let score = score.ok_or("invalid_score")?;

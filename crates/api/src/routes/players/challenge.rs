@@ -1,22 +1,25 @@
 //! `POST /v1/players/{player_id}/wallet/challenge`
 
 use alloy_primitives::Address;
-use axum::{Json, extract::State, http::StatusCode};
+use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use laurel_players::{ChallengeRequest, issue_challenge};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::player;
+use super::{player, refuse_recipient};
 use crate::{
     ApiState, Principal, Problem, Role,
-    extract::{Body, Path},
+    address::checksummed,
+    extract::Path,
+    idempotency::{Keyed, Reply},
 };
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Request {
     /// The wallet.
+    #[serde(deserialize_with = "checksummed")]
     #[schema(value_type = String)]
     address: Address,
     /// The chain it is for.
@@ -36,26 +39,32 @@ pub(crate) struct Answer {
 /// The message is as EIP-4361 has it. Whoever signs it proves that the wallet is theirs.
 #[utoipa::path(
     post, path = "/players/{player_id}/wallet/challenge", tag = "players", operation_id = "post_wallet_challenge",
-    params(("player_id" = String, Path, description = "The game server's id of the player")), request_body = Request,
+    params(
+        ("player_id" = String, Path, description = "The game server's id of the player"),
+        ("idempotency-key" = String, Header, description = "The same for the same request sent again"),
+    ),
+    request_body = Request,
     responses((status = 201, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,
     principal: Principal,
     Path(player_id): Path<String>,
-    Body(request): Body<Request>,
-) -> Result<(StatusCode, Json<Answer>), Problem> {
+    Keyed { request, idempotency }: Keyed<Request>,
+) -> Result<Reply, Problem> {
     principal.require_self_or(&player_id, &[Role::GameServer])?;
     if !state.nodes.contains_key(&request.chain_id) {
         let detail = format!("chain {} is not one that pays here", request.chain_id);
         return Err(Problem::unprocessable("unknown_chain", detail));
     }
-    if request.address.is_zero() {
-        return Err(Problem::unprocessable("zero_address", "the zero address is nobody's wallet"));
-    }
+    let now = state.now();
     let mut rng = state.rng().await;
     let mut tx = state.pool.begin().await?;
+    if let Some(reply) = idempotency.begin(&mut tx, now, &principal).await? {
+        return Ok(reply);
+    }
     let player = player(&mut tx, &principal, &player_id).await?;
+    refuse_recipient(&mut tx, request.chain_id, request.address).await?;
     let domain = state.public_url.split("://").last().unwrap_or_default().trim_end_matches('/');
     let challenge = ChallengeRequest {
         player: player.id,
@@ -64,8 +73,10 @@ pub(crate) async fn handler(
         domain,
         uri: &state.public_url,
     };
-    let challenge = issue_challenge(&mut tx, state.now(), &mut rng, challenge).await?;
-    tx.commit().await?;
+    let challenge = issue_challenge(&mut tx, now, &mut rng, challenge).await?;
     let answer = Answer { message: challenge.message, expires_at: challenge.expires_at };
-    Ok((StatusCode::CREATED, Json(answer)))
+    let reply = Reply::json(StatusCode::CREATED, None, &answer)?;
+    idempotency.finish(&mut tx, now, &principal, &reply).await?;
+    tx.commit().await?;
+    Ok(reply)
 }

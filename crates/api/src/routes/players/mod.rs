@@ -7,6 +7,8 @@ pub(crate) mod put;
 pub(crate) mod tokens;
 pub(crate) mod wallet;
 
+use alloy_primitives::Address;
+use laurel_ledger::reserved_addresses;
 use laurel_players::{Player, find_player};
 use sqlx::PgConnection;
 
@@ -19,4 +21,20 @@ async fn player(
     external_id: &str,
 ) -> Result<Player, Problem> {
     find_player(conn, principal.org, external_id).await?.ok_or_else(|| Problem::not_found("player"))
+}
+
+/// Refuses an address that can never be paid.
+async fn refuse_recipient(conn: &mut PgConnection, chain_id: u64, address: Address) -> Result<(), Problem> {
+    if address.is_zero() {
+        return Err(Problem::unprocessable(
+            "zero_address",
+            "the zero address is nobody's wallet: send the player's",
+        ));
+    }
+    if !reserved_addresses(conn, chain_id, &[address]).await?.is_empty() {
+        let detail =
+            "this address is a vault, a token or a lane of Laurel and cannot be paid: send the player's";
+        return Err(Problem::unprocessable("reserved_address", detail));
+    }
+    Ok(())
 }

@@ -7,6 +7,9 @@ use laurel_views::TransactionView;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+/// The states of a transaction.
+pub(crate) const STATES: [&str; 5] = ["submitted", "mined", "confirmed", "reverted", "replaced"];
+
 /// A signed transaction.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub(crate) struct TransactionOut {

@@ -5,6 +5,8 @@ use std::time::Duration;
 use alloy::primitives::keccak256;
 use anyhow::{Context, bail};
 use laurel_chain::{LaneSigner, LocalKey};
+use laurel_events::{Clock, SystemClock, time_ordered};
+use rand::{SeedableRng, rngs::StdRng};
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
@@ -47,6 +49,10 @@ impl Rest {
         let mut request = self.client.request(method.clone(), format!("{}/v1{path}", self.url));
         if let Some(body) = body {
             request = request.json(body);
+        }
+        if method == Method::POST {
+            let key = time_ordered(SystemClock.now(), &mut StdRng::from_os_rng());
+            request = request.header("idempotency-key", key.to_string());
         }
         let response = request.send().await.with_context(|| format!("{method} {path}"))?;
         let status = response.status();

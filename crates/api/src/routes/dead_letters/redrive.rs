@@ -1,0 +1,48 @@
+//! `POST /v1/dead-letters/{letter_id}/redrive`
+
+use axum::{extract::State, http::StatusCode};
+use laurel_bus::{find_letter, redrive_letter};
+
+use super::out::LetterOut;
+use crate::{
+    ApiState, Principal, Problem, Role,
+    extract::Path,
+    idempotency::{Idempotency, Reply},
+};
+
+/// Have a dead letter tried again
+///
+/// Its stage does it, with all its attempts; the letters behind it follow when it is handled.
+#[utoipa::path(
+    post, path = "/dead-letters/{letter_id}/redrive", tag = "operations", operation_id = "redrive_dead_letter",
+    params(
+        ("letter_id" = i64, Path, description = "The letter's number"),
+        ("idempotency-key" = Option<String>, Header, description = "The same for the same request sent again"),
+    ),
+    responses((status = 202, body = LetterOut), (status = "4XX", body = Problem)),
+)]
+pub(crate) async fn handler(
+    State(state): State<ApiState>,
+    principal: Principal,
+    Path(id): Path<i64>,
+    idempotency: Option<Idempotency>,
+) -> Result<Reply, Problem> {
+    principal.require(&[Role::Operator])?;
+    let now = state.now();
+    let mut tx = state.pool.begin().await?;
+    if let Some(idempotency) = &idempotency
+        && let Some(reply) = idempotency.begin(&mut tx, now, &principal).await?
+    {
+        return Ok(reply);
+    }
+    redrive_letter(&mut tx, now, id).await?;
+    let letter = find_letter(&mut tx, id).await?.ok_or_else(|| Problem::not_found("dead letter"))?;
+    let kind = letter.kind.parse().ok();
+    let reply = Reply::json(StatusCode::ACCEPTED, None, &LetterOut::from(letter))?;
+    if let Some(idempotency) = &idempotency {
+        idempotency.finish(&mut tx, now, &principal, &reply).await?;
+    }
+    tx.commit().await?;
+    state.wakes.committed(kind).await;
+    Ok(reply)
+}

@@ -1,0 +1,181 @@
+//! Routes that ask a chain, on a real Anvil.
+
+use std::time::Duration;
+
+use alloy::{
+    primitives::{Address, B256, Bytes, hex, keccak256},
+    sol_types::{SolCall, SolConstructor},
+};
+use laurel_api::Role;
+use laurel_chain::{
+    ChainNode, HttpNode, LaneSigner, LocalKey, NonceAt, RewardToken, RewardVault, TxRequest, funding_call,
+};
+use laurel_devnet::{Anvil, Mining, dev_keys::DEV_KEYS, testing::anvil};
+use laurel_events::{Amount, CampaignId};
+use serde_json::json;
+
+use crate::world::{CHAIN, Setup, World, address, definition, key};
+
+/// Far more than a block per transaction takes on a machine under full load.
+const MINED_WITHIN: Duration = Duration::from_secs(30);
+
+struct Chain {
+    anvil: Anvil,
+    node: HttpNode,
+    owner: LocalKey,
+}
+
+impl Chain {
+    async fn start() -> Self {
+        let anvil = anvil(Mining::EachTransaction).await.unwrap();
+        let node = HttpNode::new(anvil.rpc_url()).unwrap();
+        Self { anvil, node, owner: LocalKey::from_hex(DEV_KEYS[0].secret).unwrap() }
+    }
+
+    /// Deploys a contract and waits until it is there.
+    async fn deploy(&self, code: Vec<u8>) -> Address {
+        let owner = self.owner.address();
+        let nonce = self.node.nonce(owner, NonceAt::Pending).await.unwrap();
+        let fees = self.node.fees().await.unwrap();
+        let request = TxRequest {
+            chain_id: CHAIN,
+            nonce,
+            to: None,
+            data: Bytes::from(code),
+            gas_limit: 6_000_000,
+            max_fee_per_gas: fees.base_fee * 2 + fees.priority_fee,
+            max_priority_fee_per_gas: fees.priority_fee,
+        };
+        self.node.send(self.owner.sign(&request).unwrap().raw).await.unwrap();
+        let mined = async {
+            while self.node.nonce(owner, NonceAt::Latest).await.unwrap() <= nonce {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(MINED_WITHIN, mined).await.unwrap();
+        let address = owner.create(nonce);
+        assert!(!self.node.code(address).await.unwrap().is_empty());
+        address
+    }
+
+    async fn vault(&self) -> Address {
+        let owner = self.owner.address();
+        let arguments = RewardVault::constructorCall { owner_: owner, guardian_: owner };
+        self.deploy([RewardVault::BYTECODE.as_ref(), &arguments.abi_encode()].concat()).await
+    }
+
+    async fn token(&self) -> Address {
+        let arguments = RewardToken::constructorCall {
+            name_: "Laurel Reward".to_owned(),
+            symbol_: "LAUREL".to_owned(),
+            owner_: self.owner.address(),
+        };
+        self.deploy([RewardToken::BYTECODE.as_ref(), &arguments.abi_encode()].concat()).await
+    }
+
+    async fn world(&self, vault: Address) -> World {
+        World::of(Setup {
+            rpc_url: self.anvil.rpc_url().to_owned(),
+            vault,
+            treasury: false,
+            ..Setup::default()
+        })
+        .await
+    }
+}
+
+#[tokio::test]
+async fn without_a_treasury_the_owner_is_told_what_to_call() {
+    let chain = Chain::start().await;
+    let (vault, token) = (chain.vault().await, chain.token().await);
+    let world = chain.world(vault).await;
+    let mut definition = definition();
+    definition["token"] = json!(token);
+    let made = world.call(Role::Manager, "POST /v1/campaigns").json(&definition).send().await.created();
+    let id = made["id"].as_str().unwrap();
+    let fund = || {
+        let request = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/fund"));
+        request.header("idempotency-key", "k-1").json(&json!({ "cap": "1000" }))
+    };
+    let answer = fund().send().await.accepted();
+    assert_eq!(answer["to"], vault.to_checksum(None));
+    let data: Bytes = answer["data"].as_str().unwrap().parse().unwrap();
+    let campaign: CampaignId = id.parse().unwrap();
+    let open = RewardVault::openCall::abi_decode(&data).unwrap();
+    assert_eq!((open.campaign, open.terms.token), (campaign.on_chain(), token));
+    assert!(open.terms.batch, "this token pays many at once");
+    let cap = Amount::from(1_000_u64);
+    assert_eq!(data, funding_call(&chain.node, vault, campaign, token, cap).await.unwrap());
+    // Nothing is kept of it but the answer.
+    assert_eq!(world.rows("funding_requests").await, 0);
+    assert_eq!(fund().send().await.header("idempotency-replayed"), Some("true"));
+}
+
+#[tokio::test]
+async fn a_wrong_signature_is_refused() {
+    let chain = Chain::start().await;
+    let world = chain.world(address("vault")).await;
+    world.player("p-1").await;
+    let wallet = key("wallet");
+    let ask = json!({ "address": wallet.address(), "chain_id": CHAIN });
+    let challenge = world.call(Role::GameServer, "POST /v1/players/p-1/wallet/challenge").json(&ask);
+    let message = challenge.send().await.created()["message"].as_str().unwrap().to_owned();
+    let good = wallet.sign_message(message.as_bytes()).unwrap();
+    let mut turned = good.to_vec();
+    turned[10] ^= 1;
+    for signature in [
+        key("another").sign_message(message.as_bytes()).unwrap(),
+        wallet.sign_message(b"another message").unwrap(),
+        Bytes::from(turned),
+        Bytes::from(good[..64].to_vec()),
+        Bytes::from(vec![0; 65]),
+        Bytes::new(),
+    ] {
+        let proof = json!({ "message": message, "signature": signature });
+        let request = world.call(Role::GameServer, "PUT /v1/players/p-1/wallet").json(&proof);
+        request.refused(422, "wrong_signature", "is not that of").await;
+    }
+    // The challenge is not used up by that.
+    let proof = json!({ "message": message, "signature": good });
+    world.call(Role::GameServer, "PUT /v1/players/p-1/wallet").json(&proof).send().await.ok();
+}
+
+/// A contract that answers every call with `word`.
+fn answering(word: B256) -> Vec<u8> {
+    // PUSH32 word, PUSH0 MSTORE, PUSH1 32, PUSH0 RETURN
+    let runtime = [&[0x7f][..], word.as_slice(), &hex!("5f5260205ff3")].concat();
+    // PUSH1 size, PUSH1 10, PUSH0, CODECOPY, PUSH1 size, PUSH0, RETURN
+    let size = u8::try_from(runtime.len()).unwrap();
+    [&[0x60, size, 0x60, 0x0a, 0x5f, 0x39, 0x60, size, 0x5f, 0xf3][..], &runtime].concat()
+}
+
+#[tokio::test]
+async fn a_contract_wallet_answers_for_itself() {
+    let chain = Chain::start().await;
+    let mut magic = B256::ZERO;
+    magic[..4].copy_from_slice(&keccak256("isValidSignature(bytes32,bytes)")[..4]);
+    let good = chain.deploy(answering(magic)).await;
+    let bad = chain.deploy(answering(B256::repeat_byte(0xff))).await;
+    let world = chain.world(address("vault")).await;
+    world.player("p-1").await;
+    for (wallet, fine) in [(bad, false), (good, true)] {
+        let ask = json!({ "address": wallet, "chain_id": CHAIN });
+        let challenge = world.call(Role::GameServer, "POST /v1/players/p-1/wallet/challenge").json(&ask);
+        let message = challenge.send().await.created()["message"].clone();
+        let proof = json!({ "message": message, "signature": "0x1234" });
+        let link = world.call(Role::GameServer, "PUT /v1/players/p-1/wallet").json(&proof);
+        if fine {
+            assert_eq!(link.send().await.ok()["address"], wallet.to_checksum(None));
+        } else {
+            link.refused(422, "wrong_signature", "is not that of").await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chain_that_does_not_answer_is_unavailable() {
+    let world = World::of(Setup { treasury: false, ..Setup::default() }).await;
+    let id = world.campaign().await;
+    let request = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/fund"));
+    request.json(&json!({ "cap": "5" })).refused(503, "unavailable", "try again in a moment").await;
+}

@@ -1,0 +1,20 @@
+//! The REST interface on a real PostgreSQL, through the real router.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
+
+mod auth;
+mod bad_campaigns;
+mod bad_outcomes;
+mod bad_requests;
+mod call;
+mod campaigns;
+mod chain;
+mod document;
+mod idempotency;
+mod lists;
+mod operations;
+mod outcomes;
+mod players;
+mod reads;
+mod request_id;
+mod wallets;
+mod world;

@@ -1,0 +1,106 @@
+//! What operators see and do.
+
+use chrono::TimeDelta;
+use laurel_api::Role;
+use laurel_events::{CampaignId, Clock, GrantId, OperatorAlertRaised, TokenGrantHeld};
+use laurel_ledger::{Context, append, raise_alert};
+use serde_json::json;
+
+use crate::world::World;
+
+/// Letters of stage `echo`: a dead one, and one that waits behind it.
+async fn letters(world: &World) -> Vec<i64> {
+    let now = world.clock.now();
+    let grant = GrantId { campaign: CampaignId::from(7), number: 1 };
+    let held = TokenGrantHeld { grant, reason: "no reason".to_owned() };
+    let mut tx = world.pool().begin().await.unwrap();
+    let ids = append(&mut tx, &Context::at(now), &[held.clone().into(), held.into()]).await.unwrap();
+    let mut letters = Vec::new();
+    for (event, state) in ids.into_iter().zip(["dead", "blocked"]) {
+        let id = sqlx::query_scalar(
+            "INSERT INTO dead_letters (stage, part, position, idx, kind, subject, state, attempts, error, created_at,
+                                       updated_at)
+             VALUES ('echo', $1, $2, $3, 'TokenGrantHeld', 'campaign:7', $4, 6, 'poison: no reason', $5, $5)
+             RETURNING id",
+        )
+        .bind(event.partition.number())
+        .bind(event.offset)
+        .bind(event.index)
+        .bind(state)
+        .bind(now)
+        .fetch_one(&mut *tx)
+        .await
+        .unwrap();
+        letters.push(id);
+    }
+    tx.commit().await.unwrap();
+    letters
+}
+
+#[tokio::test]
+async fn dead_letters_are_listed_and_shown() {
+    let world = World::new().await;
+    let ids = letters(&world).await;
+    let all = world.call(Role::Operator, "GET /v1/dead-letters").send().await.ok();
+    let listed: Vec<i64> =
+        all["items"].as_array().unwrap().iter().map(|letter| letter["id"].as_i64().unwrap()).collect();
+    assert_eq!(listed, ids);
+    let blocked = world.call(Role::Operator, "GET /v1/dead-letters?state=blocked").send().await.ok();
+    assert_eq!(blocked["items"][0]["id"], ids[1]);
+    assert_eq!(blocked["items"].as_array().unwrap().len(), 1);
+    let page = world.call(Role::Operator, "GET /v1/dead-letters?limit=1").send().await.ok();
+    assert_eq!(page["next"], ids[0].to_string());
+
+    let one = world.call(Role::Operator, &format!("GET /v1/dead-letters/{}", ids[0])).send().await.ok();
+    insta::assert_json_snapshot!("dead_letter", one, { ".event_id" => "[event]" });
+    world.call(Role::Operator, "GET /v1/dead-letters/99").refused(404, "not_found", "dead letter").await;
+    let bad = world.call(Role::Operator, "GET /v1/dead-letters?state=gone");
+    bad.refused(400, "invalid_query", "state is one of retrying").await;
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_redriven_once() {
+    let world = World::new().await;
+    let ids = letters(&world).await;
+    world.clock.advance(TimeDelta::minutes(1));
+    let redrive = |id: i64| world.call(Role::Operator, &format!("POST /v1/dead-letters/{id}/redrive"));
+    let redriven = redrive(ids[0]).header("idempotency-key", "k").send().await.accepted();
+    assert_eq!((&redriven["state"], &redriven["attempts"]), (&json!("retrying"), &json!(0)));
+    assert_eq!(redriven["due_at"], "2026-01-01T00:01:00Z");
+    let again = redrive(ids[0]).header("idempotency-key", "k").send().await;
+    assert_eq!((again.accepted(), again.header("idempotency-replayed")), (redriven, Some("true")));
+    redrive(ids[0]).refused(409, "wrong_state", "only a dead letter can be redriven").await;
+    redrive(ids[1]).refused(409, "wrong_state", "only a dead letter can be redriven").await;
+    redrive(99).refused(404, "not_found", "dead letter").await;
+}
+
+#[tokio::test]
+async fn lanes_are_listed() {
+    let world = World::new().await;
+    let lanes = world.call(Role::Operator, "GET /v1/lanes").send().await.ok();
+    insta::assert_json_snapshot!("lanes", lanes);
+}
+
+#[tokio::test]
+async fn alerts_are_listed_page_by_page() {
+    let world = World::new().await;
+    let mut conn = world.pool().acquire().await.unwrap();
+    for (code, about) in
+        [("lane_parked", "lane:2"), ("lane_parked", "lane:1"), ("chain_halted", "chain:31337")]
+    {
+        let alert = OperatorAlertRaised {
+            code: code.to_owned(),
+            about: about.to_owned(),
+            detail: "look at it".to_owned(),
+        };
+        raise_alert(&mut conn, world.clock.now(), alert).await.unwrap();
+    }
+    let first = world.call(Role::Operator, "GET /v1/alerts?limit=2").send().await.ok();
+    insta::assert_json_snapshot!("alerts", first);
+    let next = first["next"].as_str().unwrap().replace(' ', "%20");
+    let second = world.call(Role::Operator, &format!("GET /v1/alerts?cursor={next}")).send().await.ok();
+    assert_eq!(second["items"][0]["about"], "lane:2");
+    assert_eq!(second["next"], json!(null));
+    let bad = world.call(Role::Operator, "GET /v1/alerts?cursor=x");
+    bad.refused(400, "invalid_cursor", "`next` of the page before").await;
+}

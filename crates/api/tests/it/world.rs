@@ -1,0 +1,194 @@
+//! What the tests stand on: a database, the router, two organisations, a vault and a lane whose keys we hold.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use alloy_primitives::{Address, B256, keccak256};
+use axum::Router;
+use laurel_api::{ApiParts, ApiState, AuthMode, Role, TokenKey, router};
+use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes};
+use laurel_campaign::DecisionStage;
+use laurel_chain::{ChainNode, HttpNode, LaneSigner, LocalKey};
+use laurel_devnet::testing::TestDatabase;
+use laurel_events::{Amount, CampaignId, Clock, MockClock, VaultId};
+use laurel_grant_saga::register_lane;
+use laurel_ledger::{Funding, MIGRATOR, VaultIdentity, add_organisation, fund, pin_vault};
+use laurel_views::CampaignStatsStage;
+use prometheus::Registry;
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, PgPool};
+
+use crate::call::Call;
+
+pub(crate) const CHAIN: u64 = 31_337;
+
+/// Where nobody listens: enough of a node for what never asks one.
+const NO_NODE: &str = "http://127.0.0.1:9";
+
+const SIGNING_KEY: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+
+pub(crate) struct World {
+    pub(crate) database: TestDatabase,
+    pub(crate) router: Router,
+    pub(crate) clock: Arc<MockClock>,
+    pub(crate) vault: VaultId,
+}
+
+/// How a world differs from the usual one.
+pub(crate) struct Setup {
+    pub(crate) rpc_url: String,
+    pub(crate) vault: Address,
+    pub(crate) treasury: bool,
+    pub(crate) sign_in: bool,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self { rpc_url: NO_NODE.to_owned(), vault: address("vault"), treasury: true, sign_in: true }
+    }
+}
+
+/// A key that has a name.
+pub(crate) fn key(name: &str) -> LocalKey {
+    LocalKey::from_hex(&keccak256(name).to_string()).unwrap()
+}
+
+pub(crate) fn address(name: &str) -> Address {
+    key(name).address()
+}
+
+pub(crate) fn token_key() -> TokenKey {
+    TokenKey::from_hex(SIGNING_KEY).unwrap()
+}
+
+impl World {
+    pub(crate) async fn new() -> Self {
+        Self::of(Setup::default()).await
+    }
+
+    pub(crate) async fn of(setup: Setup) -> Self {
+        let database = TestDatabase::create(&MIGRATOR).await;
+        let mut conn = database.pool().acquire().await.unwrap();
+        add_organisation(&mut conn, "other").await.unwrap();
+        let identity = VaultIdentity {
+            chain_id: CHAIN,
+            genesis_hash: B256::repeat_byte(1),
+            vault: setup.vault,
+            code_hash: B256::repeat_byte(3),
+            deploy_block: 1,
+        };
+        let vault = pin_vault(&mut conn, &identity).await.unwrap().id;
+        register_lane(&mut conn, vault, address("lane"), 0).await.unwrap();
+        drop(conn);
+        let clock = Arc::new(MockClock::default());
+        let node: Arc<dyn ChainNode> = Arc::new(HttpNode::new(&setup.rpc_url).unwrap());
+        let auth = if setup.sign_in { AuthMode::Jwt(vec![token_key()]) } else { AuthMode::None };
+        let parts = ApiParts {
+            pool: database.pool().clone(),
+            read_pool: database.pool().clone(),
+            clock: clock.clone(),
+            wakes: Wakes::new().0,
+            nodes: BTreeMap::from([(CHAIN, node)]),
+            auth,
+            public_url: "https://play.example".to_owned(),
+            treasury: setup.treasury,
+        };
+        Self { database, router: router(ApiState::new(parts, [7; 32])), clock, vault }
+    }
+
+    pub(crate) fn pool(&self) -> &PgPool {
+        self.database.pool()
+    }
+
+    /// A request, such as `GET /v1/campaigns`, by a caller of the organisation `default`.
+    pub(crate) fn call(&self, role: Role, line: &str) -> Call<'_> {
+        Call::new(self, line).by(role, "default", "caller")
+    }
+
+    /// A request without a token.
+    pub(crate) fn anonymous(&self, line: &str) -> Call<'_> {
+        Call::new(self, line)
+    }
+
+    pub(crate) async fn player(&self, name: &str) -> Value {
+        self.call(Role::GameServer, &format!("PUT /v1/players/{name}")).send().await.created()
+    }
+
+    /// A new campaign, still a draft.
+    pub(crate) async fn campaign(&self) -> String {
+        let made = self.call(Role::Manager, "POST /v1/campaigns").json(&definition()).send().await.created();
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// A campaign that is funded and active.
+    pub(crate) async fn active_campaign(&self, cap: u64) -> String {
+        let id = self.campaign().await;
+        let mut tx = self.pool().begin().await.unwrap();
+        let campaign: CampaignId = id.parse().unwrap();
+        let tx_hash = B256::repeat_byte(7);
+        let funding =
+            Funding { campaign, block_number: 7, log_index: 0, tx: tx_hash, cap: Amount::from(cap) };
+        fund(&mut tx, self.clock.now(), &funding).await.unwrap();
+        tx.commit().await.unwrap();
+        self.call(Role::Manager, &format!("POST /v1/campaigns/{id}/activate")).send().await.ok();
+        id
+    }
+
+    pub(crate) async fn post_outcomes(&self, outcomes: &[Value]) -> Value {
+        let body = json!({ "outcomes": outcomes });
+        self.call(Role::GameServer, "POST /v1/outcomes").json(&body).send().await.accepted()
+    }
+
+    /// Has the campaigns decide all that was recorded, and counts it.
+    pub(crate) async fn decide(&self) {
+        let stages: [Arc<dyn Stage>; 2] = [Arc::new(DecisionStage::default()), Arc::new(CampaignStatsStage)];
+        for stage in stages {
+            let metrics = BusMetrics::register(&Registry::new()).unwrap();
+            let clock: Arc<dyn Clock> = self.clock.clone();
+            let (wakes, _) = Wakes::new();
+            let settings = RunnerSettings::default();
+            let mut runner = Runner::new(stage, self.pool().clone(), clock, wakes, metrics, settings, 1);
+            while runner.round().await.unwrap() {}
+        }
+    }
+
+    /// What every table holds: how many rows, and a hash of them.
+    pub(crate) async fn contents(&self) -> BTreeMap<String, (i64, String)> {
+        let tables: Vec<String> = sqlx::query_scalar(
+            "SELECT relname::text FROM pg_class
+             WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition",
+        )
+        .fetch_all(self.pool())
+        .await
+        .unwrap();
+        let mut contents = BTreeMap::new();
+        for table in tables {
+            let rows = format!(
+                "SELECT count(*), coalesce(md5(string_agg(t::text, '|' ORDER BY t::text)), '') FROM {table} t"
+            );
+            let found = sqlx::query_as(AssertSqlSafe(rows)).fetch_one(self.pool()).await.unwrap();
+            contents.insert(table, found);
+        }
+        contents
+    }
+
+    /// How many rows a table has.
+    pub(crate) async fn rows(&self, table: &str) -> i64 {
+        self.contents().await[table].0
+    }
+}
+
+/// A campaign that gives 5 units for a score of at least 10 in a quiz.
+pub(crate) fn definition() -> Value {
+    json!({
+        "name": "Quiz night", "chain_id": CHAIN, "token": address("token").to_checksum(None),
+        "games": ["quiz"], "rule": "outcome.score >= 10", "reward": { "kind": "fixed", "amount": "5" },
+        "caps": { "grants_per_player": 2 }, "wallet_deadline_hours": 72,
+    })
+}
+
+pub(crate) fn outcome(id: &str, player: &str, score: i64) -> Value {
+    json!({
+        "outcome_id": id, "game": "quiz", "player_id": player, "score": score,
+        "occurred_at": MockClock::default().now(),
+    })
+}
