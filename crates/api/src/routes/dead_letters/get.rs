@@ -24,7 +24,7 @@ pub(crate) async fn handler(
     let event = read_one(&mut conn, letter.event).await?.map(|envelope| envelope.event);
     let mut out = LetterOut::from(letter);
     out.event = event
-        .map(|event| serde_json::to_value(event))
+        .map(serde_json::to_value)
         .transpose()
         .map_err(|error| Problem::internal(&error.to_string()))?;
     Ok(Json(out))
