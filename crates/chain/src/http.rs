@@ -69,6 +69,22 @@ impl HttpNode {
             Err(_) => Err(ChainError::TimedOut { operation, after: RPC_TIMEOUT }),
         }
     }
+
+    async fn call_on(&self, call: Call, block: BlockId) -> Result<Bytes, CallError> {
+        let mut request =
+            TransactionRequest::default().with_from(call.from).with_to(call.to).with_input(call.data);
+        if let Some(gas) = call.gas {
+            request = request.with_gas_limit(gas);
+        }
+        match self.ask("eth_call", self.provider.call(request).block(block)).await {
+            Err(ChainError::Rpc { source: RpcError::ErrorResp(payload), .. })
+                if payload.as_revert_data().is_some() =>
+            {
+                Err(CallError::Reverted(payload.as_revert_data().unwrap_or_default()))
+            }
+            answer => Ok(answer?),
+        }
+    }
 }
 
 /// Only what stands before a user, path or query, which may hold a key.
@@ -165,19 +181,11 @@ impl ChainNode for HttpNode {
     }
 
     async fn call(&self, call: Call) -> Result<Bytes, CallError> {
-        let mut request =
-            TransactionRequest::default().with_from(call.from).with_to(call.to).with_input(call.data);
-        if let Some(gas) = call.gas {
-            request = request.with_gas_limit(gas);
-        }
-        match self.ask("eth_call", self.provider.call(request).latest()).await {
-            Err(ChainError::Rpc { source: RpcError::ErrorResp(payload), .. })
-                if payload.as_revert_data().is_some() =>
-            {
-                Err(CallError::Reverted(payload.as_revert_data().unwrap_or_default()))
-            }
-            answer => Ok(answer?),
-        }
+        self.call_on(call, BlockId::latest()).await
+    }
+
+    async fn call_at(&self, call: Call, block: u64) -> Result<Bytes, CallError> {
+        self.call_on(call, BlockId::number(block)).await
     }
 
     async fn send(&self, raw: Bytes) -> Result<B256, SendError> {

@@ -123,6 +123,12 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     /// If it reverts or the node does not answer.
     async fn call(&self, call: Call) -> Result<Bytes, CallError>;
 
+    /// What a call returns on the block of that number.
+    ///
+    /// # Errors
+    /// If it reverts, the node does not answer, or does not keep the state of that block.
+    async fn call_at(&self, call: Call, block: u64) -> Result<Bytes, CallError>;
+
     /// Gives a signed transaction to the node. Giving the same bytes again is always safe.
     ///
     /// # Errors

@@ -177,7 +177,7 @@ impl GrantState {
             (Self::Submitted { seat, batch }, E::Paid(paid)) if batch == paid => {
                 Self::Confirmed { seat, batch }
             }
-            (Self::Confirmed { .. }, E::Paid(_)) => return Ok(Ignored),
+            (Self::Confirmed { batch, .. }, E::Paid(paid)) if batch == paid => return Ok(Ignored),
             (Self::Submitted { batch, .. } | Self::Confirmed { batch, .. }, E::Posted(posted))
                 if batch == posted =>
             {
@@ -215,63 +215,81 @@ mod tests {
         Seat { seq: 4, word: B256::repeat_byte(1) }
     }
 
-    fn states() -> Vec<GrantState> {
+    fn states() -> Vec<(&'static str, GrantState)> {
         let batch = uuid::Uuid::nil().into();
         let until = DateTime::UNIX_EPOCH;
         vec![
-            GrantState::Requested,
-            GrantState::AwaitingWallet { until },
-            GrantState::Held { reason: "r".into(), seat: None },
-            GrantState::Held { reason: "refused".into(), seat: Some(seat()) },
-            GrantState::Queued(seat()),
-            GrantState::Submitted { seat: seat(), batch },
-            GrantState::Confirmed { seat: seat(), batch },
-            GrantState::Completed { batch },
-            GrantState::Failed { reason: "r".into() },
-            GrantState::Compensated { reason: "r".into() },
+            ("requested", GrantState::Requested),
+            ("awaiting_wallet", GrantState::AwaitingWallet { until }),
+            ("held", GrantState::Held { reason: "r".into(), seat: None }),
+            ("held, with place", GrantState::Held { reason: "refused".into(), seat: Some(seat()) }),
+            ("queued", GrantState::Queued(seat())),
+            ("submitted", GrantState::Submitted { seat: seat(), batch }),
+            ("confirmed", GrantState::Confirmed { seat: seat(), batch }),
+            ("completed", GrantState::Completed { batch }),
+            ("failed", GrantState::Failed { reason: "r".into() }),
+            ("compensated", GrantState::Compensated { reason: "r".into() }),
         ]
     }
 
-    fn events() -> Vec<SagaEvent> {
-        let batch = uuid::Uuid::nil().into();
-        let cancelled = VoidProof::Cancelled { seq: 4, tx: B256::ZERO };
+    fn events() -> Vec<(&'static str, SagaEvent)> {
+        let (batch, other) = (uuid::Uuid::nil().into(), uuid::Uuid::max().into());
+        let failed = |proof| SagaEvent::Failed { reason: "r".into(), proof };
         vec![
-            SagaEvent::AwaitingWallet { until: DateTime::UNIX_EPOCH },
-            SagaEvent::WalletLinked,
-            SagaEvent::Held { reason: "r".into() },
-            SagaEvent::Started(seat()),
-            SagaEvent::Started(Seat { seq: 5, word: B256::ZERO }),
-            SagaEvent::Submitted(batch),
-            SagaEvent::Reverted(batch),
-            SagaEvent::Reverted(uuid::Uuid::max().into()),
-            SagaEvent::Paid(batch),
-            SagaEvent::Refused(batch),
-            SagaEvent::Posted(batch),
-            SagaEvent::Failed { reason: "r".into(), proof: VoidProof::NeverQueued },
-            SagaEvent::Failed { reason: "r".into(), proof: cancelled },
-            SagaEvent::Released,
+            ("awaiting wallet", SagaEvent::AwaitingWallet { until: DateTime::UNIX_EPOCH }),
+            ("wallet linked", SagaEvent::WalletLinked),
+            ("held", SagaEvent::Held { reason: "r".into() }),
+            ("started", SagaEvent::Started(seat())),
+            ("started, other place", SagaEvent::Started(Seat { seq: 5, word: B256::ZERO })),
+            ("submitted", SagaEvent::Submitted(batch)),
+            ("reverted", SagaEvent::Reverted(batch)),
+            ("reverted, other batch", SagaEvent::Reverted(other)),
+            ("paid", SagaEvent::Paid(batch)),
+            ("paid, other batch", SagaEvent::Paid(other)),
+            ("refused", SagaEvent::Refused(batch)),
+            ("posted", SagaEvent::Posted(batch)),
+            ("failed, never queued", failed(VoidProof::NeverQueued)),
+            ("failed, cancelled", failed(VoidProof::Cancelled { seq: 4, tx: B256::ZERO })),
+            ("failed, other cancelled", failed(VoidProof::Cancelled { seq: 5, tx: B256::ZERO })),
+            ("released", SagaEvent::Released),
         ]
     }
 
-    fn short(text: &str) -> &str {
-        text.split([' ', '(', '{']).next().unwrap_or(text)
+    const fn name(state: &GrantState) -> &'static str {
+        match state {
+            GrantState::Requested => "requested",
+            GrantState::AwaitingWallet { .. } => "awaiting_wallet",
+            GrantState::Held { .. } => "held",
+            GrantState::Queued(_) => "queued",
+            GrantState::Submitted { .. } => "submitted",
+            GrantState::Confirmed { .. } => "confirmed",
+            GrantState::Completed { .. } => "completed",
+            GrantState::Failed { .. } => "failed",
+            GrantState::Compensated { .. } => "compensated",
+        }
     }
 
-    /// Every state with every event: a change of any cell shows.
+    /// Every state with every event: a change of any cell shows. A dot is an event that is ignored, a cross one that
+    /// cannot happen.
     #[test]
     fn the_matrix() {
         let mut matrix = String::new();
-        for state in states() {
-            for event in events() {
-                let outcome = match state.clone().apply(event.clone()) {
-                    Ok(Applied::Moved(next)) => short(&format!("{next:?}")).to_owned(),
-                    Ok(Applied::Ignored) => "-".to_owned(),
-                    Err(_) => "ILLEGAL".to_owned(),
+        for (about, event) in events() {
+            write!(matrix, "{about:<24}").unwrap();
+            for (_, state) in states() {
+                let cell = match state.apply(event.clone()) {
+                    Ok(Applied::Moved(next)) => name(&next),
+                    Ok(Applied::Ignored) => ".",
+                    Err(_) => "x",
                 };
-                writeln!(matrix, "{state:?} + {event:?} = {outcome}").unwrap();
+                write!(matrix, "{cell:<17}").unwrap();
             }
+            matrix.push('\n');
         }
-        insta::assert_snapshot!(matrix);
+        let heads: String = states().iter().map(|(name, _)| format!("{name:<17}")).collect();
+        let lines: Vec<&str> = matrix.lines().map(str::trim_end).collect();
+        let grid = format!("{:<24}{}\n{}", "", heads.trim_end(), lines.join("\n"));
+        insta::assert_snapshot!(grid);
     }
 
     #[test]

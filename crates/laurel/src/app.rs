@@ -9,6 +9,7 @@ use laurel_chain::ChainNode;
 use laurel_chain_watcher::WatcherMetrics;
 use laurel_events::{Clock, LaneId, SystemClock, time_ordered};
 use laurel_grant_saga::SagaMetrics;
+use laurel_views::ViewsMetrics;
 use prometheus::Registry;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use sqlx::PgPool;
@@ -19,6 +20,7 @@ use crate::{
     config::{self, Config, Feed},
     connect::{self, ConnectedChain},
     environment::Environment,
+    gauges::Gauges,
     ops, roles,
     roles::Role,
     schedule,
@@ -41,6 +43,8 @@ pub(crate) struct App {
     pub(crate) bus_metrics: BusMetrics,
     pub(crate) saga_metrics: SagaMetrics,
     pub(crate) watcher_metrics: WatcherMetrics,
+    pub(crate) views_metrics: ViewsMetrics,
+    pub(crate) gauges: Gauges,
     /// The name under which this process holds leases.
     pub(crate) replica: String,
     pub(crate) shutdown: CancellationToken,
@@ -80,6 +84,8 @@ impl App {
             bus_metrics: BusMetrics::register(&registry)?,
             saga_metrics: SagaMetrics::register(&registry)?,
             watcher_metrics: WatcherMetrics::register(&registry)?,
+            views_metrics: ViewsMetrics::register(&registry)?,
+            gauges: Gauges::register(&registry)?,
             replica: time_ordered(clock.now(), &mut rng).to_string(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -58,7 +58,13 @@ pub(crate) enum Schema {
 /// Compares the database's schema with this build.
 pub(crate) async fn schema(pool: &PgPool) -> anyhow::Result<Schema> {
     let mut conn = pool.acquire().await?;
-    conn.ensure_migrations_table(&MIGRATOR.table_name).await?;
+    let table: Option<String> = sqlx::query_scalar("SELECT to_regclass($1)::text")
+        .bind(MIGRATOR.table_name.as_ref())
+        .fetch_one(&mut *conn)
+        .await?;
+    if table.is_none() {
+        return Ok(Schema::Behind);
+    }
     let applied = conn.list_applied_migrations(&MIGRATOR.table_name).await?;
     let known: Vec<_> =
         MIGRATOR.iter().filter(|migration| migration.migration_type.is_up_migration()).collect();

@@ -14,6 +14,7 @@ mod commands;
 mod config;
 mod connect;
 mod environment;
+mod gauges;
 mod logging;
 mod ops;
 mod pipeline;

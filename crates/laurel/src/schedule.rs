@@ -6,7 +6,7 @@
 use anyhow::Context;
 use laurel_bus::fire_timers;
 use laurel_ledger::ensure_ranges;
-use tokio_cron_scheduler::{Job, JobScheduler};
+use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
 use crate::app::App;
 
@@ -16,23 +16,15 @@ const TIMERS: &str = "* * * * * *";
 /// Every minute, which is far less than what ranges are made ahead for.
 const RANGES: &str = "0 * * * * *";
 
+/// Every five seconds: as often as Prometheus looks at most.
+const GAUGES: &str = "*/5 * * * * *";
+
 /// Starts the schedule, until the shutdown.
 pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
     let mut scheduler = JobScheduler::new().await.context("start the schedule")?;
-    let timers = app.clone();
-    scheduler
-        .add(Job::new_async(TIMERS, move |_, _| {
-            let app = timers.clone();
-            Box::pin(async move { tick_timers(&app).await })
-        })?)
-        .await?;
-    let ranges = app.clone();
-    scheduler
-        .add(Job::new_async(RANGES, move |_, _| {
-            let app = ranges.clone();
-            Box::pin(async move { tick_ranges(&app).await })
-        })?)
-        .await?;
+    scheduler.add(job(app, TIMERS, tick_timers)?).await?;
+    scheduler.add(job(app, RANGES, tick_ranges)?).await?;
+    scheduler.add(job(app, GAUGES, tick_gauges)?).await?;
     scheduler.start().await?;
     let shutdown = app.shutdown.clone();
     app.spawn(async move {
@@ -44,7 +36,25 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn tick_timers(app: &App) {
+/// A job that the shutdown waits for, and that does not begin after it.
+fn job<Tick, Ticking>(app: &App, cron: &str, tick: Tick) -> Result<Job, JobSchedulerError>
+where
+    Tick: Fn(App) -> Ticking + Clone + Send + Sync + 'static,
+    Ticking: Future<Output = ()> + Send,
+{
+    let app = app.clone();
+    Job::new_async(cron, move |_, _| {
+        let (app, tick) = (app.clone(), tick.clone());
+        let tasks = app.tasks.clone();
+        Box::pin(tasks.track_future(async move {
+            if !app.shutdown.is_cancelled() {
+                tick(app).await;
+            }
+        }))
+    })
+}
+
+async fn tick_timers(app: App) {
     match fire_timers(&app.pool, &app.wakes, app.clock.now()).await {
         Ok(0) => {}
         Ok(fired) => tracing::debug!(fired, "timers fired"),
@@ -54,7 +64,13 @@ async fn tick_timers(app: &App) {
     }
 }
 
-async fn tick_ranges(app: &App) {
+async fn tick_gauges(app: App) {
+    if let Err(error) = app.gauges.look(&app.read_pool).await {
+        tracing::warn!(%error, "the gauges show what was so before; the next tick tries again");
+    }
+}
+
+async fn tick_ranges(app: App) {
     let made = async {
         let mut conn = app.pool.acquire().await?;
         ensure_ranges(&mut conn).await

@@ -10,12 +10,14 @@
 //! and rebuilds from the journal.
 
 mod grants;
+mod latency;
 mod stats;
 mod tokens;
 mod transactions;
 
 pub use self::{
     grants::{GrantFilter, GrantView, TimelineEntry, find_grant_view, grant_timeline, list_grant_views},
+    latency::{LatencyStage, ViewsMetrics},
     stats::{CampaignStats, CampaignStatsStage, campaign_stats, rebuild_campaign_stats},
     tokens::{TokenBalance, token_balances},
     transactions::{TransactionView, find_transaction, grants_of_transaction, list_transactions},

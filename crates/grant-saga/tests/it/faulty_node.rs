@@ -96,6 +96,10 @@ impl ChainNode for FaultyNode {
         self.node.call(call).await
     }
 
+    async fn call_at(&self, call: Call, block: u64) -> Result<Bytes, CallError> {
+        self.node.call_at(call, block).await
+    }
+
     async fn send(&self, raw: Bytes) -> Result<B256, SendError> {
         self.sent.lock().unwrap().push(raw.clone());
         let line = *self.line.lock().unwrap();

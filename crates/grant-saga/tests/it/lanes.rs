@@ -56,6 +56,28 @@ async fn a_zombie_signs_in_vain() {
     assert_eq!(batches[0].segments[0].count, 2);
 }
 
+/// Here the other replica took the lane and died before it wrote anything: places and nonce are as the first one knew
+/// them, and only the fence tells that the lane is not its own any more.
+#[tokio::test]
+async fn a_zombie_whose_lane_was_only_leased_writes_nothing() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let (mut zombie, mut second) = (world.driver(1, "zombie").await, world.driver(1, "second").await);
+    world.node.stop_next.store(true, Ordering::SeqCst);
+    let asleep = tokio::spawn(async move { zombie.step().await.unwrap() });
+    world.node.stopped.notified().await;
+    world.clock.advance(TimeDelta::seconds(6));
+    world.node.stop_next.store(true, Ordering::SeqCst);
+    tokio::select! {
+        ended = second.step() => panic!("it was to be stopped: {ended:?}"),
+        () = world.node.stopped.notified() => {}
+    }
+    world.node.go_on.notify_one();
+    assert_eq!(asleep.await.unwrap(), Progress::Idle);
+    assert_eq!(submitted(&world).await, []);
+}
+
 #[tokio::test]
 async fn two_lanes_never_take_the_same_places() {
     let mut world = World::new().await;

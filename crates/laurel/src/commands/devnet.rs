@@ -178,10 +178,7 @@ struct Settings<'a> {
 /// Keeps the parts up until Ctrl-C.
 pub(crate) async fn run(devnet: Devnet) -> anyhow::Result<()> {
     let parts = Parts::start().await?;
-    let ended = tokio::select! {
-        ended = keep(&devnet, &parts) => ended,
-        () = asked_to_stop() => Ok(()),
-    };
+    let ended = keep(&devnet, &parts).await;
     parts.stop().await?;
     ended
 }
@@ -212,5 +209,6 @@ async fn keep(devnet: &Devnet, parts: &Parts) -> anyhow::Result<()> {
         std::fs::write(file, parts.toml()).with_context(|| format!("write {}", file.display()))?;
         super::note(&format!("With these exported: laurel all --config {}", file.display()));
     }
-    std::future::pending().await
+    asked_to_stop().await;
+    Ok(())
 }

@@ -1,10 +1,11 @@
 //! The role `views`.
 
-use laurel_views::CampaignStatsStage;
+use laurel_views::{CampaignStatsStage, LatencyStage};
 
 use crate::app::App;
 
 /// Starts to keep projections.
 pub(crate) fn start(app: &App) {
     app.run_stage(CampaignStatsStage);
+    app.run_stage(LatencyStage::new(app.views_metrics.clone()));
 }

@@ -68,6 +68,21 @@ async fn a_small_demo_balances_and_writes_its_figures() {
 }
 
 #[tokio::test]
+async fn a_demo_that_is_ended_in_the_middle_ends_quietly() {
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("demo.log");
+    let running = Running::start(laurel(&["demo", "--players", "12", "--outcomes", "100000"]), &log);
+    let said = || std::fs::read_to_string(&log).unwrap_or_default();
+    eventually("outcomes arrive", UP_WITHIN, async || {
+        said().lines().filter(|line| line.starts_with("outcomes ")).count() > 1
+    })
+    .await;
+    assert_eq!(running.terminate().await, Some(0));
+    let said = said();
+    assert!(!said.contains("WARN") && !said.contains("ERROR"), "{said}");
+}
+
+#[tokio::test]
 async fn a_seeded_devnet_serves_what_it_was_filled_with_and_ends_with_its_parts() {
     let folder = tempfile::tempdir().unwrap();
     let (running, json, config) = devnet(folder.path(), &["--seed"]);

@@ -64,6 +64,8 @@ async fn survive(ports: &[u16]) {
             replica.kill_9().await;
         }
         replicas = ports.iter().map(|port| world.start_all(*port)).collect();
+        // In the middle of everything: what is under way is no finding.
+        world.assert_books_balance(ports[0]).await;
     }
     for posting in posting {
         timeout(PATIENCE, posting).await.expect("everything is posted in time").unwrap();

@@ -6,4 +6,5 @@ mod crashes;
 mod process;
 mod refusals;
 mod rest;
+mod roles;
 mod world;

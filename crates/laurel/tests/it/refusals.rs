@@ -118,3 +118,16 @@ async fn signing_keys_that_are_none(#[case] says: &str, #[case] keys: &str) {
     assert!(said.contains(says), "{said}");
     assert!(!said.contains("deadbeef"), "a key in the wrong place is not repeated: {said}");
 }
+
+#[tokio::test]
+async fn a_database_without_any_migration() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    sqlx::query("DROP TABLE _sqlx_migrations").execute(database.pool()).await.unwrap();
+    let said = refused(&config_of(&database), &["all"]).await;
+    assert!(said.contains("run `laurel migrate`"), "{said}");
+    let made: Option<String> = sqlx::query_scalar("SELECT to_regclass('_sqlx_migrations')::text")
+        .fetch_one(database.pool())
+        .await
+        .unwrap();
+    assert_eq!(made, None, "whoever refuses changes nothing");
+}

@@ -28,7 +28,9 @@ const KEYS: [&str; 3] = ["LAUREL_TREASURY", "LAUREL_LANE_0", "LAUREL_LANE_1"];
 /// What everything in a story stands on.
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
-    pub(crate) anvil: Anvil,
+    /// Gone once a story has ended it.
+    pub(crate) anvil: Option<Anvil>,
+    rpc_url: String,
     pub(crate) folder: TempDir,
     pub(crate) chain_id: u64,
     pub(crate) vault: Address,
@@ -52,11 +54,24 @@ impl World {
         let deployed: Value = serde_json::from_slice(&std::fs::read(json).unwrap()).unwrap();
         let address = |name: &str| deployed[name].as_str().unwrap().parse().unwrap();
         let chain_id = deployed["chain_id"].as_u64().unwrap();
-        Self { vault: address("vault"), token: address("token"), chain_id, database, anvil, folder }
+        Self {
+            vault: address("vault"),
+            token: address("token"),
+            chain_id,
+            database,
+            rpc_url: anvil.rpc_url().to_owned(),
+            anvil: Some(anvil),
+            folder,
+        }
     }
 
     /// The configuration of a replica whose API is on `port`.
     pub(crate) fn config(&self, port: u16) -> PathBuf {
+        let file = self.folder.path().join(format!("laurel-{port}.toml"));
+        if file.exists() {
+            // Somebody may be reading it.
+            return file;
+        }
         let mut toml = String::new();
         write!(
             toml,
@@ -67,11 +82,10 @@ impl World {
              [batch]\ngrants_max = 100\n",
             self.database.url(),
             self.chain_id,
-            self.anvil.rpc_url(),
+            self.rpc_url,
             self.vault,
         )
         .unwrap();
-        let file = self.folder.path().join(format!("laurel-{port}.toml"));
         std::fs::write(&file, toml).unwrap();
         file
     }
@@ -108,7 +122,7 @@ impl World {
 
     /// What a wallet has of the token.
     pub(crate) async fn balance(&self, wallet: Address) -> U256 {
-        let node = HttpNode::new(self.anvil.rpc_url()).unwrap();
+        let node = HttpNode::new(&self.rpc_url).unwrap();
         let data = Erc20::balanceOfCall { owner: wallet }.abi_encode().into();
         let answer = node.call(Call { from: wallet, to: self.token, data, gas: None }).await.unwrap();
         Erc20::balanceOfCall::abi_decode_returns(&answer).unwrap()
@@ -129,3 +143,25 @@ pub(crate) const REWARD: u64 = 1_000;
 pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
+
+impl Drop for World {
+    /// What the processes said is all there is to go by when a story ends badly.
+    #[expect(clippy::print_stdout, reason = "the test harness shows it with the failure")]
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            return;
+        }
+        let files = std::fs::read_dir(self.folder.path()).into_iter().flatten().flatten();
+        for file in
+            files.map(|file| file.path()).filter(|file| file.extension().is_some_and(|end| end == "log"))
+        {
+            let log = std::fs::read_to_string(&file).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(LOG_LINES_SHOWN).collect();
+            println!("--- {}", file.display());
+            last.iter().rev().for_each(|line| println!("{line}"));
+        }
+    }
+}
+
+/// How much of a log a failed story shows.
+const LOG_LINES_SHOWN: usize = 40;

@@ -124,8 +124,8 @@ impl Figures {
         let row = |name: &str, value: String| super::super::print(&format!("  {name:<28}{value:>28}"));
         super::super::print("");
         row("outcomes", self.outcomes.to_string());
-        row("declined", self.declined.to_string());
-        row("granted", self.grants.to_string());
+        row("declined, by a campaign", self.declined.to_string());
+        row("granted, by a campaign", self.grants.to_string());
         row("completed", self.completed.to_string());
         row("compensated", self.compensated.to_string());
         row("awaiting a wallet", self.awaiting_wallet.to_string());

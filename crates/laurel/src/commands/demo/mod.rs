@@ -34,17 +34,18 @@ const SETUP_BLOCK_INTERVAL: Duration = Duration::from_millis(100);
 /// Shows the whole way of thousands of outcomes, and whether the books balance.
 pub(crate) async fn run(demo: Demo) -> anyhow::Result<Outcome> {
     let parts = Parts::start().await?;
-    let outcome = tokio::select! {
-        outcome = show(&demo, &parts) => outcome,
-        () = asked_to_stop() => Ok(Outcome::Fine),
-    };
+    let outcome = show(&demo, &parts).await;
     parts.stop().await?;
     outcome
 }
 
 async fn show(demo: &Demo, parts: &Parts) -> anyhow::Result<Outcome> {
     let app = App::connect(parts.config.clone(), parts.environment()).await?;
-    let shown = show_on(&app, demo, parts).await;
+    let shown = tokio::select! {
+        shown = show_on(&app, demo, parts) => shown,
+        () = asked_to_stop() => Ok(Outcome::Fine),
+    };
+    // Before the parts: whoever works on would find them gone.
     app.stop().await?;
     shown
 }
@@ -112,7 +113,10 @@ const SEED_OUTCOMES: u32 = 600;
 /// Fills the parts with what a short demo leaves behind; nothing of it stays running.
 pub(super) async fn fill(parts: &Parts) -> anyhow::Result<()> {
     let app = App::connect(parts.config.clone(), parts.environment()).await?;
-    let filled = fill_on(&app, parts).await;
+    let filled = tokio::select! {
+        filled = fill_on(&app, parts) => filled,
+        () = asked_to_stop() => Err(anyhow::anyhow!("stopped before everything was filled in")),
+    };
     app.stop().await?;
     filled
 }
