@@ -16,7 +16,10 @@ use laurel_ledger::{
 };
 use sqlx::PgConnection;
 
-use crate::{CampaignState, Move, counters::give_back_counters, store};
+use crate::{
+    CampaignState, Move, change::set_state, counters::give_back_counters, find_campaign,
+    funding::forget_request,
+};
 
 /// Turns what the chain did into postings, fundings and voids.
 #[derive(Clone, Copy, Debug, Default)]
@@ -175,10 +178,9 @@ async fn suspend(
         ),
     };
     events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
-    let campaign = store::find_campaign(conn, settled.campaign).await.map_err(StageError::from)?;
+    let campaign = find_campaign(conn, settled.campaign).await.map_err(StageError::from)?;
     if campaign.is_some_and(|campaign| campaign.state == CampaignState::Active) {
-        let moved =
-            store::set_state(conn, settled.campaign, Move::Pause, "laurel", Some("payment_without_hold"));
+        let moved = set_state(conn, settled.campaign, Move::Pause, "laurel", Some("payment_without_hold"));
         events.push(moved.await.map_err(StageError::from)?.into());
     }
     Ok(events)
@@ -189,7 +191,7 @@ async fn post_funding(
     now: DateTime<Utc>,
     funded: &CampaignFunded,
 ) -> Result<Vec<Event>, StageError> {
-    let known = store::find_campaign(conn, funded.campaign).await.map_err(StageError::from)?;
+    let known = find_campaign(conn, funded.campaign).await.map_err(StageError::from)?;
     let problem = match &known {
         None => Some("the vault has a campaign that this ledger does not know".to_owned()),
         Some(campaign)
@@ -219,7 +221,7 @@ async fn post_funding(
         cap: funded.cap,
     };
     fund(conn, now, &funding).await?;
-    store::forget_request(conn, funded.campaign, funded.cap).await?;
+    forget_request(conn, funded.campaign, funded.cap).await?;
     Ok(Vec::new())
 }
 
@@ -240,7 +242,7 @@ async fn release(
     if written == Written::Exists {
         return Ok(Vec::new());
     }
-    let campaign = store::find_campaign(conn, failed.grant.campaign).await.map_err(StageError::from)?;
+    let campaign = find_campaign(conn, failed.grant.campaign).await.map_err(StageError::from)?;
     let campaign = campaign.ok_or_else(|| StageError::poison("a hold without its campaign"))?;
     let kept = campaign.definition.kept().map_err(StageError::poison)?;
     give_back_counters(conn, failed, kept).await?;

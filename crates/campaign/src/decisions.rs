@@ -15,7 +15,12 @@ use laurel_ledger::{
 };
 use sqlx::PgConnection;
 
-use crate::{ActiveCampaign, RuleCache, counters::Kept, decide::Used, store};
+use crate::{
+    ActiveCampaign, RuleCache,
+    counters::Kept,
+    decide::Used,
+    meeting::{campaigns_that_meet, load_active},
+};
 
 /// Turns outcomes into holds and declines.
 #[derive(Debug, Default)]
@@ -46,10 +51,10 @@ impl Stage for DecisionStage {
                 _ => None,
             })
             .collect();
-        let candidates = store::campaigns_that_meet(conn, &outcomes).await?;
+        let candidates = campaigns_that_meet(conn, &outcomes).await?;
         let books = lock_accounts(conn, &candidates).await?;
         // Read again: whoever changes a campaign holds its books, so from here on nothing about it changes.
-        let campaigns = store::load_active(conn, &self.rules, &candidates).await?;
+        let campaigns = load_active(conn, &self.rules, &candidates).await?;
         let mut round = Round::new(&campaigns, books);
         round.counters = load_counters(conn, &round.counter_keys(&outcomes)).await?;
         for (envelope, outcome) in outcomes {

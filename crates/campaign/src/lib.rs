@@ -13,10 +13,13 @@
 
 mod books;
 mod caps;
+mod change;
 mod counters;
 mod decide;
 mod decisions;
 mod definition;
+mod funding;
+mod meeting;
 pub mod reward;
 pub mod rule;
 mod rules;
@@ -26,13 +29,12 @@ mod store;
 pub use self::{
     books::BooksStage,
     caps::Caps,
+    change::{change_campaign, move_campaign},
     decide::{ActiveCampaign, DeclineReason},
     decisions::DecisionStage,
     definition::{CAMPAIGN_NAME_MAX, Definition, DefinitionError, GAME_NAME_MAX, GAMES_MAX},
+    funding::request_funding,
     rules::RuleCache,
     state::{CampaignState, IllegalTransition, Move},
-    store::{
-        Campaign, CampaignError, change_campaign, create_campaign, find_campaign, list_campaigns,
-        move_campaign, request_funding,
-    },
+    store::{Campaign, CampaignError, create_campaign, find_campaign, list_campaigns},
 };

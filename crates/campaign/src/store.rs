@@ -1,25 +1,15 @@
 //! Campaigns in the database.
 
-use std::collections::HashSet;
-
 use alloy_primitives::Address;
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
-use laurel_events::{
-    Amount, CampaignChanged, CampaignCreated, CampaignId, CampaignStateChanged, Envelope,
-    GameOutcomeRecorded, OrgId,
-};
-use laurel_ledger::{
-    Context, LedgerError, amount_from_sql, amount_to_sql, append, lock_accounts, open_account,
-};
+use laurel_events::{Amount, CampaignCreated, CampaignId, OrgId};
+use laurel_ledger::{Context, LedgerError, amount_from_sql, amount_to_sql, append, open_account};
 use rand::RngCore;
 use sqlx::PgConnection;
 
-use crate::{
-    ActiveCampaign, CampaignState, Caps, Definition, DefinitionError, IllegalTransition, Move, RuleCache,
-    counters::{Kept, change_kept},
-};
+use crate::{CampaignState, Caps, Definition, DefinitionError, IllegalTransition};
 
 /// A campaign.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -155,7 +145,7 @@ pub async fn create_campaign(
     Ok(id)
 }
 
-async fn insert_rule(
+pub(crate) async fn insert_rule(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     campaign: CampaignId,
@@ -253,7 +243,7 @@ impl TryFrom<Row> for Campaign {
 }
 
 /// The campaigns of `ids`, or, without ids, of `org` from `after` on, in `state` if one is given.
-async fn select(
+pub(crate) async fn select(
     conn: &mut PgConnection,
     ids: Option<&[i64]>,
     org: Option<OrgId>,
@@ -309,260 +299,4 @@ pub async fn list_campaigns(
     limit: i64,
 ) -> Result<Vec<Campaign>, CampaignError> {
     Ok(select(conn, None, Some(org), state, after.map_or(0, CampaignId::number), limit).await?)
-}
-
-/// Locks a campaign's books and reads it: whoever holds them sees it unchanged.
-async fn lock_campaign(
-    conn: &mut PgConnection,
-    org: OrgId,
-    id: CampaignId,
-    version: Option<i32>,
-) -> Result<Campaign, CampaignError> {
-    lock_accounts(conn, &[id]).await?;
-    let campaign = find_campaign(conn, id).await?.filter(|campaign| campaign.org == org);
-    let campaign = campaign.ok_or(CampaignError::Unknown(id))?;
-    match version {
-        Some(wanted) if wanted != campaign.version => {
-            Err(CampaignError::Changed { wanted, found: campaign.version })
-        }
-        _ => Ok(campaign),
-    }
-}
-
-/// Changes a campaign's definition. Chain and token are fixed once the draft is over; rule, reward and caps become a
-/// new version where they differ. A cap that comes later counts what was granted before.
-///
-/// # Errors
-/// If it is wrong, was changed in between, or the database does not answer.
-pub async fn change_campaign(
-    conn: &mut PgConnection,
-    context: &Context,
-    org: OrgId,
-    id: CampaignId,
-    version: Option<i32>,
-    by: &str,
-    change: impl FnOnce(&mut Definition) + Send,
-) -> Result<Campaign, CampaignError> {
-    let mut campaign = lock_campaign(conn, org, id, version).await?;
-    let before = campaign.definition.clone();
-    change(&mut campaign.definition);
-    let after = &campaign.definition;
-    let rule = after.check()?;
-    if *after == before {
-        return Ok(campaign);
-    }
-    if after.chain_id != before.chain_id {
-        return Err(CampaignError::Fixed("chain_id"));
-    }
-    if after.token != before.token && campaign.state != CampaignState::Draft {
-        return Err(CampaignError::Fixed("token"));
-    }
-    if (&after.rule, &after.reward, after.caps) != (&before.rule, &before.reward, before.caps) {
-        campaign.rule_version += 1;
-        insert_rule(conn, context.now, id, campaign.rule_version, by, after).await?;
-        change_kept(conn, id, before.kept()?, Kept::of(&after.caps, &rule)).await?;
-    }
-    campaign.version += 1;
-    sqlx::query!(
-        r#"
-        UPDATE campaigns
-        SET token = $2, name = $3, games = $4, starts_at = $5, ends_at = $6, wallet_deadline_hours = $7,
-            rule_version = $8, version = $9
-        WHERE id = $1
-        "#,
-        id.number(),
-        after.token.as_slice(),
-        after.name,
-        &after.games,
-        after.starts_at,
-        after.ends_at,
-        after.wallet_deadline_hours.cast_signed(),
-        campaign.rule_version,
-        campaign.version,
-    )
-    .execute(&mut *conn)
-    .await?;
-    let changed = CampaignChanged {
-        campaign: id,
-        version: campaign.version,
-        rule_version: campaign.rule_version,
-        definition_hash: after.hash(),
-        by: by.to_owned(),
-    };
-    append(conn, context, &[changed.into()]).await?;
-    Ok(campaign)
-}
-
-/// Moves a campaign to another state.
-///
-/// # Errors
-/// If its state does not allow it, or the database does not answer.
-pub async fn move_campaign(
-    conn: &mut PgConnection,
-    context: &Context,
-    org: OrgId,
-    id: CampaignId,
-    action: Move,
-    by: &str,
-) -> Result<CampaignStateChanged, CampaignError> {
-    lock_campaign(conn, org, id, None).await?;
-    let changed = set_state(conn, id, action, by, None).await?;
-    append(conn, context, &[changed.clone().into()]).await?;
-    Ok(changed)
-}
-
-/// Moves a campaign whose books are locked. Returns the event; the caller appends it.
-pub(crate) async fn set_state(
-    conn: &mut PgConnection,
-    id: CampaignId,
-    action: Move,
-    by: &str,
-    reason: Option<&str>,
-) -> Result<CampaignStateChanged, CampaignError> {
-    let campaign = find_campaign(conn, id).await?.ok_or(CampaignError::Unknown(id))?;
-    let to = campaign.state.apply(action)?;
-    let version = campaign.version + 1;
-    sqlx::query!(
-        "UPDATE campaigns SET state = $2, state_reason = $3, version = $4 WHERE id = $1",
-        id.number(),
-        to.as_str(),
-        reason,
-        version,
-    )
-    .execute(conn)
-    .await?;
-    Ok(CampaignStateChanged {
-        campaign: id,
-        version,
-        from: campaign.state.to_string(),
-        to: to.to_string(),
-        by: by.to_owned(),
-    })
-}
-
-/// Asks for a cap in the vault; the treasury brings it onto the chain.
-///
-/// # Errors
-/// If it is not above what there is, or the database does not answer.
-pub async fn request_funding(
-    conn: &mut PgConnection,
-    context: &Context,
-    org: OrgId,
-    id: CampaignId,
-    cap: Amount,
-    by: &str,
-) -> Result<(), CampaignError> {
-    if cap.is_zero() || cap > Amount::GRANT_MAX {
-        return Err(CampaignError::CapRange);
-    }
-    lock_campaign(conn, org, id, None).await?;
-    let books = lock_accounts(conn, &[id]).await?;
-    let funded = books.get(&id).map_or(Amount::ZERO, |books| books.funded);
-    let requested = sqlx::query_scalar!("SELECT cap FROM funding_requests WHERE campaign = $1", id.number())
-        .fetch_optional(&mut *conn)
-        .await?
-        .map(|cap| amount_from_sql(&cap, "funding_requests", "cap", id))
-        .transpose()?
-        .unwrap_or(Amount::ZERO);
-    let current = funded.max(requested);
-    if cap <= current {
-        return Err(CampaignError::CapNotRaised { asked: cap, current });
-    }
-    sqlx::query!(
-        r#"
-        INSERT INTO funding_requests (campaign, cap, requested_by, requested_at) VALUES ($1, $2, $3, $4)
-        ON CONFLICT (campaign) DO UPDATE
-        SET cap = EXCLUDED.cap, requested_by = EXCLUDED.requested_by, requested_at = EXCLUDED.requested_at, error = NULL
-        "#,
-        id.number(),
-        amount_to_sql(cap),
-        by,
-        context.now,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// Forgets a request for a cap that the vault has.
-pub(crate) async fn forget_request(
-    conn: &mut PgConnection,
-    id: CampaignId,
-    cap: Amount,
-) -> Result<(), LedgerError> {
-    sqlx::query!(
-        "DELETE FROM funding_requests WHERE campaign = $1 AND cap <= $2",
-        id.number(),
-        amount_to_sql(cap)
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-/// The campaigns that some of `outcomes` meet, by organisation and game.
-pub(crate) async fn campaigns_that_meet(
-    conn: &mut PgConnection,
-    outcomes: &[(&Envelope, &GameOutcomeRecorded)],
-) -> Result<Vec<CampaignId>, LedgerError> {
-    let orgs: HashSet<i32> = outcomes.iter().map(|(_, outcome)| outcome.org.0).collect();
-    let games: HashSet<&str> = outcomes.iter().map(|(_, outcome)| outcome.game.as_str()).collect();
-    let orgs: Vec<i32> = orgs.into_iter().collect();
-    let games: Vec<String> = games.into_iter().map(str::to_owned).collect();
-    let ids = sqlx::query_scalar!(
-        r#"
-        SELECT id FROM campaigns
-        WHERE org = ANY ($1) AND games && $2 AND state IN ('active', 'paused')
-        ORDER BY id
-        "#,
-        &orgs,
-        &games,
-    )
-    .fetch_all(conn)
-    .await?;
-    ids.into_iter()
-        .map(|id| {
-            CampaignId::try_from(id).map_err(|_| LedgerError::Inconsistent {
-                table: "campaigns",
-                column: "id",
-                id: id.to_string(),
-            })
-        })
-        .collect()
-}
-
-/// The campaigns of `ids` that are active or paused, with their compiled rules.
-pub(crate) async fn load_active(
-    conn: &mut PgConnection,
-    rules: &RuleCache,
-    ids: &[CampaignId],
-) -> Result<Vec<ActiveCampaign>, StageError> {
-    let numbers: Vec<i64> = ids.iter().map(|id| id.number()).collect();
-    let limit = i64::try_from(numbers.len()).unwrap_or(i64::MAX);
-    let mut active = Vec::with_capacity(ids.len());
-    for campaign in select(conn, Some(&numbers), None, None, 0, limit).await? {
-        if !matches!(campaign.state, CampaignState::Active | CampaignState::Paused) {
-            continue;
-        }
-        let definition = campaign.definition;
-        let rule = rules
-            .get(campaign.id, campaign.rule_version, &definition.rule)
-            .map_err(|error| StageError::poison(format!("the rule of campaign {}: {error}", campaign.id)))?;
-        active.push(ActiveCampaign {
-            id: campaign.id,
-            org: campaign.org,
-            games: definition.games,
-            state: campaign.state,
-            starts_at: definition.starts_at,
-            ends_at: definition.ends_at,
-            wallet_deadline_hours: definition.wallet_deadline_hours,
-            chain_id: definition.chain_id,
-            vault: campaign.vault,
-            rule_version: campaign.rule_version,
-            rule,
-            reward: definition.reward,
-            caps: definition.caps,
-        });
-    }
-    Ok(active)
 }

@@ -1,0 +1,67 @@
+//! Caps that managers ask for, until the vault has them.
+
+use laurel_events::{Amount, CampaignId, OrgId};
+use laurel_ledger::{Context, LedgerError, amount_from_sql, amount_to_sql, lock_accounts};
+use sqlx::PgConnection;
+
+use crate::{CampaignError, change::lock_campaign};
+
+/// Asks for a cap in the vault; the treasury brings it onto the chain.
+///
+/// # Errors
+/// If it is not above what there is, or the database does not answer.
+pub async fn request_funding(
+    conn: &mut PgConnection,
+    context: &Context,
+    org: OrgId,
+    id: CampaignId,
+    cap: Amount,
+    by: &str,
+) -> Result<(), CampaignError> {
+    if cap.is_zero() || cap > Amount::GRANT_MAX {
+        return Err(CampaignError::CapRange);
+    }
+    lock_campaign(conn, org, id, None).await?;
+    let books = lock_accounts(conn, &[id]).await?;
+    let funded = books.get(&id).map_or(Amount::ZERO, |books| books.funded);
+    let requested = sqlx::query_scalar!("SELECT cap FROM funding_requests WHERE campaign = $1", id.number())
+        .fetch_optional(&mut *conn)
+        .await?
+        .map(|cap| amount_from_sql(&cap, "funding_requests", "cap", id))
+        .transpose()?
+        .unwrap_or(Amount::ZERO);
+    let current = funded.max(requested);
+    if cap <= current {
+        return Err(CampaignError::CapNotRaised { asked: cap, current });
+    }
+    sqlx::query!(
+        r#"
+        INSERT INTO funding_requests (campaign, cap, requested_by, requested_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (campaign) DO UPDATE
+        SET cap = EXCLUDED.cap, requested_by = EXCLUDED.requested_by, requested_at = EXCLUDED.requested_at, error = NULL
+        "#,
+        id.number(),
+        amount_to_sql(cap),
+        by,
+        context.now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets a request for a cap that the vault has.
+pub(crate) async fn forget_request(
+    conn: &mut PgConnection,
+    id: CampaignId,
+    cap: Amount,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "DELETE FROM funding_requests WHERE campaign = $1 AND cap <= $2",
+        id.number(),
+        amount_to_sql(cap)
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
