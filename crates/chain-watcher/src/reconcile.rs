@@ -50,7 +50,7 @@ pub enum ReconcileError {
 }
 
 /// Compares what is known (from the last final block on, oldest first) with what was read (any run of blocks, oldest
-/// first, whose first is the known one's successor or replaces a known block).
+/// first, that reaches back to a known block or to the successor of one).
 ///
 /// # Errors
 /// If the new view is torn or contradicts the final block.
@@ -60,7 +60,9 @@ pub fn reconcile(known: &[BlockId], read: &[BlockId]) -> Result<Reconciled, Reco
             return Err(ReconcileError::Torn { number: pair[1].number });
         }
     }
-    let same = |block: &BlockId| known.iter().any(|known| known.hash == block.hash);
+    // Below the last final block there is nothing to compare with, and nothing to change.
+    let below = known.first().map_or(0, |last_final| last_final.number);
+    let same = |block: &BlockId| block.number < below || known.iter().any(|known| known.hash == block.hash);
     let added: Vec<BlockId> = read.iter().copied().skip_while(same).collect();
     let Some(first) = added.first() else { return Ok(Reconciled::default()) };
     let Some(fork) = known.iter().position(|known| known.hash == first.parent) else {
@@ -116,6 +118,56 @@ mod tests {
             }
             for pair in view.windows(2) {
                 prop_assert_eq!(pair[1].parent, pair[0].hash);
+            }
+        }
+    }
+
+    /// A node's chain from block 0: `depth` blocks of `chain` are replaced by `length` new ones of `branch`.
+    fn fork_off(chain: &[BlockId], branch: u8, depth: usize, length: usize) -> Vec<BlockId> {
+        let mut forked = chain[..chain.len() - depth].to_vec();
+        for _ in 0..length {
+            let parent = forked.last().unwrap();
+            let (number, parent) = (parent.number + 1, parent.hash);
+            forked.push(BlockId { number, hash: hash(branch, number), parent });
+        }
+        forked
+    }
+
+    proptest! {
+        /// Whatever branches a node goes through, whatever it is asked for, and however little of it at a time: what is
+        /// removed is taken off the top, what is added goes on top, and in the end the view is the node's chain.
+        #[test]
+        fn any_sequence_of_branches_is_followed(
+            forks in prop::collection::vec((0_usize..8, 1_usize..12, 1_usize..6, 0_usize..4, 0_usize..3), 1..30),
+        ) {
+            let mut chain = vec![BlockId { number: 0, hash: hash(0, 0), parent: B256::ZERO }];
+            let mut view = chain.clone();
+            for (turn, (depth, length, read_max, overlap, finals)) in forks.into_iter().enumerate() {
+                // Not below what is final.
+                let depth = depth.min(chain.len() - 1 - usize::try_from(view[0].number).unwrap());
+                chain = fork_off(&chain, u8::try_from(turn + 1).unwrap(), depth, length.max(depth));
+                for _ in 0..100 {
+                    let common = view.iter().rev().find(|known| chain.contains(known)).unwrap().number;
+                    let from = usize::try_from(common + 1).unwrap().saturating_sub(overlap);
+                    // However much is read again, a step must get further.
+                    let to = (from + overlap + read_max).min(chain.len());
+                    let reconciled = reconcile(&view, &chain[from..to]).unwrap();
+                    let expected = reconciled.applied_to(&view);
+                    for removed in &reconciled.removed {
+                        prop_assert_eq!(view.pop(), Some(*removed));
+                    }
+                    for added in &reconciled.added {
+                        prop_assert_eq!(view.last().map(|head| head.hash), Some(added.parent));
+                        view.push(*added);
+                    }
+                    prop_assert_eq!(&view, &expected);
+                    if view.last() == chain.last() {
+                        break;
+                    }
+                }
+                let first = usize::try_from(view[0].number).unwrap();
+                prop_assert_eq!(&view[..], &chain[first..]);
+                view.drain(..finals.min(view.len() - 1));
             }
         }
     }

@@ -39,6 +39,12 @@ pub enum ChainError {
         #[source]
         source: url::ParseError,
     },
+    /// The address of the node is for something else than JSON-RPC over HTTP.
+    #[error("a node is spoken to over http:// or https://, not {scheme}://: correct chains.rpc_urls")]
+    Scheme {
+        /// What was configured.
+        scheme: String,
+    },
     /// The client for the node could not be made.
     #[error("the client for the node could not be made")]
     Client(#[source] reqwest::Error),

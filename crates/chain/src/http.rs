@@ -48,6 +48,9 @@ impl HttpNode {
     /// If `url` is none.
     pub fn new(url: &str) -> Result<Self, ChainError> {
         let parsed = Url::parse(url).map_err(|source| ChainError::Url { url: redacted(url), source })?;
+        if !matches!(parsed.scheme(), "http" | "https") {
+            return Err(ChainError::Scheme { scheme: parsed.scheme().to_owned() });
+        }
         let client = reqwest::Client::builder().timeout(RPC_TIMEOUT).build().map_err(ChainError::Client)?;
         let host = parsed.host_str().unwrap_or("?").to_owned();
         let transport = Http::with_client(client, parsed);

@@ -94,6 +94,27 @@ async fn a_head_that_flips_and_flips_back_is_three_facts() {
 }
 
 #[tokio::test]
+async fn blocks_are_taken_back_one_by_one_the_newest_first() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    let watcher = world.watcher(Arc::new(chain.node.clone()));
+    for first_seq in [0, 3] {
+        world.settle(&chain, first_seq, 3).await;
+        chain.mine(1).await;
+    }
+    let head = chain.head().await.header.number;
+    catch_up(&watcher).await;
+    chain.control.reorg(2).await.unwrap();
+    catch_up(&watcher).await;
+    let story = journal::story(world.pool()).await;
+    let mined = [head - 1, head].map(|number| ("BlockchainTxMined", number));
+    let reorged = [head, head - 1].map(|number| ("BlockchainTxReorged", number));
+    assert_eq!(story, [mined, reorged].concat());
+    let transitions = transitions(&world).await;
+    assert!(transitions.is_sorted_by(|one, next| one < next), "{transitions:?}");
+}
+
+#[tokio::test]
 async fn the_vaults_own_deployment_may_be_reorganised() {
     let chain = Chain::new().await;
     let world = World::new(&chain).await;

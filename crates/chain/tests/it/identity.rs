@@ -42,6 +42,19 @@ async fn a_node_that_is_down_is_named_as_such() {
     assert!(!whole.contains("secret-key"), "the address may hold a key: {whole}");
 }
 
+#[test]
+fn an_address_that_no_node_can_have_is_refused_without_showing_it() {
+    for (url, saying) in [
+        ("ws://127.0.0.1:8545/secret-key", "over http:// or https://, not ws://"),
+        ("http://:secret-key", "is no address of a node"),
+        ("secret-key", "is no address of a node"),
+    ] {
+        let error = HttpNode::new(url).unwrap_err();
+        assert!(error.to_string().contains(saying), "{error}");
+        assert!(!format!("{error} {error:?}").contains("secret-key"), "{error:?}");
+    }
+}
+
 #[tokio::test]
 async fn an_address_without_code_and_one_with_other_code_are_no_vault() {
     let world = World::new().await;
