@@ -288,3 +288,43 @@ impl Config {
         Ok(self.auth.signing_keys.iter().filter_map(|source| source.strip_prefix("env:")).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn load(toml: &str) -> anyhow::Result<Config> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), toml).unwrap();
+        let environment = Environment::process().with("DATABASE_URL", "postgres://nowhere");
+        Config::load(Some(file.path()), &environment)
+    }
+
+    #[rstest]
+    #[case("127.0.0.1:8080", true)]
+    #[case("127.1.2.3:0", true)]
+    #[case("[::1]:8080", true)]
+    #[case("0.0.0.0:8080", false)]
+    #[case("[::]:8080", false)]
+    #[case("10.0.0.7:8080", false)]
+    #[case("203.0.113.5:8080", false)]
+    fn without_sign_in_only_loopback_is_bound(#[case] bind: &str, #[case] fine: bool) {
+        let config = |mode: &str| load(&format!("[api]\nbind = \"{bind}\"\n[auth]\nmode = \"{mode}\"\n"));
+        match config("none") {
+            Ok(_) => assert!(fine, "{bind} is open to everybody"),
+            Err(error) => {
+                assert!(!fine, "{error}");
+                assert!(error.to_string().contains("must be a loopback address"), "{error}");
+                assert!(error.to_string().contains("set auth.mode = \"jwt\""), "{error}");
+            }
+        }
+        assert!(config("jwt").is_ok());
+    }
+
+    #[test]
+    fn callers_prove_who_they_are_unless_told_otherwise() {
+        assert_eq!(load("[api]\nbind = \"0.0.0.0:8080\"\n").unwrap().auth.mode, AuthMode::Jwt);
+    }
+}

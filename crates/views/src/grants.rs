@@ -3,8 +3,10 @@
 use alloy_primitives::{Address, B256};
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, Utc};
-use laurel_events::{Amount, BatchId, CampaignId, GrantId, OrgId, OutcomeKey, PlayerId};
-use laurel_ledger::{LedgerError, amount_from_sql};
+use laurel_events::{
+    Amount, BatchId, CampaignId, Event, EventId, GrantId, OrgId, OutcomeKey, Partition, PlayerId,
+};
+use laurel_ledger::{LedgerError, amount_from_sql, read_one};
 use sqlx::PgConnection;
 
 /// A grant as it is now.
@@ -243,6 +245,24 @@ async fn select(
     .fetch_all(conn)
     .await?;
     rows.into_iter().map(GrantView::try_from).collect()
+}
+
+/// What the game server called the outcome that earned the grant; `None` if the journal does not hold it here.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn grant_outcome_id(
+    conn: &mut PgConnection,
+    grant: &GrantView,
+) -> Result<Option<String>, LedgerError> {
+    let (part, offset, index) = grant.place;
+    let wrong = || LedgerError::Inconsistent { table: "grants", column: "part", id: grant.id.to_string() };
+    let partition = Partition::new(part).ok_or_else(wrong)?;
+    let envelope = read_one(conn, EventId { partition, offset, index }).await?;
+    Ok(envelope.and_then(|envelope| match envelope.event {
+        Event::GameOutcomeRecorded(outcome) => Some(outcome.outcome_id),
+        _ => None,
+    }))
 }
 
 /// A step on a grant's way.

@@ -16,7 +16,10 @@ mod tokens;
 mod transactions;
 
 pub use self::{
-    grants::{GrantFilter, GrantView, TimelineEntry, find_grant_view, grant_timeline, list_grant_views},
+    grants::{
+        GrantFilter, GrantView, TimelineEntry, find_grant_view, grant_outcome_id, grant_timeline,
+        list_grant_views,
+    },
     latency::{LatencyStage, ViewsMetrics},
     stats::{CampaignStats, CampaignStatsStage, campaign_stats, rebuild_campaign_stats},
     tokens::{TokenBalance, token_balances},

@@ -64,6 +64,8 @@ pub struct Principal {
     pub subject: String,
     /// Their organisation.
     pub org: OrgId,
+    /// What the organisation is called.
+    pub org_name: String,
     /// What they are; `None` may do everything.
     pub role: Option<Role>,
 }
@@ -120,7 +122,7 @@ impl FromRequestParts<ApiState> for Principal {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let (org, subject, role) = match AuthMode::from_ref(state) {
+        let (org_name, subject, role) = match AuthMode::from_ref(state) {
             AuthMode::None => ("default".to_owned(), "local".to_owned(), None),
             AuthMode::Jwt(keys) => {
                 let claims = claims(state, &keys, parts)?;
@@ -128,11 +130,11 @@ impl FromRequestParts<ApiState> for Principal {
             }
         };
         // Only now: whoever has no token costs no connection.
-        let found = find_organisation(&mut *state.read_pool.acquire().await?, &org).await?;
+        let found = find_organisation(&mut *state.read_pool.acquire().await?, &org_name).await?;
         let org = found.ok_or_else(|| match role {
             None => Problem::internal("there is no organisation `default`"),
             Some(_) => unauthorized("the token's organisation does not exist: get a token of one that does"),
         })?;
-        Ok(Self { subject, org, role })
+        Ok(Self { subject, org, org_name, role })
     }
 }

@@ -87,7 +87,7 @@ async fn the_page_lists_every_route_and_loads_nothing() {
             assert!(page.contains(&format!("<code>{path}</code>")), "{path}");
             for operation in item.as_object().unwrap().values() {
                 let summary = operation["summary"].as_str().unwrap();
-                assert!(page.contains(&summary.replace('\'', "'")), "{summary}");
+                assert!(page.contains(summary), "{summary}");
             }
         }
         for schema in document["components"]["schemas"].as_object().unwrap().keys() {

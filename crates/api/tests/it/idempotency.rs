@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// A request that creates something: what, and with which body.
-async fn creating<'w>(world: &'w World, what: &str) -> (String, Value, Role) {
+async fn creating(world: &World, what: &str) -> (String, Value, Role) {
     match what {
         "campaign" => ("POST /v1/campaigns".to_owned(), definition(), Role::Manager),
         "funding" => {

@@ -8,6 +8,7 @@ mod sources;
 
 use std::{path::Path, process::Command, time::Duration};
 
+use laurel_devnet::PostgresOptions;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 /// Far longer than anything here takes, so that only what never happens is reported.
@@ -51,4 +52,10 @@ async fn gone(processes: &[u32], folders: &[impl AsRef<Path>]) {
     eventually(&format!("{processes:?} have ended"), async || !processes.iter().any(|id| runs(*id))).await;
     eventually("the folders are removed", async || !folders.iter().any(|folder| folder.as_ref().exists()))
         .await;
+}
+
+/// These options on a machine that offers no server of its own: a cluster is made.
+pub(crate) fn private(mut options: PostgresOptions) -> PostgresOptions {
+    options.surroundings.database_url = None;
+    options
 }

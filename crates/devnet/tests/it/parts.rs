@@ -10,7 +10,7 @@ use laurel_devnet::{
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
 
-use crate::{eventually, gone, keeper_of};
+use crate::{eventually, gone, keeper_of, private};
 
 async fn setting(url: &str, name: &str) -> Result<String> {
     let mut session = PgConnection::connect(url).await?;
@@ -27,7 +27,7 @@ async fn call(url: &str, method: &str) -> Result<Value> {
 
 #[tokio::test]
 async fn a_cluster_answers_until_it_is_stopped() -> Result<()> {
-    let postgres = Postgres::start(PostgresOptions::throw_away()).await?;
+    let postgres = Postgres::start(private(PostgresOptions::throw_away())).await?;
     postgres.create_database("one", None).await?;
     assert_eq!(setting(&postgres.url("one"), "fsync").await?, "off");
 
@@ -40,7 +40,7 @@ async fn a_cluster_answers_until_it_is_stopped() -> Result<()> {
 
 #[tokio::test]
 async fn a_durable_cluster_keeps_its_promises() -> Result<()> {
-    let postgres = Postgres::start(PostgresOptions::durable()).await?;
+    let postgres = Postgres::start(private(PostgresOptions::durable())).await?;
     for (name, value) in
         [("fsync", "on"), ("synchronous_commit", "on"), ("full_page_writes", "on"), ("listen_addresses", "")]
     {
@@ -52,7 +52,7 @@ async fn a_durable_cluster_keeps_its_promises() -> Result<()> {
 
 #[tokio::test]
 async fn a_database_is_copied_from_a_template_and_dropped_from_under_its_sessions() -> Result<()> {
-    let postgres = Postgres::start(PostgresOptions::throw_away()).await?;
+    let postgres = Postgres::start(private(PostgresOptions::throw_away())).await?;
     postgres.create_database("model", None).await?;
     let mut session = PgConnection::connect(&postgres.url("model")).await?;
     sqlx::query("CREATE TABLE things AS SELECT 7 AS n").execute(&mut session).await?;
@@ -71,7 +71,7 @@ async fn a_database_is_copied_from_a_template_and_dropped_from_under_its_session
 
 #[tokio::test]
 async fn a_name_that_would_need_quoting_is_refused() -> Result<()> {
-    let postgres = Postgres::start(PostgresOptions::throw_away()).await?;
+    let postgres = Postgres::start(private(PostgresOptions::throw_away())).await?;
     for name in ["", "Big", "a b", r#"a"; DROP DATABASE postgres; --"#, &"a".repeat(40)] {
         let refused = postgres.create_database(name, None).await;
         assert!(matches!(refused, Err(DevnetError::DatabaseName(_))), "{name:?}: {refused:?}");
@@ -126,7 +126,7 @@ async fn the_dev_keys_are_those_that_anvil_prints() -> Result<()> {
 
 #[tokio::test]
 async fn two_of_each_run_side_by_side() -> Result<()> {
-    let cluster = || Postgres::start(PostgresOptions::throw_away());
+    let cluster = || Postgres::start(private(PostgresOptions::throw_away()));
     let chain = || testing::anvil(Mining::EachTransaction);
     let (one, two, first, second) = tokio::try_join!(cluster(), cluster(), chain(), chain())?;
     one.create_database("same", None).await?;

@@ -7,6 +7,8 @@ use laurel_devnet::{Anvil, AnvilOptions, DevnetError, Mining, Postgres, Postgres
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 use tempfile::TempDir;
 
+use crate::private;
+
 /// A machine without any of our programs, but with our lock files in a private folder of its own.
 fn bare() -> Result<(TempDir, Surroundings)> {
     let folder = tempfile::tempdir()?;
@@ -117,7 +119,7 @@ async fn npms_own_script_for_anvil_is_passed_over() -> Result<()> {
 #[tokio::test]
 async fn a_part_that_cannot_start_says_why() -> Result<()> {
     let options = PostgresOptions { max_connections: 0, ..PostgresOptions::throw_away() };
-    let error = Postgres::start(options).await.expect_err("no connections");
+    let error = Postgres::start(private(options)).await.expect_err("no connections");
     assert!(matches!(&error, DevnetError::Ended { log, .. } if log.contains("max_connections")), "{error:?}");
     Ok(())
 }
@@ -134,7 +136,7 @@ async fn databases(server: &Postgres) -> Result<Vec<String>> {
 
 #[tokio::test]
 async fn a_server_that_is_given_is_used_and_left_as_it_was() -> Result<()> {
-    let server = Postgres::start(PostgresOptions::throw_away()).await?;
+    let server = Postgres::start(private(PostgresOptions::throw_away())).await?;
     let given = Surroundings { database_url: Some(server.url("postgres")), ..Surroundings::from_env() };
 
     let guest = Postgres::start(postgres_options(given.clone())).await?;
@@ -157,7 +159,7 @@ async fn a_server_that_is_given_is_used_and_left_as_it_was() -> Result<()> {
 
 #[tokio::test]
 async fn what_a_killed_guest_left_is_dropped_by_the_next_one() -> Result<()> {
-    let server = Postgres::start(PostgresOptions::throw_away()).await?;
+    let server = Postgres::start(private(PostgresOptions::throw_away())).await?;
     let given = Surroundings { database_url: Some(server.url("postgres")), ..Surroundings::from_env() };
     let living = Postgres::start(postgres_options(given.clone())).await?;
     living.create_database("mine", None).await?;

@@ -101,7 +101,7 @@ async fn a_seeded_devnet_serves_what_it_was_filled_with_and_ends_with_its_parts(
     let campaigns = rest.must(Method::GET, "/campaigns", None).await;
     assert_eq!(campaigns["items"].as_array().unwrap().len(), 4, "{campaigns}");
     let grants = rest.must(Method::GET, "/grants", None).await;
-    assert_eq!(grants["items"][0]["campaign_id"].is_string(), true, "{grants}");
+    assert!(grants["items"][0]["campaign_id"].is_string(), "{grants}");
     assert_eq!(serving.terminate().await, Some(0));
     assert_eq!(running.terminate().await, Some(0));
     assert!(!answers(&rpc_url).await, "nothing is left running");

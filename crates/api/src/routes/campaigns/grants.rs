@@ -47,5 +47,5 @@ pub(crate) async fn handler(
     campaign(&mut conn, &principal, id).await?;
     let filter = GrantFilter { campaign: Some(id), state: wanted, after, ..GrantFilter::default() };
     let grants = list_grant_views(&mut conn, principal.org, &filter, limit).await?;
-    Ok(Json(show_all(&mut conn, grants, limit).await?))
+    Ok(Json(show_all(&mut conn, &principal.org_name, grants, limit).await?))
 }

@@ -23,9 +23,7 @@ pub(crate) async fn handler(
     let letter = find_letter(&mut conn, id).await?.ok_or_else(|| Problem::not_found("dead letter"))?;
     let event = read_one(&mut conn, letter.event).await?.map(|envelope| envelope.event);
     let mut out = LetterOut::from(letter);
-    out.event = event
-        .map(serde_json::to_value)
-        .transpose()
-        .map_err(|error| Problem::internal(&error.to_string()))?;
+    out.event =
+        event.map(serde_json::to_value).transpose().map_err(|error| Problem::internal(&error.to_string()))?;
     Ok(Json(out))
 }

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use laurel_events::GrantId;
 use laurel_players::players_of_ids;
-use laurel_views::{find_grant_view, grant_timeline};
+use laurel_views::{find_grant_view, grant_outcome_id, grant_timeline};
 
 use super::GrantOut;
 use crate::{ApiState, Principal, Problem, Role, extract::Path};
@@ -25,5 +25,9 @@ pub(crate) async fn handler(
     let grant = grant.ok_or_else(|| Problem::not_found("grant"))?;
     let timeline = grant_timeline(&mut conn, &grant).await?;
     let name = players_of_ids(&mut conn, &[grant.player]).await?.remove(&grant.player);
-    Ok(Json(GrantOut::new(grant, name, timeline)))
+    let outcome_id = grant_outcome_id(&mut conn, &grant).await?;
+    let mut out = GrantOut::new(grant, &principal.org_name, name);
+    out.outcome_id = outcome_id;
+    out.timeline = timeline.into_iter().map(Into::into).collect();
+    Ok(Json(out))
 }

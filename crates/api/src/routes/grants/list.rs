@@ -59,5 +59,5 @@ pub(crate) async fn handler(
     };
     let filter = GrantFilter { campaign: query.campaign_id, player, state: wanted, after };
     let grants = list_grant_views(&mut conn, principal.org, &filter, limit).await?;
-    Ok(Json(show_all(&mut conn, grants, limit).await?))
+    Ok(Json(show_all(&mut conn, &principal.org_name, grants, limit).await?))
 }

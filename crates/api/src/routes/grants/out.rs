@@ -48,12 +48,17 @@ pub(crate) struct GrantOut {
     /// Until when a wallet can be linked.
     #[serde(skip_serializing_if = "Option::is_none")]
     wallet_until: Option<DateTime<Utc>>,
+    /// The organisation.
+    org: String,
     /// The campaign.
     #[schema(value_type = String)]
     campaign_id: CampaignId,
     /// The sequence number in the campaign's bitmap on the chain.
     seq: Option<u64>,
-    /// The outcome's key.
+    /// The outcome, as the game server names it; only where one grant is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) outcome_id: Option<String>,
+    /// Laurel's key of the outcome.
     #[schema(value_type = uuid::Uuid)]
     outcome_key: OutcomeKey,
     /// The player, as the game server names them; null once that is erased.
@@ -81,20 +86,22 @@ pub(crate) struct GrantOut {
     rule_version: i32,
     /// When it was granted.
     granted_at: DateTime<Utc>,
-    /// Its steps so far.
+    /// Its steps so far; only where one grant is asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    timeline: Vec<TimelineOut>,
+    pub(crate) timeline: Vec<TimelineOut>,
 }
 
 impl GrantOut {
-    pub(crate) fn new(grant: GrantView, player_id: Option<String>, timeline: Vec<TimelineEntry>) -> Self {
+    pub(crate) fn new(grant: GrantView, org: &str, player_id: Option<String>) -> Self {
         Self {
             id: grant.id,
             state: grant.state,
             reason: grant.reason,
             wallet_until: grant.wallet_until,
+            org: org.to_owned(),
             campaign_id: grant.id.campaign,
             seq: grant.seq,
+            outcome_id: None,
             outcome_key: grant.outcome,
             player_id,
             player: grant.player,
@@ -107,17 +114,21 @@ impl GrantOut {
             block: grant.block,
             rule_version: grant.rule_version,
             granted_at: grant.granted_at,
-            timeline: timeline
-                .into_iter()
-                .map(|entry| TimelineOut { event: entry.event, at: entry.at })
-                .collect(),
+            timeline: Vec::new(),
         }
     }
 }
 
-/// A page of grants, with their players' names.
+impl From<TimelineEntry> for TimelineOut {
+    fn from(entry: TimelineEntry) -> Self {
+        Self { event: entry.event, at: entry.at }
+    }
+}
+
+/// A page of an organisation's grants, with their players' names.
 pub(crate) async fn show_all(
     conn: &mut PgConnection,
+    org: &str,
     grants: Vec<GrantView>,
     limit: i64,
 ) -> Result<Page<GrantOut>, LedgerError> {
@@ -127,7 +138,7 @@ pub(crate) async fn show_all(
         .into_iter()
         .map(|grant| {
             let name = names.get(&grant.player).cloned();
-            GrantOut::new(grant, name, Vec::new())
+            GrantOut::new(grant, org, name)
         })
         .collect();
     Ok(Page::new(items, limit, |grant: &GrantOut| grant.id.to_string()))
