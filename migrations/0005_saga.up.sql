@@ -95,6 +95,11 @@ CREATE TABLE batches (
     mined_tx bytea CHECK (length(mined_tx) = 32),
     block_number bigint,
     block_hash bytea CHECK (length(block_hash) = 32),
+    -- what the final block says that it cost
+    gas_used bigint CHECK (gas_used > 0),
+    effective_gas_price numeric(78, 0) CHECK (effective_gas_price >= 0),
+    CHECK ((gas_used IS NULL) = (effective_gas_price IS NULL)),
+    CHECK (gas_used IS NULL OR state IN ('confirmed', 'reverted')),
     -- of the last change that the watcher reported; an older report changes nothing
     transition bigint NOT NULL DEFAULT 0,
     UNIQUE (lane, nonce)

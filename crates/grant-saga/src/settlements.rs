@@ -7,10 +7,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{OnPoison, Stage, StageError};
 use laurel_chain::PaidMask;
 use laurel_events::{
-    BatchId, BlockchainTxConfirmed, CampaignId, Envelope, Event, EventId, EventKind, GrantId, NewEvent,
-    SegmentRef, Sighting, TokenGrantHeld,
+    Amount, BatchId, BlockchainTxConfirmed, CampaignId, Envelope, Event, EventId, EventKind, GrantId,
+    NewEvent, SegmentRef, Sighting, TokenGrantHeld,
 };
-use laurel_ledger::{ChainPlace, LedgerError, find_places, find_segments};
+use laurel_ledger::{ChainPlace, LedgerError, amount_to_sql, find_places, find_segments};
 use sqlx::PgConnection;
 
 /// How long a refused grant rests before it is tried again with the same place: long enough not to burn gas on a
@@ -53,16 +53,18 @@ impl Stage for SettlementStage {
         for envelope in events {
             match &envelope.event {
                 Event::BlockchainTxMined(mined) => {
-                    set_batch(conn, &mined.sighting, BatchState::Mined).await?;
+                    set_batch(conn, &mined.sighting, BatchState::Mined, None).await?;
                 }
                 Event::BlockchainTxReorged(reorged) => {
-                    set_batch(conn, &reorged.sighting, BatchState::Submitted).await?;
+                    set_batch(conn, &reorged.sighting, BatchState::Submitted, None).await?;
                 }
                 Event::BlockchainTxConfirmed(confirmed) => {
                     effects.extend(confirm(conn, now, envelope.id, confirmed).await?);
                 }
                 Event::BlockchainTxReverted(reverted) => {
-                    if let Some(batch) = set_batch(conn, &reverted.sighting, BatchState::Reverted).await? {
+                    let cost = Cost { gas_used: reverted.gas_used, gas_price: reverted.effective_gas_price };
+                    let moved = set_batch(conn, &reverted.sighting, BatchState::Reverted, Some(cost)).await?;
+                    if let Some(batch) = moved {
                         requeue_batch(conn, now, batch).await?;
                     }
                 }
@@ -93,18 +95,28 @@ impl BatchState {
     }
 }
 
+/// What a final transaction cost.
+#[derive(Clone, Copy, Debug)]
+struct Cost {
+    gas_used: u64,
+    /// What a unit of it cost, in wei.
+    gas_price: Amount,
+}
+
 /// Moves a batch, unless a later sighting moved it before or it is final. Returns the batch if it moved.
 async fn set_batch(
     conn: &mut PgConnection,
     sighting: &Sighting,
     state: BatchState,
+    cost: Option<Cost>,
 ) -> Result<Option<BatchId>, LedgerError> {
     let Some(batch) = sighting.batch else { return Ok(None) };
     let placed = state != BatchState::Submitted;
     let moved = sqlx::query!(
         r#"
         UPDATE batches
-        SET state = $2, transition = $3, mined_tx = $4, block_number = $5, block_hash = $6
+        SET state = $2, transition = $3, mined_tx = $4, block_number = $5, block_hash = $6, gas_used = $7,
+            effective_gas_price = $8
         WHERE id = $1 AND transition < $3 AND state IN ('submitted', 'mined')
         "#,
         batch.uuid(),
@@ -113,6 +125,8 @@ async fn set_batch(
         placed.then_some(sighting.tx.as_slice()),
         placed.then_some(sighting.block_number.cast_signed()),
         placed.then_some(sighting.block_hash.as_slice()),
+        cost.map(|cost| cost.gas_used.cast_signed()),
+        cost.map(|cost| amount_to_sql(cost.gas_price)),
     )
     .execute(conn)
     .await?;
@@ -126,7 +140,8 @@ async fn confirm(
     cause: EventId,
     confirmed: &BlockchainTxConfirmed,
 ) -> Result<Vec<NewEvent>, StageError> {
-    let Some(batch) = set_batch(conn, &confirmed.sighting, BatchState::Confirmed).await? else {
+    let cost = Cost { gas_used: confirmed.gas_used, gas_price: confirmed.effective_gas_price };
+    let Some(batch) = set_batch(conn, &confirmed.sighting, BatchState::Confirmed, Some(cost)).await? else {
         return Ok(Vec::new());
     };
     let mut effects = Vec::new();

@@ -34,6 +34,10 @@ pub struct TransactionView {
     pub max_fee_per_gas: Amount,
     /// The block that has it.
     pub block: Option<u64>,
+    /// The gas that it used, once the block is final.
+    pub gas_used: Option<u64>,
+    /// What a unit of that cost, in wei.
+    pub effective_gas_price: Option<Amount>,
     /// When it was signed.
     pub signed_at: DateTime<Utc>,
 }
@@ -51,6 +55,8 @@ struct Row {
     gas_limit: i64,
     max_fee_per_gas: BigDecimal,
     block_number: Option<i64>,
+    gas_used: Option<i64>,
+    effective_gas_price: Option<BigDecimal>,
     signed_at: DateTime<Utc>,
 }
 
@@ -72,6 +78,11 @@ impl TryFrom<Row> for TransactionView {
             gas_limit: row.gas_limit.cast_unsigned(),
             max_fee_per_gas: amount_from_sql(&row.max_fee_per_gas, "attempts", "max_fee_per_gas", row.id)?,
             block: row.block_number.map(i64::cast_unsigned),
+            gas_used: row.gas_used.map(i64::cast_unsigned),
+            effective_gas_price: row
+                .effective_gas_price
+                .map(|price| amount_from_sql(&price, "batches", "effective_gas_price", row.batch))
+                .transpose()?,
             signed_at: row.signed_at,
         })
     }
@@ -99,7 +110,7 @@ async fn select(
         Row,
         r#"
         SELECT a.id, a.batch, a.tx, v.chain_id, v.address AS vault, l.address, b.nonce, b.grants, a.gas_limit,
-               a.max_fee_per_gas, b.block_number, a.signed_at, s.state AS "state!"
+               a.max_fee_per_gas, m.block_number, m.gas_used, m.effective_gas_price, a.signed_at, s.state AS "state!"
         FROM attempts a
         JOIN batches b ON b.id = a.batch
         JOIN lanes l ON l.id = b.lane
@@ -107,6 +118,8 @@ async fn select(
         CROSS JOIN LATERAL (
             SELECT CASE WHEN b.mined_tx IS NULL OR b.mined_tx = a.tx THEN b.state ELSE 'replaced' END AS state
         ) s
+        -- what is known of the block belongs to the attempt that is in it
+        LEFT JOIN batches m ON m.id = a.batch AND m.mined_tx = a.tx
         WHERE ($1::bytea IS NULL OR a.tx = $1) AND ($2::uuid IS NULL OR a.id > $2)
           AND ($5::bigint IS NULL OR v.chain_id = $5) AND ($6::text IS NULL OR s.state = $6)
           AND EXISTS (SELECT FROM segments s JOIN campaigns c ON c.id = s.campaign

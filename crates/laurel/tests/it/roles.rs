@@ -70,6 +70,12 @@ async fn five_processes_do_what_one_does() {
         rest.until("/players/alice/grants", |grants| grants["items"][0]["state"] == "completed").await;
     assert_eq!(grants["items"].as_array().unwrap().len(), 20);
     assert_eq!(world.balance(wallet).await, alloy::primitives::U256::from(20 * REWARD));
+    let transactions = rest.must(Method::GET, "/transactions", None).await;
+    for transaction in transactions["items"].as_array().unwrap() {
+        let number = |name: &str| transaction[name].to_string().trim_matches('"').parse::<u128>().unwrap();
+        assert_eq!(number("fee"), number("gas_used") * number("effective_gas_price"), "{transaction}");
+        assert!(number("fee") > 0, "{transaction}");
+    }
     let metrics =
         async || reqwest::get(format!("http://127.0.0.1:{ops}/metrics")).await.unwrap().text().await.unwrap();
     let shown = async {

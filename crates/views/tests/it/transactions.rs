@@ -18,11 +18,14 @@ async fn every_attempt_is_there_and_the_outbid_one_is_replaced() {
     };
     let pending = states(list_transactions(&mut conn, ORG, &TransactionFilter::default(), 10).await.unwrap());
     assert_eq!(pending, [(tx_of(2), "submitted".to_owned()), (tx_of(3), "submitted".to_owned())]);
-    sqlx::query("UPDATE batches SET state = 'confirmed', mined_tx = $1, block_number = 12")
-        .bind(tx_of(3).as_slice())
-        .execute(world.pool())
-        .await
-        .unwrap();
+    sqlx::query(
+        "UPDATE batches SET state = 'confirmed', mined_tx = $1, block_number = 12, gas_used = 100000,
+                        effective_gas_price = 7",
+    )
+    .bind(tx_of(3).as_slice())
+    .execute(world.pool())
+    .await
+    .unwrap();
     let done = states(list_transactions(&mut conn, ORG, &TransactionFilter::default(), 10).await.unwrap());
     assert_eq!(done, [(tx_of(2), "replaced".to_owned()), (tx_of(3), "confirmed".to_owned())]);
 
@@ -32,6 +35,12 @@ async fn every_attempt_is_there_and_the_outbid_one_is_replaced() {
         (found.gas_limit, found.max_fee_per_gas.to_string(), found.block),
         (21_000, "200".to_owned(), Some(12))
     );
+    assert_eq!(
+        (found.gas_used, found.effective_gas_price.map(|price| price.to_string())),
+        (Some(100_000), Some("7".to_owned()))
+    );
+    let outbid = find_transaction(&mut conn, ORG, tx_of(2)).await.unwrap().unwrap();
+    assert_eq!((outbid.block, outbid.gas_used), (None, None), "the block has the other attempt");
     assert!(find_transaction(&mut conn, ORG, tx_of(9)).await.unwrap().is_none());
 }
 

@@ -39,6 +39,14 @@ pub(crate) struct TransactionOut {
     /// The most a unit of gas may cost, in wei.
     #[schema(value_type = String)]
     max_fee_per_gas: Amount,
+    /// The gas that it used, once its block is final.
+    gas_used: Option<u64>,
+    /// What a unit of that cost, in wei.
+    #[schema(value_type = Option<String>)]
+    effective_gas_price: Option<Amount>,
+    /// What it cost, in wei: the product of both.
+    #[schema(value_type = Option<String>)]
+    fee: Option<Amount>,
     /// Its block.
     block: Option<u64>,
     /// When it was signed.
@@ -51,6 +59,8 @@ pub(crate) struct TransactionOut {
 
 impl From<TransactionView> for TransactionOut {
     fn from(view: TransactionView) -> Self {
+        // Gas of a block times a price of any chain is far from 256 bits.
+        let fee = view.gas_used.zip(view.effective_gas_price).and_then(|(gas, price)| price.times(gas).ok());
         Self {
             tx: view.tx,
             attempt: view.attempt,
@@ -63,6 +73,9 @@ impl From<TransactionView> for TransactionOut {
             grants: view.grants,
             gas_limit: view.gas_limit,
             max_fee_per_gas: view.max_fee_per_gas,
+            gas_used: view.gas_used,
+            effective_gas_price: view.effective_gas_price,
+            fee,
             block: view.block,
             signed_at: view.signed_at,
             grant_ids: None,
