@@ -54,7 +54,7 @@ pub enum LinkError {
         wallet: Address,
     },
     /// The wallet is one of our own addresses, or nobody's.
-    #[error("this address is a vault, a token or a lane of Laurel, and cannot be paid")]
+    #[error("this address is a vault, a token or a lane of Laurel and cannot be paid: send the player's")]
     Reserved,
     /// The chain could not be asked about a contract wallet.
     #[error("the chain could not be asked about the wallet")]

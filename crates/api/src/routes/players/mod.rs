@@ -9,7 +9,7 @@ pub(crate) mod wallet;
 
 use alloy_primitives::Address;
 use laurel_ledger::reserved_addresses;
-use laurel_players::{Player, find_player};
+use laurel_players::{LinkError, Player, find_player};
 use sqlx::PgConnection;
 
 use crate::{Principal, Problem};
@@ -32,9 +32,7 @@ async fn refuse_recipient(conn: &mut PgConnection, chain_id: u64, address: Addre
         ));
     }
     if !reserved_addresses(conn, chain_id, &[address]).await?.is_empty() {
-        let detail =
-            "this address is a vault, a token or a lane of Laurel and cannot be paid: send the player's";
-        return Err(Problem::unprocessable("reserved_address", detail));
+        return Err(LinkError::Reserved.into());
     }
     Ok(())
 }
