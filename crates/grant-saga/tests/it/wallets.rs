@@ -1,7 +1,7 @@
 //! Grants whose players have no wallet yet: they wait, until it comes or until it is too late.
 
 use chrono::TimeDelta;
-use laurel_events::{BudgetReleased, Event, EventKind, GrantId, VoidProof};
+use laurel_events::{BudgetReleased, Event, EventKind, GrantId, PlayerId, VoidProof};
 use laurel_ledger::{Context, append};
 
 use crate::world::{World, amount_of, drain};
@@ -120,19 +120,42 @@ async fn wallet_and_deadline_race() {
 #[tokio::test]
 async fn a_link_under_way_is_not_missed() {
     let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
     let player = world.player().await;
+    link_under_way(&mut world, player).await;
+}
+
+/// The same where an earlier grant has made that row.
+#[tokio::test]
+async fn a_link_under_way_is_not_missed_by_a_second_grant() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(8).await;
+    let player = world.player().await;
+    world.request(campaign, &[player]).await;
+    drain(&mut world.grants).await;
+    link_under_way(&mut world, player).await;
+}
+
+async fn link_under_way(world: &mut World, player: PlayerId) {
+    let campaign = world.campaign(7).await;
     let mut link = world.pool().begin().await.unwrap();
     world.link_in(&mut link, player).await;
     let grant = world.request(campaign, &[player]).await[0];
-    let grants = &mut world.grants;
-    let (handled, ()) = tokio::join!(grants.round(), async {
+    let (handled, ()) = tokio::join!(world.grants.round(), async {
         waits_for_a_lock(world.database.pool()).await;
         link.commit().await.unwrap();
     });
     handled.unwrap();
     drain(&mut world.grants).await;
-    assert_eq!(told(&world).await, [(grant.number, "started")]);
+    let started: Vec<GrantId> = world
+        .events(&[EventKind::TokenGrantStarted])
+        .await
+        .into_iter()
+        .filter_map(|envelope| match envelope.event {
+            Event::TokenGrantStarted(started) => Some(started.grant),
+            _ => None,
+        })
+        .collect();
+    assert!(started.contains(&grant), "{started:?}");
 }
 
 async fn waits_for_a_lock(pool: &sqlx::PgPool) {
