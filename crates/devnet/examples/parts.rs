@@ -1,8 +1,8 @@
-//! Starts both parts, prints where they are as one line of JSON, and waits to be ended, or panics.
+//! Starts both parts, prints where they are as one line of JSON, and waits to be ended, or panics at the end of its input.
 //!
 //!     cargo run -p laurel-devnet --example parts [-- [durable] [panic]]
 
-use std::{env, future};
+use std::{env, future, io};
 
 use anyhow::{Context as _, Result};
 use laurel_devnet::{Anvil, AnvilOptions, Mining, Postgres, PostgresOptions};
@@ -26,6 +26,7 @@ async fn main() -> Result<()> {
     });
     println!("{parts}");
     if said("panic") {
+        io::copy(&mut io::stdin(), &mut io::sink())?;
         panic!("as asked for");
     }
     future::pending::<()>().await;

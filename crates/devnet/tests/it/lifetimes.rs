@@ -55,6 +55,7 @@ impl Owner {
 
     /// Waits until the owner and all that it had are gone.
     async fn and_all_is_gone(mut self) -> Result<()> {
+        eventually("the owner has ended", async || !runs(self.process.id())).await;
         let status = self.process.wait()?;
         assert!(!status.success(), "it was ended: {status}");
         gone(&self.processes, &self.folders).await;
@@ -75,8 +76,15 @@ fn example() -> PathBuf {
     example
 }
 
+/// The example with the signals as a terminal's shell gives them: whoever runs the tests in the background passes on
+/// an ignored SIGINT.
 fn parts() -> Command {
-    let mut command = Command::new(example());
+    parts_at(&example())
+}
+
+fn parts_at(program: &Path) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal=INT,HUP"]).arg(program);
     command.env_remove("DATABASE_URL");
     command
 }
@@ -106,7 +114,8 @@ async fn after_the_terminal_has_gone() -> Result<()> {
 
 #[tokio::test]
 async fn after_a_panic() -> Result<()> {
-    let owner = Owner::start(parts().arg("panic").stderr(Stdio::null()))?;
+    let mut owner = Owner::start(parts().arg("panic").stdin(Stdio::piped()).stderr(Stdio::null()))?;
+    drop(owner.process.stdin.take());
     owner.and_all_is_gone().await
 }
 
@@ -143,11 +152,11 @@ async fn an_ordinary_user_is_an_owner_too() -> Result<()> {
     let programs = open_folder()?;
     if geteuid().is_root() {
         let nobody = User::from_name("nobody")?.context("every system has nobody")?;
-        command = Command::new(copy(&example(), &programs)?);
+        command = parts_at(&copy(&example(), &programs)?);
         copy(&anvil_program().await?, &programs)?;
         let path = env::split_paths(&env::var_os("PATH").context("a PATH")?).collect::<Vec<_>>();
         let path = env::join_paths([programs.path().to_owned()].into_iter().chain(path))?;
-        command.env_remove("DATABASE_URL").env("PATH", path).current_dir("/");
+        command.env("PATH", path).current_dir("/");
         command.uid(nobody.uid.as_raw()).gid(nobody.gid.as_raw());
     }
     let owner = Owner::start(&mut command)?;
