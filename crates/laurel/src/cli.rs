@@ -64,8 +64,8 @@ pub(crate) enum Command {
     Dlq(Dlq),
     /// Drop a view and have it rebuilt from the journal
     Replay {
-        /// The view: campaign-stats
-        view: String,
+        /// The view
+        view: View,
     },
     /// Print the OpenAPI document
     Openapi,
@@ -248,4 +248,13 @@ mod tests {
     fn times_to_live(#[case] text: &str, #[case] seconds: Option<i64>) {
         assert_eq!(parse_ttl(text).ok().map(|ttl| ttl.num_seconds()), seconds);
     }
+}
+
+/// What can be dropped and rebuilt.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+pub(crate) enum View {
+    /// What became of the outcomes that campaigns met
+    CampaignStats,
+    /// The steps of grants and batches
+    TransactionHistory,
 }

@@ -48,10 +48,10 @@ pub struct GrantView {
     pub rule_version: i32,
     /// When it was granted.
     pub granted_at: DateTime<Utc>,
-    queued_at: Option<DateTime<Utc>>,
-    submitted_at: Option<DateTime<Utc>>,
-    posted_at: Option<DateTime<Utc>>,
-    place: (i16, i64, i32),
+    pub(crate) queued_at: Option<DateTime<Utc>>,
+    pub(crate) posted_at: Option<DateTime<Utc>>,
+    /// Where the journal has the outcome: partition, offset, index.
+    pub(crate) place: (i16, i64, i32),
 }
 
 /// Which grants are listed.
@@ -88,7 +88,6 @@ struct Row {
     rule_version: i32,
     recorded_at: DateTime<Utc>,
     queued_at: Option<DateTime<Utc>>,
-    submitted_at: Option<DateTime<Utc>>,
     posted_at: Option<DateTime<Utc>>,
     part: i16,
     position: i64,
@@ -126,7 +125,6 @@ impl TryFrom<Row> for GrantView {
             rule_version: row.rule_version,
             granted_at: row.recorded_at,
             queued_at: row.queued_at,
-            submitted_at: row.submitted_at,
             posted_at: row.posted_at,
             place: (row.part, row.position, row.idx),
         })
@@ -164,7 +162,7 @@ pub async fn list_grant_views(
 }
 
 /// A segment holds at most this many places, so that the segments of a place begin within this many before it.
-const SEGMENT_MAX: i64 = 1_000;
+pub(crate) const SEGMENT_MAX: i64 = 1_000;
 
 /// The numbers of a run span at most this many. Requests come some thousands at a time; one that was set aside and tried
 /// again has a run of its own, in the middle of another's span.
@@ -184,7 +182,7 @@ async fn select(
                g.idx, c.org, c.token, v.chain_id, v.address AS vault, e.reason AS "reason?",
                e.wallet_until AS "wallet_until?", p.seq AS "seq?", p.wallet AS "wallet?", p.queued_at AS "queued_at?",
                b.id AS "batch?", b.tx AS "tx?", b.block_number AS "block_number?",
-               b.created_at AS "submitted_at?", b.posted_at AS "posted_at?", s.state AS "state!"
+               b.posted_at AS "posted_at?", s.state AS "state!"
         FROM grants g
         JOIN campaigns c ON c.id = g.campaign
         JOIN vaults v ON v.id = c.vault
@@ -206,7 +204,7 @@ async fn select(
             WHERE i.at IS NOT NULL
         ) p ON true
         LEFT JOIN LATERAL (
-            SELECT b.id, b.state, b.block_number, b.created_at, s.posted_at,
+            SELECT b.id, b.state, b.block_number, s.posted_at,
                    coalesce(b.mined_tx, (SELECT a.tx FROM attempts a WHERE a.batch = b.id
                                          ORDER BY a.signed_at DESC, a.id DESC LIMIT 1)) AS tx
             FROM segments s JOIN batches b ON b.id = s.batch
@@ -263,39 +261,4 @@ pub async fn grant_outcome_id(
         Event::GameOutcomeRecorded(outcome) => Some(outcome.outcome_id),
         _ => None,
     }))
-}
-
-/// A step on a grant's way.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TimelineEntry {
-    /// The kind of event.
-    pub event: &'static str,
-    /// When it was recorded.
-    pub at: DateTime<Utc>,
-}
-
-/// The steps that a grant has taken, from the outcome on.
-///
-/// # Errors
-/// If the database does not answer.
-pub async fn grant_timeline(
-    conn: &mut PgConnection,
-    grant: &GrantView,
-) -> Result<Vec<TimelineEntry>, LedgerError> {
-    let (part, position, _) = grant.place;
-    let outcome_at = sqlx::query_scalar!(
-        "SELECT recorded_at FROM journal WHERE part = $1 AND position = $2",
-        part,
-        position
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    let steps = [
-        ("GameOutcomeRecorded", outcome_at),
-        ("TokenGrantRequested", Some(grant.granted_at)),
-        ("TokenGrantStarted", grant.queued_at),
-        ("BlockchainTxSubmitted", grant.submitted_at),
-        ("TokenGrantCompleted", grant.posted_at),
-    ];
-    Ok(steps.into_iter().filter_map(|(event, at)| Some(TimelineEntry { event, at: at? })).collect())
 }

@@ -1,25 +1,25 @@
 //! What is read.
 //!
 //! ```text
-//!   grants ─┬─ exceptions ─┬─ runs ─┬─ segments ─┬─ batches ──► GrantView, with its state and timeline
+//!   grants ─┬─ exceptions ─┬─ runs ─┬─ segments ─┬─ batches ──► GrantView, with its state
 //!           ╵              ╵        ╵            ╵
-//!   journal ──► CampaignStatsStage ──► campaign_stats ──► CampaignStats
+//!   journal ─┬─► CampaignStatsStage ──► campaign_stats ─────────────► CampaignStats
+//!            ╰─► HistoryStage ────────► batch_steps, grant_steps ───► TimelineEntry
 //! ```
 //!
 //! A grant's state is derived from where it is, not kept. What is kept here is a projection, which `laurel replay` drops
 //! and rebuilds from the journal.
 
 mod grants;
+mod history;
 mod latency;
 mod stats;
 mod tokens;
 mod transactions;
 
 pub use self::{
-    grants::{
-        GrantFilter, GrantView, TimelineEntry, find_grant_view, grant_outcome_id, grant_timeline,
-        list_grant_views,
-    },
+    grants::{GrantFilter, GrantView, find_grant_view, grant_outcome_id, list_grant_views},
+    history::{HistoryStage, TimelineEntry, grant_timeline, rebuild_history},
     latency::{LatencyStage, ViewsMetrics},
     stats::{CampaignStats, CampaignStatsStage, campaign_stats, rebuild_campaign_stats},
     tokens::{TokenBalance, token_balances},

@@ -49,7 +49,7 @@ pub(crate) async fn run(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Org(org) => org::run(&config()?, org).await?,
         Command::Audit(audit) => return audit::run(&config()?, audit).await,
         Command::Dlq(dlq) => dlq::run(&config()?, dlq).await?,
-        Command::Replay { view } => replay::run(&config()?, &view).await?,
+        Command::Replay { view } => replay::run(&config()?, view).await?,
         Command::Openapi => print(&serde_json::to_string_pretty(&laurel_api::openapi())?),
         Command::Chain(chain) => chain::run(chain).await?,
         Command::Completions { shell } => {

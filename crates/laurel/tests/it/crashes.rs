@@ -17,12 +17,15 @@ use serde_json::{Value, json};
 use tokio::time::{sleep, timeout};
 
 use crate::{
+    histories::assert_histories,
     rest::Rest,
     world::{REWARD, World, free_port},
 };
 
 const OUTCOMES: usize = 5_000;
 const PLAYERS: usize = 40;
+/// So many of them link their wallets only when all outcomes are in.
+const LATE_PLAYERS: usize = 4;
 const REQUEST_OUTCOMES: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(180);
 
@@ -49,8 +52,11 @@ async fn survive(ports: &[u16]) {
         ports.iter().map(|port| Rest::new(&format!("http://127.0.0.1:{port}"))).collect();
     let campaign = world.campaign(&clients[0], "1000000000").await;
     let mut wallets = Vec::with_capacity(PLAYERS);
-    for number in 0..PLAYERS {
+    for number in 0..PLAYERS - LATE_PLAYERS {
         wallets.push(clients[0].player(&format!("player-{number}"), world.chain_id).await);
+    }
+    for number in PLAYERS - LATE_PLAYERS..PLAYERS {
+        clients[0].register(&format!("player-{number}")).await;
     }
     let outcomes: Arc<Vec<Value>> = Arc::new((0..OUTCOMES).map(|number| outcome(number, began)).collect());
     let posted = Arc::new(AtomicUsize::new(0));
@@ -70,6 +76,9 @@ async fn survive(ports: &[u16]) {
     for posting in posting {
         timeout(PATIENCE, posting).await.expect("everything is posted in time").unwrap();
     }
+    for number in PLAYERS - LATE_PLAYERS..PLAYERS {
+        wallets.push(clients[0].link(&format!("player-{number}"), world.chain_id).await);
+    }
     // Everything again, as a client does that was told nothing.
     post_all(clients[0].clone(), outcomes.clone(), posted).await;
     let expected = expected_by_player();
@@ -84,6 +93,9 @@ async fn survive(ports: &[u16]) {
     }
     world.assert_books_balance(ports[0]).await;
     assert_paid(&world, &wallets, &expected).await;
+    let awaited = assert_histories(world.database.pool()).await;
+    let late: u64 = (PLAYERS - LATE_PLAYERS..PLAYERS).filter_map(|player| expected.get(&player)).sum();
+    assert!(awaited as u64 > late / 2, "{awaited} of {late} awaited a wallet");
 }
 
 /// Every wallet has exactly what its player earned: the chain is asked, not our books.

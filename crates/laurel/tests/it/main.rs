@@ -3,6 +3,7 @@
 
 mod commands;
 mod crashes;
+mod histories;
 mod process;
 mod refusals;
 mod rest;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use alloy::primitives::keccak256;
+use alloy::primitives::{Address, keccak256};
 use laurel_chain::{LaneSigner, LocalKey};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
@@ -76,9 +76,19 @@ impl Rest {
     }
 
     /// A player with a wallet linked as players do it; the wallet's address is returned.
-    pub(crate) async fn player(&self, name: &str, chain_id: u64) -> alloy::primitives::Address {
-        let key = LocalKey::from_hex(&keccak256(name).to_string()).unwrap();
+    pub(crate) async fn player(&self, name: &str, chain_id: u64) -> Address {
+        self.register(name).await;
+        self.link(name, chain_id).await
+    }
+
+    /// A player without a wallet.
+    pub(crate) async fn register(&self, name: &str) {
         self.must(Method::PUT, &format!("/players/{name}"), None).await;
+    }
+
+    /// Links a player's wallet, whose key follows from the name, as players do it.
+    pub(crate) async fn link(&self, name: &str, chain_id: u64) -> Address {
+        let key = LocalKey::from_hex(&keccak256(name).to_string()).unwrap();
         let ask = json!({ "address": key.address().to_checksum(None), "chain_id": chain_id });
         let challenge =
             self.must(Method::POST, &format!("/players/{name}/wallet/challenge"), Some(ask)).await;

@@ -1,7 +1,7 @@
 //! A grant's state is where it is.
 
-use laurel_events::{Event, GameOutcomeRecorded, GrantId, OutcomeKey};
-use laurel_views::{GrantFilter, GrantView, find_grant_view, grant_timeline, list_grant_views};
+use laurel_events::GrantId;
+use laurel_views::{GrantFilter, GrantView, find_grant_view, list_grant_views};
 
 use crate::world::{Batch, CHAIN, ORG, TOKEN, WALLET, World, batch_of, player_of, tx_of};
 
@@ -145,49 +145,4 @@ async fn lists_go_on_where_they_ended_and_show_one_organisation_only() {
     assert!(find_grant_view(&mut conn, world.other, hidden).await.unwrap().is_some());
     let unknown = GrantId { campaign: one, number: 2 };
     assert!(find_grant_view(&mut conn, ORG, unknown).await.unwrap().is_none());
-}
-
-#[tokio::test]
-async fn the_timeline_has_every_step_in_the_order_in_which_they_were_taken() {
-    let world = World::new().await;
-    let campaign = world.campaign(7, ORG, TOKEN).await;
-    // The event at 0/0/0, where the grant says that its outcome stands.
-    let player = (0..)
-        .map(player_of)
-        .find(|player| laurel_events::Subject::new("player", player).partition().number() == 0)
-        .unwrap();
-    let outcome = Event::from(GameOutcomeRecorded {
-        org: ORG,
-        issuer: "s".to_owned(),
-        outcome: OutcomeKey::derive(ORG, "s", "o"),
-        outcome_id: "o".to_owned(),
-        game: "quiz".to_owned(),
-        player,
-        score: 1,
-        rank: None,
-        attributes: std::collections::BTreeMap::new(),
-    });
-    let mut times = vec![world.now()];
-    world.append(&[laurel_events::NewEvent { event: outcome, occurred_at: None, cause: None }]).await;
-    times.push(world.pass());
-    let grant = world.grant(campaign, 1, 5).await;
-    times.push(world.pass());
-    world.run(campaign, 0, &[0], true).await;
-    times.push(world.pass());
-    world.batch(Batch { id: 1, campaign, first_seq: 0, count: 1, state: "confirmed", posted: false }).await;
-    times.push(world.pass());
-    sqlx::query("UPDATE segments SET posted_at = $1").bind(world.now()).execute(world.pool()).await.unwrap();
-    let seen = view(&world, grant).await;
-    let mut conn = world.pool().acquire().await.unwrap();
-    let timeline = grant_timeline(&mut conn, &seen).await.unwrap();
-    let events: Vec<_> = timeline.iter().map(|entry| entry.event).collect();
-    let expected = [
-        "GameOutcomeRecorded",
-        "TokenGrantRequested",
-        "TokenGrantStarted",
-        "BlockchainTxSubmitted",
-        "TokenGrantCompleted",
-    ];
-    assert_eq!(events, expected);
-    assert_eq!(timeline.iter().map(|entry| entry.at).collect::<Vec<_>>(), times);
 }

@@ -1,8 +1,8 @@
 //! CampaignStatsView: counted once, and the same when it is rebuilt.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use laurel_bus::{BusMetrics, Runner, RunnerSettings, Wakes};
+use laurel_bus::Runner;
 use laurel_events::{
     Amount, BudgetReleased, CampaignId, GrantId, NewEvent, OutcomeKey, RewardDeclined,
     TokenGrantAwaitingWallet, TokenGrantCompleted, TokenGrantFailed, TokenGrantHeld, TokenGrantRequested,
@@ -10,22 +10,13 @@ use laurel_events::{
 };
 use laurel_ledger::claim_cursor;
 use laurel_views::{CampaignStatsStage, campaign_stats, rebuild_campaign_stats};
-use prometheus::Registry;
 
-use crate::world::{CHAIN, World, batch_of, player_of};
+use crate::world::{CHAIN, World, batch_of, drain, player_of};
 
 const CAMPAIGNS: u64 = 5;
 
 fn replica(world: &World) -> Runner {
-    let metrics = BusMetrics::register(&Registry::new()).unwrap();
-    let settings = RunnerSettings { poll_interval: Duration::from_millis(10), ..RunnerSettings::default() };
-    let (wakes, _) = Wakes::new();
-    let stage = Arc::new(CampaignStatsStage);
-    Runner::new(stage, world.pool().clone(), world.clock.clone(), wakes, metrics, settings, 1)
-}
-
-async fn drain(replica: &mut Runner) {
-    while replica.round().await.unwrap() {}
+    world.replica(Arc::new(CampaignStatsStage))
 }
 
 async fn rows(world: &World) -> Vec<(i64, String, i64)> {

@@ -1,10 +1,11 @@
 //! Rows as the stages write them.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256};
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, TimeDelta, Utc};
+use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes};
 use laurel_chain::GrantWord;
 use laurel_devnet::testing::TestDatabase;
 use laurel_events::{
@@ -15,6 +16,7 @@ use laurel_ledger::{
     Context, Funding, Hold, MIGRATOR, VaultIdentity, add_organisation, append, find_balances, fund, hold,
     open_account, pin_vault,
 };
+use prometheus::Registry;
 use sqlx::PgPool;
 use uuid::Uuid;
 
@@ -215,11 +217,28 @@ impl World {
         .unwrap();
     }
 
+    pub(crate) fn replica(&self, stage: Arc<dyn Stage>) -> Runner {
+        let metrics = BusMetrics::register(&Registry::new()).unwrap();
+        let settings =
+            RunnerSettings { poll_interval: Duration::from_millis(10), ..RunnerSettings::default() };
+        let (wakes, _) = Wakes::new();
+        Runner::new(stage, self.pool().clone(), self.clock.clone(), wakes, metrics, settings, 1)
+    }
+
+    /// Gives a stage all that it has not seen.
+    pub(crate) async fn drain(&self, stage: Arc<dyn Stage>) {
+        drain(&mut self.replica(stage)).await;
+    }
+
     pub(crate) async fn append(&self, events: &[NewEvent]) {
         let mut tx = self.pool().begin().await.unwrap();
         append(&mut tx, &Context::at(self.now()), events).await.unwrap();
         tx.commit().await.unwrap();
     }
+}
+
+pub(crate) async fn drain(replica: &mut Runner) {
+    while replica.round().await.unwrap() {}
 }
 
 pub(crate) fn player_of(number: u128) -> PlayerId {

@@ -18,6 +18,19 @@ pub(crate) struct TimelineOut {
     event: &'static str,
     /// When it was recorded.
     at: DateTime<Utc>,
+    /// The event's id in the journal: partition, offset and index. Steps that thousands of grants share have none here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event_id: Option<String>,
+    /// Why the grant is held or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// The transaction.
+    #[schema(value_type = Option<String>)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tx: Option<B256>,
+    /// The block that has the transaction, or had it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    block: Option<u64>,
 }
 
 /// The states of a grant.
@@ -121,7 +134,8 @@ impl GrantOut {
 
 impl From<TimelineEntry> for TimelineOut {
     fn from(entry: TimelineEntry) -> Self {
-        Self { event: entry.event, at: entry.at }
+        let TimelineEntry { event, at, id, reason, tx, block } = entry;
+        Self { event: event.as_str(), at, event_id: id.map(|id| id.to_string()), reason, tx, block }
     }
 }
 

@@ -1,0 +1,113 @@
+//! Every grant's history, as an auditor reads it, is a way through the saga's state machine, and ends where the grant is.
+
+use laurel_chain::PaidMask;
+use laurel_events::{Event, EventKind, OrgId};
+use laurel_grant_saga::{Applied, GrantState, SagaEvent, Seat};
+use laurel_ledger::read_one;
+use laurel_views::{GrantFilter, GrantView, TimelineEntry, grant_timeline, list_grant_views};
+use sqlx::{PgConnection, PgPool};
+
+/// More grants than any story has.
+const GRANTS_MAX: i64 = 100_000;
+
+/// One grant in so many is looked at, beside all that did not go the plain way.
+const SAMPLE: u64 = 20;
+
+/// Checks the grants of a story that is over. Returns how many of them once awaited a wallet.
+pub(crate) async fn assert_histories(pool: &PgPool) -> usize {
+    let mut conn = pool.acquire().await.unwrap();
+    let grants = list_grant_views(&mut conn, OrgId(1), &GrantFilter::default(), GRANTS_MAX).await.unwrap();
+    let mut awaited = 0;
+    for grant in &grants {
+        let own_steps: Option<i32> =
+            sqlx::query_scalar("SELECT 1 FROM grant_steps WHERE campaign = $1 AND number = $2 LIMIT 1")
+                .bind(grant.id.campaign.number())
+                .bind(grant.id.number.cast_signed())
+                .fetch_optional(&mut *conn)
+                .await
+                .unwrap();
+        if own_steps.is_none() && grant.id.number % SAMPLE != 0 {
+            continue;
+        }
+        let timeline = grant_timeline(&mut conn, grant).await.unwrap();
+        awaited +=
+            usize::from(timeline.iter().any(|entry| entry.event == EventKind::TokenGrantAwaitingWallet));
+        let end = fold(&mut conn, grant, &timeline).await;
+        assert_eq!(name_of(&end), grant.state, "{}: {timeline:?}", grant.id);
+    }
+    awaited
+}
+
+async fn fold(conn: &mut PgConnection, grant: &GrantView, timeline: &[TimelineEntry]) -> GrantState {
+    let mut state = GrantState::Requested;
+    for entry in timeline {
+        for event in saga_events(conn, grant, entry, &state).await {
+            state = match state.clone().apply(event) {
+                Ok(Applied::Moved(next)) => next,
+                Ok(Applied::Ignored) => state,
+                Err(error) => panic!("{}: {error}: {timeline:?}", grant.id),
+            };
+        }
+    }
+    state
+}
+
+/// What an entry of the timeline is to the machine.
+async fn saga_events(
+    conn: &mut PgConnection,
+    grant: &GrantView,
+    entry: &TimelineEntry,
+    state: &GrantState,
+) -> Vec<SagaEvent> {
+    let event = match entry.id {
+        Some(id) => read_one(conn, id).await.unwrap().map(|envelope| envelope.event),
+        None => None,
+    };
+    match (entry.event, event) {
+        // The wallet's own event is the player's; a grant that starts after waiting tells of it.
+        (EventKind::TokenGrantStarted, _) => {
+            let linked =
+                matches!(state, GrantState::AwaitingWallet { .. }).then_some(SagaEvent::WalletLinked);
+            let seat = Seat { seq: grant.seq.unwrap(), word: alloy::primitives::B256::ZERO };
+            linked.into_iter().chain([SagaEvent::Started(seat)]).collect()
+        }
+        (EventKind::TokenGrantCompleted, _) => vec![SagaEvent::Posted(grant.batch.unwrap())],
+        (_, Some(Event::TokenGrantAwaitingWallet(event))) => {
+            vec![SagaEvent::AwaitingWallet { until: event.until }]
+        }
+        (_, Some(Event::TokenGrantHeld(event))) => vec![SagaEvent::Held { reason: event.reason }],
+        (_, Some(Event::TokenGrantFailed(event))) => {
+            vec![SagaEvent::Failed { reason: event.reason, proof: event.proof }]
+        }
+        (_, Some(Event::BudgetReleased(_))) => vec![SagaEvent::Released],
+        (_, Some(Event::BlockchainTxSubmitted(event))) => vec![SagaEvent::Submitted(event.batch)],
+        (_, Some(Event::BlockchainTxReverted(event))) => {
+            vec![SagaEvent::Reverted(event.sighting.batch.unwrap())]
+        }
+        (_, Some(Event::BlockchainTxConfirmed(event))) => {
+            let batch = event.sighting.batch.unwrap();
+            let seq = grant.seq.unwrap();
+            let pays = event.segments.iter().any(|segment| {
+                segment.campaign == grant.id.campaign
+                    && PaidMask::new(segment.first_seq, segment.paid.clone()).contains(seq)
+            });
+            vec![if pays { SagaEvent::Paid(batch) } else { SagaEvent::Refused(batch) }]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What the REST interface calls a state.
+fn name_of(state: &GrantState) -> &'static str {
+    match state {
+        GrantState::Requested => "requested",
+        GrantState::AwaitingWallet { .. } => "awaiting_wallet",
+        GrantState::Held { .. } => "held",
+        GrantState::Queued(_) => "queued",
+        GrantState::Submitted { .. } => "submitted",
+        GrantState::Confirmed { .. } => "confirmed",
+        GrantState::Completed { .. } => "completed",
+        GrantState::Failed { .. } => "failed",
+        GrantState::Compensated { .. } => "compensated",
+    }
+}

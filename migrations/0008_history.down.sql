@@ -1,0 +1,2 @@
+DROP TABLE grant_steps;
+DROP TABLE batch_steps;
