@@ -55,7 +55,10 @@ CREATE TABLE requeues (
     campaign bigint NOT NULL REFERENCES campaigns (id),
     first_seq bigint NOT NULL,
     count integer NOT NULL CHECK (count > 0),
+    -- when it may go
     queued_at timestamptz NOT NULL,
+    -- how often the chain would not have paid it
+    setbacks integer NOT NULL DEFAULT 0,
     PRIMARY KEY (campaign, first_seq)
 );
 

@@ -26,8 +26,9 @@ pub(crate) struct Waiting {
     pub(crate) player: PlayerId,
     pub(crate) chain_id: u64,
     pub(crate) amount: Amount,
-    /// Until when a wallet can be linked; without, the grant is held.
-    pub(crate) until: Option<DateTime<Utc>>,
+    /// Until when a wallet that can be paid can be linked.
+    pub(crate) until: DateTime<Utc>,
+    /// Why it is held; without, it awaits a wallet.
     pub(crate) reason: Option<&'static str>,
 }
 
@@ -45,13 +46,13 @@ pub(crate) async fn insert_waiting(
     let players: Vec<Uuid> = waiting.iter().map(|grant| grant.player.uuid()).collect();
     let chains: Vec<i64> = waiting.iter().map(|grant| grant.chain_id.cast_signed()).collect();
     let amounts: Vec<BigDecimal> = waiting.iter().map(|grant| amount_to_sql(grant.amount)).collect();
-    let until: Vec<Option<DateTime<Utc>>> = waiting.iter().map(|grant| grant.until).collect();
+    let until: Vec<DateTime<Utc>> = waiting.iter().map(|grant| grant.until).collect();
     let reasons: Vec<Option<String>> = waiting.iter().map(|grant| grant.reason.map(str::to_owned)).collect();
     sqlx::query!(
         r#"
         INSERT INTO exceptions
             (campaign, number, state, reason, player, chain_id, amount, wallet_until, updated_at)
-        SELECT w.campaign, w.number, CASE WHEN w.until IS NULL THEN 'held' ELSE 'awaiting_wallet' END,
+        SELECT w.campaign, w.number, CASE WHEN w.reason IS NULL THEN 'awaiting_wallet' ELSE 'held' END,
                w.reason, w.player, w.chain_id, w.amount, w.until, $1
         FROM unnest($2::bigint[], $3::bigint[], $4::uuid[], $5::bigint[], $6::numeric[], $7::timestamptz[], $8::text[])
                  AS w (campaign, number, player, chain_id, amount, until, reason)
@@ -62,7 +63,7 @@ pub(crate) async fn insert_waiting(
         &players,
         &chains,
         &amounts,
-        &until as &[Option<DateTime<Utc>>],
+        &until,
         &reasons as &[Option<String>],
     )
     .execute(conn)
@@ -119,7 +120,7 @@ pub(crate) async fn set_queued(
     let seqs: Vec<i64> = places.iter().map(|(_, seq)| seq.cast_signed()).collect();
     let updated = sqlx::query!(
         r#"
-        UPDATE exceptions e SET state = 'queued', reason = NULL, seq = p.seq, updated_at = $1
+        UPDATE exceptions e SET state = 'queued', reason = NULL, seq = p.seq, wallet_until = NULL, updated_at = $1
         FROM unnest($2::bigint[], $3::bigint[], $4::bigint[]) AS p (campaign, number, seq)
         WHERE e.campaign = p.campaign AND e.number = p.number AND e.seq IS NULL
         "#,
@@ -152,7 +153,7 @@ pub(crate) async fn set_held(
     let numbers: Vec<i64> = grants.iter().map(|grant| grant.number.cast_signed()).collect();
     let held = sqlx::query!(
         r#"
-        UPDATE exceptions e SET state = 'held', reason = $1, wallet_until = NULL, updated_at = $2
+        UPDATE exceptions e SET state = 'held', reason = $1, updated_at = $2
         FROM unnest($3::bigint[], $4::bigint[]) AS g (campaign, number)
         WHERE e.campaign = g.campaign AND e.number = g.number AND e.seq IS NULL
           AND e.state IN ('awaiting_wallet', 'held')
@@ -172,39 +173,82 @@ pub(crate) async fn set_held(
     }
 }
 
-/// A grant that failed.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Failed {
+/// A grant without a place, whose deadline has come.
+#[derive(Clone, Debug)]
+pub(crate) struct Overdue {
     pub(crate) grant: GrantId,
-    pub(crate) player: PlayerId,
     pub(crate) amount: Amount,
+    /// Why it is held; nothing while it awaits a wallet.
+    pub(crate) reason: Option<String>,
+    pub(crate) until: DateTime<Utc>,
+    /// Since when it is as it is.
+    pub(crate) since: DateTime<Utc>,
 }
 
-/// Fails a grant whose wallet did not come in time; `None` if it is not awaiting one any more.
-pub(crate) async fn fail_awaiting(
+/// Whose wallet a grant without a place waits for, and on which chain.
+pub(crate) async fn waiting_player(
+    conn: &mut PgConnection,
+    grant: GrantId,
+) -> Result<Option<(PlayerId, u64)>, LedgerError> {
+    let row = sqlx::query!(
+        "SELECT player, chain_id FROM exceptions WHERE campaign = $1 AND number = $2 AND seq IS NULL",
+        grant.campaign.number(),
+        grant.number.cast_signed(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| (row.player.into(), row.chain_id.cast_unsigned())))
+}
+
+/// A grant that still waits for a wallet that can be paid, locked; `None` if it has gone on.
+pub(crate) async fn lock_overdue(
+    conn: &mut PgConnection,
+    grant: GrantId,
+) -> Result<Option<Overdue>, LedgerError> {
+    let row = sqlx::query!(
+        r#"
+        SELECT amount, reason, wallet_until AS "until!", updated_at FROM exceptions
+        WHERE campaign = $1 AND number = $2 AND seq IS NULL AND wallet_until IS NOT NULL
+          AND state IN ('awaiting_wallet', 'held')
+        FOR NO KEY UPDATE
+        "#,
+        grant.campaign.number(),
+        grant.number.cast_signed(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        Ok(Overdue {
+            grant,
+            amount: amount_from_sql(&row.amount, "exceptions", "amount", grant)?,
+            reason: row.reason,
+            until: row.until,
+            since: row.updated_at,
+        })
+    })
+    .transpose()
+}
+
+/// Notes that a grant, which the caller has locked, failed.
+pub(crate) async fn set_failed(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     grant: GrantId,
     reason: &str,
-) -> Result<Option<Failed>, LedgerError> {
-    let row = sqlx::query!(
+) -> Result<(), LedgerError> {
+    sqlx::query!(
         r#"
-        UPDATE exceptions SET state = 'failed', reason = $3, updated_at = $4
-        WHERE campaign = $1 AND number = $2 AND state = 'awaiting_wallet'
-        RETURNING player, amount
+        UPDATE exceptions SET state = 'failed', reason = $3, wallet_until = NULL, updated_at = $4
+        WHERE campaign = $1 AND number = $2
         "#,
         grant.campaign.number(),
         grant.number.cast_signed(),
         reason,
         now,
     )
-    .fetch_optional(conn)
+    .execute(conn)
     .await?;
-    row.map(|row| {
-        let amount = amount_from_sql(&row.amount, "exceptions", "amount", grant)?;
-        Ok(Failed { grant, player: row.player.into(), amount })
-    })
-    .transpose()
+    Ok(())
 }
 
 /// Notes that a failed grant's hold was voided.

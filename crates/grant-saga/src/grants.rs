@@ -4,26 +4,30 @@ use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_bus::{Stage, StageError, cancel_timers, schedule_timers};
+use laurel_bus::{Stage, StageError, schedule_timers};
 use laurel_chain::{GrantWord, PaidMask};
 use laurel_events::{
     BudgetPosted, Envelope, Event, EventId, EventKind, GrantId, NewEvent, PlayerId, TokenGrantAwaitingWallet,
     TokenGrantCompleted, TokenGrantFailed, TokenGrantHeld, TokenGrantRequested, TokenGrantStarted, VoidProof,
-    WalletDeadlinePassed, WalletKind, WalletLinked,
+    WalletDeadlinePassed, WalletLinked,
 };
-use laurel_ledger::{find_places, find_segments, reserved_addresses};
+use laurel_ledger::{find_places, find_segments};
+use laurel_players::{Wallet, keep_wallets};
 use sqlx::PgConnection;
 
 use crate::{
     exceptions::{
-        Awaiting, RESERVED_RECIPIENT, WALLET_CHECK, Waiting, fail_awaiting, insert_waiting, lock_awaiting,
-        set_compensated, set_held,
+        Awaiting, WALLET_CHECK, Waiting, insert_waiting, lock_awaiting, lock_overdue, set_compensated,
+        set_failed, set_held, waiting_player,
     },
     queue::{Seated, enqueue},
     recipients::{Recipient, recipients},
     seats::seat_waiting,
     settlements::mark_posted,
 };
+
+/// How long after its deadline a grant is still held for a wallet that nobody could ask yet.
+const WALLET_CHECK_GRACE: TimeDelta = TimeDelta::days(1);
 
 /// Gives grants their places and tells when they are complete.
 #[derive(Clone, Copy, Debug, Default)]
@@ -138,59 +142,52 @@ async fn recipients_of(
 
 /// What becomes of a grant that cannot be queued: held for `reason`, or awaiting a wallet.
 fn wait(request: &TokenGrantRequested, now: DateTime<Utc>, reason: Option<&'static str>) -> Waiting {
-    let until = now + TimeDelta::hours(i64::from(request.wallet_deadline_hours));
     Waiting {
         grant: request.grant,
         player: request.player,
         chain_id: request.chain_id,
         amount: request.amount,
-        until: reason.is_none().then_some(until),
+        until: now + TimeDelta::hours(i64::from(request.wallet_deadline_hours)),
         reason,
     }
 }
 
 fn waiting_event(waiting: &Waiting) -> Event {
-    match (waiting.until, waiting.reason) {
-        (Some(until), _) => {
-            TokenGrantAwaitingWallet { grant: waiting.grant, player: waiting.player, until }.into()
-        }
-        (None, reason) => {
-            let reason = reason.unwrap_or(WALLET_CHECK).to_owned();
-            TokenGrantHeld { grant: waiting.grant, reason }.into()
-        }
+    let Waiting { grant, player, until, .. } = *waiting;
+    match waiting.reason {
+        Some(reason) => TokenGrantHeld { grant, reason: reason.to_owned() }.into(),
+        None => TokenGrantAwaitingWallet { grant, player, until }.into(),
     }
 }
 
 async fn schedule_deadlines(conn: &mut PgConnection, waiting: &[Waiting]) -> Result<(), StageError> {
     let deadlines: Vec<(DateTime<Utc>, Event)> = waiting
         .iter()
-        .filter_map(|waiting| Some((waiting.until?, WalletDeadlinePassed { grant: waiting.grant }.into())))
+        .map(|waiting| (waiting.until, WalletDeadlinePassed { grant: waiting.grant }.into()))
         .collect();
     schedule_timers(conn, &deadlines).await
 }
 
-/// Queues what waited for the wallet, or for another wallet.
+/// Queues what waited for the wallet, or for another wallet. It goes to the wallet that the player has now: of several
+/// links, the first that is handled may be an old one.
 async fn wallet_linked(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     cause: EventId,
     linked: &WalletLinked,
 ) -> Result<Vec<NewEvent>, StageError> {
+    // The wallet first, then its grants: the order of whoever checks wallets.
+    let recipient = recipients(conn, linked.chain_id, &[linked.player]).await?.remove(&linked.player);
     let awaiting = lock_awaiting(conn, linked.player, linked.chain_id).await?;
-    if awaiting.is_empty() {
-        return Ok(Vec::new());
+    match recipient {
+        _ if awaiting.is_empty() => Ok(Vec::new()),
+        None => Ok(Vec::new()),
+        Some(Recipient::Held(reason)) => hold_waiting(conn, now, cause, &awaiting, reason).await,
+        Some(Recipient::Payable(wallet)) => {
+            let started = seat_waiting(conn, now, wallet, &awaiting).await?;
+            Ok(started.into_iter().map(|started| NewEvent::caused_by(cause, started)).collect())
+        }
     }
-    let keys: Vec<String> = awaiting.iter().map(|awaiting| awaiting.grant.to_string()).collect();
-    cancel_timers(conn, EventKind::WalletDeadlinePassed, &keys).await?;
-    if linked.kind == WalletKind::Contract {
-        // It is asked again before its grants are queued.
-        return hold_waiting(conn, now, cause, &awaiting, WALLET_CHECK).await;
-    }
-    if !reserved_addresses(conn, linked.chain_id, &[linked.wallet]).await?.is_empty() {
-        return hold_waiting(conn, now, cause, &awaiting, RESERVED_RECIPIENT).await;
-    }
-    let started = seat_waiting(conn, now, linked.wallet, &awaiting).await?;
-    Ok(started.into_iter().map(|started| NewEvent::caused_by(cause, started)).collect())
 }
 
 /// Holds grants that waited; those that are held for the same reason already stay as they are.
@@ -210,25 +207,39 @@ async fn hold_waiting(
     Ok(held.collect())
 }
 
-/// Fails a grant that still awaits its wallet. One whose wallet came first is left alone.
+/// Fails a grant that still has no wallet that can be paid.
+///
+/// A wallet that was linked in time counts, also if its event is yet to be handled: that will move the grant on. A
+/// wallet that is yet to be asked is not late, we are; it gets [`WALLET_CHECK_GRACE`] more.
 async fn deadline_passed(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     cause: EventId,
     passed: &WalletDeadlinePassed,
 ) -> Result<Option<NewEvent>, StageError> {
+    let Some((player, chain_id)) = waiting_player(conn, passed.grant).await? else { return Ok(None) };
+    let wallet = keep_wallets(conn, chain_id, &[player]).await?.remove(&player);
+    let Some(overdue) = lock_overdue(conn, passed.grant).await? else { return Ok(None) };
+    // The wallet that a grant is held for is no news.
+    let is_news = |wallet: &Wallet| overdue.reason.is_none() || wallet.linked_at > overdue.since;
+    if wallet.is_some_and(|wallet| wallet.linked_at <= overdue.until && is_news(&wallet)) {
+        return Ok(None);
+    }
+    let end = overdue.until + WALLET_CHECK_GRACE;
+    if overdue.reason.as_deref() == Some(WALLET_CHECK) && now < end {
+        schedule_timers(conn, &[(end, WalletDeadlinePassed { grant: passed.grant }.into())]).await?;
+        return Ok(None);
+    }
     let reason = "wallet_deadline_passed";
-    let failed = fail_awaiting(conn, now, passed.grant, reason).await?;
-    Ok(failed.map(|failed| {
-        let failed = TokenGrantFailed {
-            grant: failed.grant,
-            player: failed.player,
-            amount: failed.amount,
-            reason: reason.to_owned(),
-            proof: VoidProof::NeverQueued,
-        };
-        NewEvent::caused_by(cause, failed)
-    }))
+    set_failed(conn, now, overdue.grant, reason).await?;
+    let failed = TokenGrantFailed {
+        grant: overdue.grant,
+        player,
+        amount: overdue.amount,
+        reason: reason.to_owned(),
+        proof: VoidProof::NeverQueued,
+    };
+    Ok(Some(NewEvent::caused_by(cause, failed)))
 }
 
 /// Tells of every grant that a posting completed.

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy::{
-    primitives::{Address, Bytes, U256, hex},
+    primitives::{Address, Bytes},
     sol_types::SolCall,
 };
 use chrono::{DateTime, TimeDelta, Utc};
@@ -12,7 +12,9 @@ use laurel_chain::{
     BlockRef, Call, CallError, ChainError, ChainNode, KeyError, LaneSigner, NonceAt, RewardVault, SendError,
     Settlement, TxRequest,
 };
-use laurel_events::{AttemptId, BatchId, CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised};
+use laurel_events::{
+    AttemptId, BatchId, CampaignId, Clock, EventKind, LaneId, NewEvent, OperatorAlertRaised,
+};
 use laurel_ledger::{Context, LedgerError, Vault, append, clear_alert, raise_alert};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::PgPool;
@@ -21,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     LaneState, SagaMetrics,
     lanes::{Lease, lease_lane, stop_lane},
-    plan::{Closing, Plan, plan_batch},
+    plan::{Closing, Plan, SetBack, plan_batch, set_back},
+    simulate::{GasPlan, Verdict, simulate, words_within},
     submit::{Committed, SignedBatch, write_batch},
 };
 
@@ -56,12 +59,8 @@ const ERROR_REST: Duration = Duration::from_secs(1);
 /// How long a campaign is passed over after a simulation said that its settlement would revert.
 const REVERT_REST: TimeDelta = TimeDelta::seconds(15);
 
-/// Gas that a settlement needs beside its grants: calldata's base, the campaign, the log, and the stipend that must
-/// still be there before the last transfer.
-const GAS_BASE: u64 = 400_000;
-
-/// Gas per grant: a new holder of any plain ERC-20, measured at 25,700, with room for a costlier token.
-const GAS_PER_GRANT: u64 = 30_000;
+/// How often a plan is made smaller, or its gas raised, before it is passed over: 2^24 gas are reached in nine steps.
+const FITS_MAX: usize = 12;
 
 /// The kinds of events after which a lane may have something to do.
 const WAKING: &[EventKind] = &[
@@ -116,6 +115,8 @@ pub struct LaneDriver {
     rng: StdRng,
     /// Campaigns to pass over, and until when.
     resting: HashMap<CampaignId, DateTime<Utc>>,
+    /// Campaigns whose settlements need more gas than most.
+    gas: HashMap<CampaignId, GasPlan>,
     /// When unmined batches are looked at next; at once after the lease was taken.
     check_at: Option<DateTime<Utc>>,
     fence: Option<i64>,
@@ -161,6 +162,7 @@ impl LaneDriver {
             holder,
             rng: StdRng::seed_from_u64(seed),
             resting: HashMap::new(),
+            gas: HashMap::new(),
             check_at: None,
             fence: None,
         }
@@ -211,14 +213,9 @@ impl LaneDriver {
         let Some(plan) = self.plan(now, unmined == 0).await? else { return Ok(Progress::Idle) };
         let Some(signed) = self.sign(now, lease, plan).await? else { return Ok(Progress::Idle) };
         let mut tx = self.pool.begin().await?;
-        match write_batch(&mut tx, now, &self.vault, self.lane, lease, &signed).await? {
+        let cleared = paid_after_all(&mut tx, &signed.plan).await?;
+        match write_batch(&mut tx, now, &self.vault, self.lane, lease, &signed, cleared).await? {
             Committed::Yes => {
-                self.clear(
-                    &mut tx,
-                    "settlement_would_revert",
-                    format!("campaign:{}", signed.plan.segment.campaign),
-                )
-                .await?;
                 tx.commit().await?;
                 self.committed(&signed).await;
                 self.send(signed.batch, &signed.signed.raw).await?;
@@ -266,18 +263,6 @@ impl LaneDriver {
         Ok(())
     }
 
-    async fn clear(
-        &self,
-        conn: &mut sqlx::PgConnection,
-        code: &str,
-        about: String,
-    ) -> Result<(), LedgerError> {
-        if let Some(cleared) = clear_alert(conn, code, &about).await? {
-            append(conn, &Context::at(self.clock.now()), &[cleared.into()]).await?;
-        }
-        Ok(())
-    }
-
     async fn plan(&mut self, now: DateTime<Utc>, idle: bool) -> Result<Option<Plan>, LaneError> {
         self.resting.retain(|_, until| *until > now);
         let resting: Vec<CampaignId> = self.resting.keys().copied().collect();
@@ -290,23 +275,23 @@ impl LaneDriver {
         Ok(plan_batch(&mut conn, now, self.vault.id, closing, &resting).await?)
     }
 
-    /// Signs a plan, if the chain says that it would be paid.
+    /// Signs a plan, or as much of it as the chain says that it would pay.
     async fn sign(
         &mut self,
         now: DateTime<Utc>,
         lease: Lease,
-        plan: Plan,
+        mut plan: Plan,
     ) -> Result<Option<SignedBatch>, LaneError> {
         let latest = self.node.block(BlockRef::Latest).await?;
         let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
         let deadline = latest.header.timestamp + self.settings.settlement_lifetime.as_secs();
-        let settlement = Settlement { deadline, segments: vec![plan.segment.clone()] };
-        let data = settlement.calldata();
-        let gas_limit = GAS_BASE + GAS_PER_GRANT * plan.segment.words.len() as u64;
-        if let Some(problem) = self.simulate(data.clone(), gas_limit).await? {
-            self.rest(now, plan.segment.campaign, problem).await?;
-            return Ok(None);
-        }
+        let (data, gas_limit) = match self.fit(&mut plan, deadline).await? {
+            Fitted::Pays { data, gas_limit } => (data, gas_limit),
+            Fitted::Never(problem) => {
+                self.set_back(now, &plan, problem).await?;
+                return Ok(None);
+            }
+        };
         let fees = self.node.fees().await?;
         let wanted = fees.base_fee.saturating_mul(2).saturating_add(fees.priority_fee);
         let max_fee_per_gas = wanted.min(self.settings.max_fee_per_gas);
@@ -325,33 +310,61 @@ impl LaneDriver {
         Ok(Some(SignedBatch { batch, attempt, plan, deadline, request, signed }))
     }
 
-    /// What speaks against sending a settlement: that it would revert, or pay nobody.
-    async fn simulate(&self, data: Bytes, gas: u64) -> Result<Option<String>, LaneError> {
-        let call = Call { from: self.signer.address(), to: self.vault.identity.vault, data, gas: Some(gas) };
-        match self.node.call(call).await {
-            Ok(answer) => {
-                let masks = RewardVault::settleCall::abi_decode_returns(&answer)
-                    .map_err(|error| ChainError::Untrue(format!("the vault's answer to settle: {error}")))?;
-                let pays = masks.iter().flatten().any(|mask| *mask != U256::ZERO);
-                Ok((!pays).then(|| "it would pay nobody: every place is burned".to_owned()))
+    /// Cuts a plan to what the vault's limits and a transaction's gas let through.
+    async fn fit(&mut self, plan: &mut Plan, deadline: u64) -> Result<Fitted, LaneError> {
+        let campaign = plan.segment.campaign;
+        for _ in 0..FITS_MAX {
+            let gas = self.gas.get(&campaign).copied().unwrap_or_default();
+            plan.segment.words.truncate(gas.grants_max());
+            let gas_limit = gas.limit(plan.segment.words.len());
+            let data = Settlement { deadline, segments: vec![plan.segment.clone()] }.calldata();
+            let call = Call {
+                from: self.signer.address(),
+                to: self.vault.identity.vault,
+                data: data.clone(),
+                gas: Some(gas_limit),
+            };
+            match simulate(&*self.node, call).await? {
+                Verdict::Pays => return Ok(Fitted::Pays { data, gas_limit }),
+                Verdict::Never(problem) => return Ok(Fitted::Never(problem)),
+                Verdict::OverLimit { left } => match words_within(&plan.segment.words, left) {
+                    0 => return Ok(Fitted::Never(format!("the vault's limit leaves {left} to pay for now"))),
+                    fits => plan.segment.words.truncate(fits),
+                },
+                Verdict::GasTooLow => {
+                    let Some(raised) = gas.raised(self.grant_gas(campaign).await?) else { break };
+                    self.gas.insert(campaign, raised);
+                }
             }
-            Err(CallError::Reverted(data)) => Ok(Some(revert_reason(&data))),
-            Err(CallError::Chain(error)) => Err(error.into()),
         }
+        Ok(Fitted::Never("it needs more gas than a transaction may have".to_owned()))
     }
 
-    /// Passes a campaign over for a while, with an alert.
-    async fn rest(
-        &mut self,
-        now: DateTime<Utc>,
-        campaign: CampaignId,
-        problem: String,
-    ) -> Result<(), LaneError> {
-        self.resting.insert(campaign, now + REVERT_REST);
-        let about = format!("campaign:{campaign}");
-        let alert =
-            OperatorAlertRaised { code: "settlement_would_revert".to_owned(), about, detail: problem };
+    /// What the vault gives each transfer of a campaign.
+    async fn grant_gas(&self, campaign: CampaignId) -> Result<u64, LaneError> {
+        let data = RewardVault::campaignCall { id: campaign.on_chain() }.abi_encode().into();
+        let call = Call { from: self.signer.address(), to: self.vault.identity.vault, data, gas: None };
+        let answer = self.node.call(call).await.map_err(|error| match error {
+            CallError::Chain(error) => error,
+            CallError::Reverted(_) => ChainError::Untrue("the vault has no terms".to_owned()),
+        })?;
+        let found = RewardVault::campaignCall::abi_decode_returns(&answer)
+            .map_err(|error| ChainError::Untrue(format!("the vault's terms: {error}")))?;
+        Ok(found.terms.grantGas.into())
+    }
+
+    /// Passes over, for a while and with an alert, what the chain would not pay: places that go again, alone; else their
+    /// campaign. Without a word if the places went into another lane's batch meanwhile.
+    async fn set_back(&mut self, now: DateTime<Utc>, plan: &Plan, problem: String) -> Result<(), LaneError> {
         let mut tx = self.pool.begin().await?;
+        let alert = match set_back(&mut tx, now, plan).await? {
+            SetBack::Overtaken => return Ok(tx.rollback().await?),
+            SetBack::Places => places_alert(plan, problem),
+            SetBack::Campaign => {
+                self.resting.insert(plan.segment.campaign, now + REVERT_REST);
+                campaign_alert(plan, problem)
+            }
+        };
         self.raise(&mut tx, alert).await?;
         tx.commit().await?;
         Ok(())
@@ -442,10 +455,15 @@ impl LaneDriver {
         if !unmined.is_empty() {
             return Ok(unmined.len());
         }
-        let mut conn = self.pool.acquire().await?;
+        let mut tx = self.pool.begin().await?;
+        let mut cleared: Vec<NewEvent> = Vec::new();
         for code in ["send_insufficient_funds", "send_refused"] {
-            self.clear(&mut conn, code, format!("lane:{lane}")).await?;
+            cleared.extend(clear_alert(&mut tx, code, &format!("lane:{lane}")).await?.map(NewEvent::from));
         }
+        if !cleared.is_empty() {
+            append(&mut tx, &Context::at(now), &cleared).await?;
+        }
+        tx.commit().await?;
         Ok(0)
     }
 
@@ -466,11 +484,27 @@ impl LaneDriver {
     }
 }
 
-/// What a revert's data says, as far as the vault's own errors go.
-fn revert_reason(data: &Bytes) -> String {
-    use alloy::sol_types::SolInterface;
-    match RewardVault::RewardVaultErrors::abi_decode(data) {
-        Ok(error) => format!("it would revert: {error:?}"),
-        Err(_) => format!("it would revert with 0x{}", hex::encode(data)),
+/// Takes back what was said of a plan's campaign and places while they could not be paid.
+async fn paid_after_all(conn: &mut sqlx::PgConnection, plan: &Plan) -> Result<Vec<NewEvent>, LedgerError> {
+    let mut cleared = Vec::new();
+    for alert in [campaign_alert(plan, String::new()), places_alert(plan, String::new())] {
+        cleared.extend(clear_alert(conn, &alert.code, &alert.about).await?.map(NewEvent::from));
     }
+    Ok(cleared)
+}
+
+/// A plan that the chain would pay, or why there is none.
+enum Fitted {
+    Pays { data: Bytes, gas_limit: u64 },
+    Never(String),
+}
+
+fn campaign_alert(plan: &Plan, detail: String) -> OperatorAlertRaised {
+    let about = format!("campaign:{}", plan.segment.campaign);
+    OperatorAlertRaised { code: "settlement_would_revert".to_owned(), about, detail }
+}
+
+fn places_alert(plan: &Plan, detail: String) -> OperatorAlertRaised {
+    let about = format!("campaign:{}/seq:{}", plan.segment.campaign, plan.segment.first_seq);
+    OperatorAlertRaised { code: "places_set_back".to_owned(), about, detail }
 }

@@ -24,6 +24,7 @@ mod queue;
 mod recipients;
 mod seats;
 mod settlements;
+mod simulate;
 mod state;
 mod submit;
 mod treasury;

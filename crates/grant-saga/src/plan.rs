@@ -52,6 +52,103 @@ pub(crate) async fn plan_batch(
     Ok(Some(Plan { segment: SettlementSegment { campaign, first_seq, words }, source }))
 }
 
+/// What was done about a plan that the chain would not pay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum SetBack {
+    /// Nothing: another lane has the places, so the chain spoke of that lane's batch.
+    Overtaken,
+    /// The places rest and do not keep others waiting.
+    Places,
+    /// The places are still next in their campaign's queue.
+    Campaign,
+}
+
+/// How long places that the chain would not pay rest at first; doubled with every time after that.
+const SET_BACK_BASE_S: f64 = 15.0;
+
+/// How long they rest at most: what kept them back may end at any time, and asking costs one call.
+const SET_BACK_CAP_S: f64 = 600.0;
+
+/// Sets back the places of a plan that the chain would not pay. Places that go again rest by themselves, and so does a
+/// single place with others behind it in the queue; what is more than that is the campaign's trouble, not the places'.
+pub(crate) async fn set_back(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    plan: &Plan,
+) -> Result<SetBack, LedgerError> {
+    let campaign = plan.segment.campaign.number();
+    let first_seq = plan.segment.first_seq.cast_signed();
+    let taken = i32::try_from(plan.segment.words.len()).unwrap_or(i32::MAX);
+    if let Source::Requeue { count } = plan.source {
+        let count = count.cast_signed();
+        let rested = rest_requeue(conn, now, (campaign, first_seq, count), taken).await?;
+        return Ok(if rested { SetBack::Places } else { SetBack::Overtaken });
+    }
+    let queue = sqlx::query!(
+        "SELECT next_seq FROM queues WHERE campaign = $1 AND batched_to = $2 FOR NO KEY UPDATE",
+        campaign,
+        first_seq,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(queue) = queue else { return Ok(SetBack::Overtaken) };
+    if taken != 1 || queue.next_seq == first_seq + 1 {
+        return Ok(SetBack::Campaign);
+    }
+    sqlx::query!(
+        r#"
+        WITH passed AS (UPDATE queues SET batched_to = batched_to + 1 WHERE campaign = $1)
+        INSERT INTO requeues (campaign, first_seq, count, queued_at, setbacks)
+        VALUES ($1, $2, 1, $3::timestamptz + make_interval(secs => $4), 1)
+        "#,
+        campaign,
+        first_seq,
+        now,
+        SET_BACK_BASE_S,
+    )
+    .execute(conn)
+    .await?;
+    Ok(SetBack::Places)
+}
+
+/// Has the first `taken` places of a requeued run rest; the others stay as they are. Says whether the run is still there.
+async fn rest_requeue(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    (campaign, first_seq, count): (i64, i64, i32),
+    taken: i32,
+) -> Result<bool, LedgerError> {
+    let rested = sqlx::query!(
+        r#"
+        UPDATE requeues
+        SET count = $4, setbacks = setbacks + 1,
+            queued_at = $5::timestamptz + make_interval(secs => least($6 * power(2, least(setbacks, 16)), $7))
+        WHERE campaign = $1 AND first_seq = $2 AND count = $3
+        "#,
+        campaign,
+        first_seq,
+        count,
+        taken,
+        now,
+        SET_BACK_BASE_S,
+        SET_BACK_CAP_S,
+    )
+    .execute(&mut *conn)
+    .await?;
+    if rested.rows_affected() == 1 && taken < count {
+        sqlx::query!(
+            "INSERT INTO requeues (campaign, first_seq, count, queued_at) VALUES ($1, $2, $3, $4)",
+            campaign,
+            first_seq + i64::from(taken),
+            count - taken,
+            now,
+        )
+        .execute(conn)
+        .await?;
+    }
+    Ok(rested.rows_affected() == 1)
+}
+
 type Chosen = (CampaignId, u64, u32, Source);
 
 /// The longest waiting requeued run: it is as old as its first settlement, so it does not wait for company.
@@ -64,7 +161,11 @@ async fn requeued(
 ) -> Result<Option<Chosen>, LedgerError> {
     let row = sqlx::query!(
         r#"
-        SELECT r.campaign, r.first_seq, r.count FROM requeues r JOIN queues q USING (campaign)
+        SELECT r.campaign, r.first_seq, r.count
+        FROM requeues r
+        JOIN queues q USING (campaign)
+        JOIN vaults v ON v.id = q.vault
+        JOIN chains c ON c.id = v.chain_id AND c.halted IS NULL
         WHERE q.vault = $1 AND q.halted IS NULL AND r.queued_at <= $2 AND r.campaign <> ALL ($3)
         ORDER BY r.queued_at, r.campaign, r.first_seq
         LIMIT 1
@@ -95,6 +196,8 @@ async fn queued(
         r#"
         SELECT q.campaign, q.batched_to, q.next_seq
         FROM queues q
+        JOIN vaults v ON v.id = q.vault
+        JOIN chains c ON c.id = v.chain_id AND c.halted IS NULL
         CROSS JOIN LATERAL (
             SELECT queued_at FROM runs r
             WHERE r.campaign = q.campaign AND r.first_seq <= q.batched_to

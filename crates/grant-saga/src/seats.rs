@@ -2,9 +2,9 @@
 
 use alloy::primitives::Address;
 use chrono::{DateTime, Utc};
-use laurel_bus::StageError;
+use laurel_bus::{StageError, cancel_timers};
 use laurel_chain::GrantWord;
-use laurel_events::{GrantId, TokenGrantStarted};
+use laurel_events::{EventKind, GrantId, TokenGrantStarted};
 use sqlx::PgConnection;
 
 use crate::{
@@ -28,6 +28,8 @@ pub(crate) async fn seat_waiting(
     let given = enqueue(conn, now, &seated, false).await?;
     let places: Vec<(GrantId, u64)> = given.iter().map(|given| (given.grant, given.seq)).collect();
     set_queued(conn, now, &places).await?;
+    let deadlines: Vec<String> = places.iter().map(|(grant, _)| grant.to_string()).collect();
+    cancel_timers(conn, EventKind::WalletDeadlinePassed, &deadlines).await?;
     let started = given.into_iter().map(|given| TokenGrantStarted {
         grant: given.grant,
         seq: given.seq,

@@ -146,12 +146,18 @@ async fn confirm(
     };
     let mut effects = Vec::new();
     for segment in find_segments(conn, batch).await? {
-        let settled = confirmed
-            .segments
-            .iter()
-            .find(|settled| (settled.campaign, settled.first_seq) == (segment.campaign, segment.first_seq));
-        let paid = settled.map(|settled| settled.paid.clone()).unwrap_or_default();
-        let mask = PaidMask::new(segment.first_seq, paid);
+        // A settlement that succeeded has a log of every segment; one without is no refusal but a contradiction.
+        let settled = confirmed.segments.iter().find(|settled| {
+            (settled.campaign, settled.first_seq, settled.words_hash)
+                == (segment.campaign, segment.first_seq, segment.words_hash)
+        });
+        let settled = settled.ok_or_else(|| {
+            StageError::poison(format!(
+                "batch {batch} is confirmed without its segment of campaign {} from seq {}",
+                segment.campaign, segment.first_seq
+            ))
+        })?;
+        let mask = PaidMask::new(segment.first_seq, settled.paid.clone());
         if mask.count() == u64::from(segment.count) {
             continue;
         }

@@ -33,7 +33,8 @@ pub(crate) enum Committed {
     LeaseLost,
 }
 
-/// Writes a signed batch under the lane's fence. The caller commits, or rolls back unless the answer is yes.
+/// Writes a signed batch under the lane's fence, with events that go with it. The caller commits, or rolls back unless
+/// the answer is yes.
 pub(crate) async fn write_batch(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -41,6 +42,7 @@ pub(crate) async fn write_batch(
     lane: LaneId,
     lease: Lease,
     signed: &SignedBatch,
+    mut events: Vec<NewEvent>,
 ) -> Result<Committed, LedgerError> {
     if !take_places(conn, &signed.plan).await? {
         return Ok(Committed::Overtaken);
@@ -72,7 +74,8 @@ pub(crate) async fn write_batch(
         deadline: signed.deadline,
         segments: vec![segment],
     };
-    append(conn, &Context::at(now), &[NewEvent::from(submitted)]).await?;
+    events.push(submitted.into());
+    append(conn, &Context::at(now), &events).await?;
     Ok(Committed::Yes)
 }
 
@@ -101,10 +104,10 @@ async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, Ledge
                 r#"
                 WITH taken AS (
                     DELETE FROM requeues WHERE campaign = $1 AND first_seq = $2 AND count = $3
-                    RETURNING campaign, first_seq, queued_at
+                    RETURNING campaign, first_seq, queued_at, setbacks
                 ), left_over AS (
-                    INSERT INTO requeues (campaign, first_seq, count, queued_at)
-                    SELECT campaign, first_seq + $4, $5, queued_at FROM taken WHERE $5 > 0
+                    INSERT INTO requeues (campaign, first_seq, count, queued_at, setbacks)
+                    SELECT campaign, first_seq + $4, $5, queued_at, setbacks FROM taken WHERE $5 > 0
                 )
                 SELECT FROM taken
                 "#,

@@ -35,6 +35,8 @@ pub(crate) struct FaultyNode {
     sent: Mutex<Vec<Bytes>>,
     /// The next one who asks for fees, the last thing before signing, is stopped.
     pub(crate) stop_next: AtomicBool,
+    /// The next one who asks what a call would do is stopped.
+    stop_call: AtomicBool,
     /// Somebody was stopped.
     pub(crate) stopped: Notify,
     /// Lets whoever was stopped go on.
@@ -48,6 +50,7 @@ impl FaultyNode {
             line: Mutex::default(),
             sent: Mutex::default(),
             stop_next: AtomicBool::default(),
+            stop_call: AtomicBool::default(),
             stopped: Notify::default(),
             go_on: Notify::default(),
         }
@@ -55,6 +58,15 @@ impl FaultyNode {
 
     pub(crate) fn set_line(&self, line: Line) {
         *self.line.lock().unwrap() = line;
+    }
+
+    pub(crate) fn stop_before_call(&self) {
+        self.stop_call.store(true, Ordering::SeqCst);
+    }
+
+    async fn stop(&self) {
+        self.stopped.notify_one();
+        self.go_on.notified().await;
     }
 
     pub(crate) fn sent(&self) -> Vec<Bytes> {
@@ -82,8 +94,7 @@ impl ChainNode for FaultyNode {
 
     async fn fees(&self) -> Result<Fees, ChainError> {
         if self.stop_next.swap(false, Ordering::SeqCst) {
-            self.stopped.notify_one();
-            self.go_on.notified().await;
+            self.stop().await;
         }
         self.node.fees().await
     }
@@ -97,6 +108,9 @@ impl ChainNode for FaultyNode {
     }
 
     async fn call(&self, call: Call) -> Result<Bytes, CallError> {
+        if self.stop_call.swap(false, Ordering::SeqCst) {
+            self.stop().await;
+        }
         self.node.call(call).await
     }
 

@@ -5,6 +5,7 @@ mod batching;
 mod faulty_node;
 mod lanes;
 mod sending;
+mod setbacks;
 mod settling;
 mod wallet_checks;
 mod wallets;

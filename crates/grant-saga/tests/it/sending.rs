@@ -106,3 +106,19 @@ async fn a_late_transaction_is_sent_again_after_the_monitors_timeout() {
     driver.step().await.unwrap();
     assert_eq!(world.node.sent().len(), before + 1);
 }
+
+#[tokio::test]
+async fn whoever_gets_a_lane_back_sends_again_what_is_under_way() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.control.pause_mining().await.unwrap();
+    world.queue(campaign, 1).await;
+    let (mut first, mut second) = (world.driver(1, "first").await, world.driver(1, "second").await);
+    let before = world.node.sent().len();
+    for (is_first, sent) in [(true, 1), (false, 2), (true, 3)] {
+        let driver = if is_first { &mut first } else { &mut second };
+        driver.step().await.unwrap();
+        assert_eq!(world.node.sent().len() - before, sent);
+        world.clock.advance(TimeDelta::seconds(6));
+    }
+}

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What the watcher would say of a batch, from the newest block.
-async fn sighting(world: &World, batch: &BlockchainTxSubmitted, transition: u64) -> Sighting {
+pub(crate) async fn sighting(world: &World, batch: &BlockchainTxSubmitted, transition: u64) -> Sighting {
     let block = world.node.block(BlockRef::Latest).await.unwrap().unwrap();
     Sighting {
         chain_id: batch.chain_id,
@@ -30,7 +30,7 @@ async fn sighting(world: &World, batch: &BlockchainTxSubmitted, transition: u64)
 }
 
 /// Tells the saga, as the watcher's transaction does.
-async fn tell(world: &mut World, event: impl Into<NewEvent>) {
+pub(crate) async fn tell(world: &mut World, event: impl Into<NewEvent>) {
     let mut conn = world.pool().acquire().await.unwrap();
     append(&mut conn, &Context::at(world.now()), &[event.into()]).await.unwrap();
     drop(conn);
@@ -39,10 +39,21 @@ async fn tell(world: &mut World, event: impl Into<NewEvent>) {
 }
 
 /// The final word on a mined batch, with what its receipt says.
-async fn confirmed(world: &World, batch: &BlockchainTxSubmitted, transition: u64) -> BlockchainTxConfirmed {
-    let sighting = sighting(world, batch, transition).await;
-    let receipts = world.node.receipts(sighting.block_hash).await.unwrap().unwrap();
-    let receipt = receipts.iter().find(|receipt| receipt.tx == batch.tx).expect("it is in the newest block");
+pub(crate) async fn confirmed(
+    world: &World,
+    batch: &BlockchainTxSubmitted,
+    transition: u64,
+) -> BlockchainTxConfirmed {
+    let mut sighting = sighting(world, batch, transition).await;
+    let receipt = loop {
+        let receipts = world.node.receipts(sighting.block_hash).await.unwrap().unwrap();
+        if let Some(receipt) = receipts.into_iter().find(|receipt| receipt.tx == batch.tx) {
+            break receipt;
+        }
+        let before = BlockRef::Number(sighting.block_number.checked_sub(1).expect("it is in a block"));
+        let block = world.node.block(before).await.unwrap().unwrap();
+        (sighting.block_number, sighting.block_hash) = (block.header.number, block.hash);
+    };
     let logs = decode_vault_logs(batch.vault, receipt.receipt.logs()).unwrap();
     let segments = logs
         .into_iter()
@@ -187,6 +198,68 @@ async fn a_refused_grant_rests_and_goes_again_with_the_same_place() {
         (1, 1),
         "its place, and nobody else's"
     );
+}
+
+/// A settlement that succeeded has a log of each of its segments: one without is a contradiction, no refusal of everybody.
+#[tokio::test]
+async fn a_confirmation_without_our_segment_halts() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    world.driver(1, "a").await.step().await.unwrap();
+    let batch = submitted(&world).await.remove(0);
+    let whole = confirmed(&world, &batch, 1).await;
+    let other_words = SettledSegment { words_hash: batch.tx, ..whole.segments[0].clone() };
+    let lies = [Vec::new(), vec![other_words]];
+    for segments in lies {
+        let mut tx = world.pool().begin().await.unwrap();
+        let confirmed = BlockchainTxConfirmed { segments, ..whole.clone() };
+        append(&mut tx, &Context::at(world.now()), &[confirmed.into()]).await.unwrap();
+        tx.commit().await.unwrap();
+        let mut halted = false;
+        for _ in 0..3 {
+            halted |= world.settlements.round().await.is_err();
+        }
+        assert!(halted);
+        assert_eq!(states(&world).await, [("submitted".to_owned(), 0)]);
+    }
+}
+
+#[tokio::test]
+async fn of_a_partly_paid_batch_only_the_paid_grants_are_complete() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 3).await;
+    world.control.pause_mining().await.unwrap();
+    world.driver(1, "a").await.step().await.unwrap();
+    let batch = submitted(&world).await.remove(0);
+    let segment = &batch.segments[0];
+    let settled = SettledSegment {
+        campaign,
+        first_seq: 0,
+        count: 2,
+        total: Amount::from(4_u64),
+        words_hash: segment.words_hash,
+        paid: vec![U256::from(0b101)],
+    };
+    let confirmed = BlockchainTxConfirmed {
+        sighting: sighting(&world, &batch, 1).await,
+        gas_used: 1,
+        effective_gas_price: Amount::from(1_u64),
+        segments: vec![settled],
+    };
+    tell(&mut world, confirmed.clone()).await;
+    tell(&mut world, posted(&batch, &confirmed)).await;
+    let completed: Vec<_> = world
+        .events(&[EventKind::TokenGrantCompleted])
+        .await
+        .into_iter()
+        .filter_map(|envelope| match envelope.event {
+            Event::TokenGrantCompleted(completed) => Some(completed.grant),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(completed, [grants[0], grants[2]]);
 }
 
 fn posted(batch: &BlockchainTxSubmitted, confirmed: &BlockchainTxConfirmed) -> BudgetPosted {

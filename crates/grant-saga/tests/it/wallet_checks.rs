@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use alloy::primitives::{Address, Bytes, hex};
+use chrono::TimeDelta;
 use laurel_bus::Wakes;
 use laurel_chain::{ChainNode, GrantWord, LaneSigner, NonceAt, TxRequest};
 use laurel_devnet::testing::{CONTRACT_WALLET, CONTRACT_WALLET_SIGNATURE};
@@ -100,6 +101,10 @@ fn queued() -> (String, Option<String>) {
 }
 
 /// Whom the places that were given pay, in the order of the sequence numbers.
+fn failed() -> (String, Option<String>) {
+    ("failed".to_owned(), Some("wallet_deadline_passed".to_owned()))
+}
+
 async fn paid_to(world: &World) -> Vec<(u64, Address)> {
     let mut started: Vec<_> = world
         .events(&[EventKind::TokenGrantStarted])
@@ -323,9 +328,50 @@ async fn a_grant_that_awaited_a_wallet_is_not_queued_for_a_reserved_one() {
     link(&world, player, world.deployed.vault, WalletKind::Key).await;
     drain(&mut world.grants).await;
     assert_eq!(state(&world, grant).await, held("reserved_recipient"));
-    let timers: i64 =
-        sqlx::query_scalar("SELECT count(*) FROM timers").fetch_one(world.pool()).await.unwrap();
-    assert_eq!(timers, 0);
+    world.clock.advance(TimeDelta::hours(1));
+    world.fire_timers().await;
+    assert_eq!(state(&world, grant).await, failed(), "its deadline is the same as before");
+}
+
+/// A contract that refuses its own signature must not keep the campaign's money for ever.
+#[tokio::test]
+async fn a_grant_whose_wallet_refuses_fails_at_the_deadline_unless_another_one_was_linked_in_time() {
+    let mut world = World::new().await;
+    let (campaign, wallet) = (world.campaign(7).await, contract(&world).await);
+    let (gives_up, links_again) = (world.player().await, world.player().await);
+    for player in [gives_up, links_again] {
+        link(&world, player, wallet, WalletKind::Contract).await;
+    }
+    let grants = world.request(campaign, &[gives_up, links_again]).await;
+    drain(&mut world.grants).await;
+    refuse(&world, wallet).await;
+    world.clock.advance(TimeDelta::minutes(10));
+    assert_eq!(checker_of(&world, "a").round().await.unwrap(), 2);
+    world.clock.advance(TimeDelta::minutes(40));
+    let own = Address::repeat_byte(0x77);
+    link(&world, links_again, own, WalletKind::Key).await;
+    world.clock.advance(TimeDelta::minutes(15));
+    world.fire_timers().await;
+    assert_eq!(state(&world, grants[0]).await, failed());
+    assert_eq!(state(&world, grants[1]).await, queued());
+    assert_eq!(paid_to(&world).await, [(0, own)]);
+}
+
+/// Nobody could ask the wallet: that is our delay and not the player's, but not for ever.
+#[tokio::test]
+async fn a_grant_whose_wallet_was_never_asked_has_a_day_more() {
+    let mut world = World::new().await;
+    let (campaign, wallet) = (world.campaign(7).await, contract(&world).await);
+    let player = world.player().await;
+    link(&world, player, wallet, WalletKind::Contract).await;
+    let grant = world.request(campaign, &[player]).await[0];
+    drain(&mut world.grants).await;
+    world.clock.advance(TimeDelta::hours(24));
+    world.fire_timers().await;
+    assert_eq!(state(&world, grant).await, held("wallet_check"));
+    world.clock.advance(TimeDelta::hours(1));
+    world.fire_timers().await;
+    assert_eq!(state(&world, grant).await, failed());
 }
 
 #[tokio::test]

@@ -86,8 +86,8 @@ async fn a_deadline_that_passes_fails_the_grant_once_and_a_late_wallet_changes_n
     assert_eq!(state(&world, grant).await, "compensated");
 }
 
-/// The deadline is in the journal already when the wallet is linked: whichever is handled first wins, the other one is
-/// ignored, and in no case both or neither.
+/// The deadline has passed and is in the journal already when the wallet is linked: whichever is handled first wins, the
+/// other one is ignored, and in no case both or neither.
 #[tokio::test]
 async fn wallet_and_deadline_race() {
     let mut world = World::new().await;
@@ -100,6 +100,7 @@ async fn wallet_and_deadline_race() {
         world.clock.advance(TimeDelta::hours(1));
         let wakes = laurel_bus::Wakes::new().0;
         laurel_bus::fire_timers(world.pool(), &wakes, world.now()).await.unwrap();
+        world.clock.advance(TimeDelta::seconds(1));
         world.link(player).await;
         drain(&mut world.grants).await;
         let told = told(&world).await;
@@ -113,6 +114,54 @@ async fn wallet_and_deadline_race() {
     }
     // Players and campaigns are spread over partitions, which are handled in turn: over a dozen, both come first once.
     assert!(ends.contains(&"failed"), "{ends:?}");
+}
+
+/// The wallets were linked ten minutes before the deadline, and nobody handled that until after it.
+#[tokio::test]
+async fn a_wallet_linked_in_time_counts_although_nobody_saw_it_in_time() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let mut players = Vec::new();
+    for _ in 0..16 {
+        players.push(world.player().await);
+    }
+    world.request(campaign, &players).await;
+    drain(&mut world.grants).await;
+    world.clock.advance(TimeDelta::minutes(50));
+    for player in &players {
+        world.link(*player).await;
+    }
+    world.clock.advance(TimeDelta::minutes(15));
+    world.fire_timers().await;
+    let told = told(&world).await;
+    let count = |what: &str| told.iter().filter(|(_, told)| *told == what).count();
+    assert_eq!((count("started"), count("failed")), (players.len(), 0));
+}
+
+/// Two links are handled after both were made: the grant goes to the wallet that the player has.
+#[tokio::test]
+async fn a_waiting_grant_goes_to_the_wallet_that_the_player_has_now() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let player = world.player().await;
+    world.request(campaign, &[player]).await;
+    drain(&mut world.grants).await;
+    world.link(player).await;
+    let new = alloy::primitives::Address::repeat_byte(0x77);
+    sqlx::query("UPDATE wallets SET address = $2, version = 2 WHERE player = $1")
+        .bind(player.uuid())
+        .bind(new.as_slice())
+        .execute(world.pool())
+        .await
+        .unwrap();
+    drain(&mut world.grants).await;
+    let started = world.events(&[EventKind::TokenGrantStarted]).await;
+    let [Event::TokenGrantStarted(started)] =
+        started.iter().map(|envelope| &envelope.event).collect::<Vec<_>>()[..]
+    else {
+        panic!("one grant started: {started:?}")
+    };
+    assert_eq!(started.word[..20], new[..]);
 }
 
 /// The link is not committed when the grant looks for a wallet, and its event is handled before the grant is committed:

@@ -1,0 +1,250 @@
+//! What the chain would not pay now keeps nobody else waiting.
+
+use alloy::{primitives::U256, sol_types::SolCall};
+use chrono::TimeDelta;
+use laurel_chain::RewardVault;
+use laurel_events::{BlockchainTxConfirmed, CampaignId, EventKind, SettledSegment};
+use laurel_grant_saga::{LaneDriver, Progress};
+
+use crate::{
+    batching::submitted,
+    settling::{confirmed, sighting, tell},
+    world::{World, amount_of, drain},
+};
+
+async fn alerts(world: &World) -> Vec<(String, String)> {
+    sqlx::query_as("SELECT code, about FROM alerts ORDER BY code, about")
+        .fetch_all(world.pool())
+        .await
+        .unwrap()
+}
+
+/// What each batch settles: first place and size.
+async fn segments(world: &World) -> Vec<(u64, u32)> {
+    let batches = submitted(world).await;
+    batches.iter().map(|batch| (batch.segments[0].first_seq, batch.segments[0].count)).collect()
+}
+
+async fn sent_in(driver: &mut LaneDriver, steps: usize, world: &World) -> usize {
+    let mut sent = 0;
+    for _ in 0..steps {
+        sent += usize::from(driver.step().await.unwrap() == Progress::Sent);
+        world.clock.advance(TimeDelta::seconds(1));
+    }
+    sent
+}
+
+/// A campaign of two grants, one of which the token refuses, and what the chain said of it.
+async fn one_refused(
+    world: &mut World,
+    driver: &mut LaneDriver,
+    campaign: CampaignId,
+) -> BlockchainTxConfirmed {
+    // The books know another token, so that the token's own address passes for a recipient: the chain refuses it.
+    sqlx::query("UPDATE campaigns SET token = decode(repeat('99', 20), 'hex')")
+        .execute(world.pool())
+        .await
+        .unwrap();
+    let (good, _) = world.player_with_wallet().await;
+    let (bad, _) = world.player_with_wallet().await;
+    sqlx::query("UPDATE wallets SET address = $2 WHERE player = $1")
+        .bind(bad.uuid())
+        .bind(world.deployed.token.as_slice())
+        .execute(world.pool())
+        .await
+        .unwrap();
+    world.request(campaign, &[good, bad]).await;
+    drain(&mut world.grants).await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    let batch = submitted(world).await.remove(0);
+    confirmed(world, &batch, 1).await
+}
+
+#[tokio::test]
+async fn a_recipient_that_is_refused_for_ever_does_not_stop_its_campaign() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let mut driver = world.driver(1, "a").await;
+    let confirmed = one_refused(&mut world, &mut driver, campaign).await;
+    assert_eq!(confirmed.segments[0].count, 1, "the chain itself refused one of two");
+    tell(&mut world, confirmed).await;
+    assert_eq!(world.events(&[EventKind::TokenGrantHeld]).await.len(), 1);
+
+    world.clock.advance(TimeDelta::minutes(10));
+    let mut wallets = Vec::new();
+    for _ in 0..3 {
+        let (player, wallet) = world.player_with_wallet().await;
+        let grant = world.request(campaign, &[player]).await[0];
+        wallets.push((wallet, grant));
+    }
+    drain(&mut world.grants).await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle, "the refused one comes first");
+    let about = format!("campaign:{campaign}/seq:1");
+    assert_eq!(alerts(&world).await, [("places_set_back".to_owned(), about)]);
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent, "and then the others");
+    for (wallet, grant) in wallets {
+        assert_eq!(world.balance(wallet).await, u128::try_from(amount_of(grant).units()).unwrap());
+    }
+    // Half an hour: it is asked for ever more seldom, and the others go on.
+    let asked = "SELECT setbacks FROM requeues";
+    world.queue(campaign, 1).await;
+    assert!(sent_in(&mut driver, 1_800, &world).await > 0);
+    let setbacks: i32 = sqlx::query_scalar(asked).fetch_one(world.pool()).await.unwrap();
+    assert!((6..=9).contains(&setbacks), "{setbacks}: 15 s, doubled up to 10 min");
+}
+
+#[tokio::test]
+async fn a_window_limit_below_a_batch_slows_a_campaign_down() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let limits = RewardVault::setLimitsCall {
+        campaign: campaign.on_chain(),
+        grantGas: 100_000,
+        windowLimit: "5".parse().unwrap(),
+        window: 60,
+    };
+    world.owner_sends(world.deployed.vault, limits.abi_encode().into()).await;
+    // Grants of 1, 2, 3 and 4: each fits, all of them do not.
+    world.queue(campaign, 4).await;
+    let mut driver = world.driver(1, "a").await;
+    for _ in 0..4 {
+        driver.step().await.unwrap();
+        world.clock.advance(TimeDelta::seconds(60));
+        world.control.warp(60).await.unwrap();
+        world.control.mine(1).await.unwrap();
+    }
+    assert_eq!(segments(&world).await, [(0, 2), (2, 1), (3, 1)], "1 + 2, 3, 4");
+}
+
+#[tokio::test]
+async fn what_is_cut_to_one_bad_grant_lets_the_next_one_pass() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    sqlx::query("UPDATE campaigns SET token = decode(repeat('99', 20), 'hex')")
+        .execute(world.pool())
+        .await
+        .unwrap();
+    let (bad, _) = world.player_with_wallet().await;
+    sqlx::query("UPDATE wallets SET address = $1")
+        .bind(world.deployed.token.as_slice())
+        .execute(world.pool())
+        .await
+        .unwrap();
+    let (good, wallet) = world.player_with_wallet().await;
+    world.request(campaign, &[bad, good]).await;
+    drain(&mut world.grants).await;
+    // The limit counts what is paid, which the bad one's 1 is not: a batch of both is over it, and of what fits the bad
+    // one is all.
+    let limits = |window_limit: &str, window| RewardVault::setLimitsCall {
+        campaign: campaign.on_chain(),
+        grantGas: 100_000,
+        windowLimit: window_limit.parse().unwrap(),
+        window,
+    };
+    world.owner_sends(world.deployed.vault, limits("1", 60).abi_encode().into()).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    let about = format!("campaign:{campaign}/seq:0");
+    assert_eq!(alerts(&world).await, [("places_set_back".to_owned(), about)]);
+    world.owner_sends(world.deployed.vault, limits("0", 0).abi_encode().into()).await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    assert_eq!(segments(&world).await, [(1, 1)]);
+    assert_eq!(world.balance(wallet).await, 2);
+}
+
+#[tokio::test]
+async fn a_vault_that_gives_each_transfer_much_gas_is_given_it() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let limits = RewardVault::setLimitsCall {
+        campaign: campaign.on_chain(),
+        grantGas: 2_000_000,
+        windowLimit: "0".parse().unwrap(),
+        window: 0,
+    };
+    world.owner_sends(world.deployed.vault, limits.abi_encode().into()).await;
+    world.queue(campaign, 3).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    assert_eq!(segments(&world).await, [(0, 3)]);
+    assert_eq!(alerts(&world).await, []);
+}
+
+/// The other lane's batch is mined between this one's plan and its question, and so every place is burned.
+#[tokio::test]
+async fn a_plan_that_another_lane_settled_meanwhile_is_no_alert() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let (mut slow, mut fast) = (world.driver(1, "a").await, world.driver(2, "a").await);
+    world.node.stop_before_call();
+    let asked = tokio::spawn(async move { slow.step().await.unwrap() });
+    world.node.stopped.notified().await;
+    assert_eq!(fast.step().await.unwrap(), Progress::Sent);
+    world.node.go_on.notify_one();
+    asked.await.unwrap();
+    assert_eq!(segments(&world).await, [(0, 2)]);
+    assert_eq!(alerts(&world).await, []);
+    let resting: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM requeues").fetch_one(world.pool()).await.unwrap();
+    assert_eq!(resting, 0);
+}
+
+/// Places that somebody has burned already are not settled again: it would cost gas and pay nobody.
+#[tokio::test]
+async fn what_would_pay_nobody_is_not_sent() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let cancel = RewardVault::cancelCall { campaign: campaign.on_chain(), word: 0, mask: U256::from(0b11) };
+    world.owner_sends(world.deployed.vault, cancel.abi_encode().into()).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    assert_eq!(submitted(&world).await, []);
+    assert_eq!(alerts(&world).await[0].0, "settlement_would_revert");
+}
+
+#[tokio::test]
+async fn refused_places_that_are_apart_stay_apart() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 4).await;
+    world.control.pause_mining().await.unwrap();
+    let mut driver = world.driver(1, "a").await;
+    driver.step().await.unwrap();
+    let batch = submitted(&world).await.remove(0);
+    let segment = &batch.segments[0];
+    let settled = SettledSegment {
+        campaign,
+        first_seq: 0,
+        count: 2,
+        total: segment.total,
+        words_hash: segment.words_hash,
+        paid: vec![U256::from(0b0101)],
+    };
+    let confirmed = BlockchainTxConfirmed {
+        sighting: sighting(&world, &batch, 1).await,
+        gas_used: 1,
+        effective_gas_price: laurel_events::Amount::from(1_u64),
+        segments: vec![settled],
+    };
+    tell(&mut world, confirmed).await;
+    let requeued: Vec<(i64, i32)> = sqlx::query_as("SELECT first_seq, count FROM requeues ORDER BY 1")
+        .fetch_all(world.pool())
+        .await
+        .unwrap();
+    assert_eq!(requeued, [(1, 1), (3, 1)]);
+}
+
+#[tokio::test]
+async fn nothing_is_signed_for_a_halted_chain() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 1).await;
+    let halt = |reason: Option<&'static str>| sqlx::query("UPDATE chains SET halted = $1").bind(reason);
+    halt(Some("block 7 was final as another")).execute(world.pool()).await.unwrap();
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    halt(None).execute(world.pool()).await.unwrap();
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+}
