@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use alloy::primitives::{Address, B256, BloomInput};
 use laurel_chain::{
     Block, ChainError, ChainNode, PaidMask, TxReceipt, VaultLog, decode_vault_logs, verify_receipts,
+    verify_transactions,
 };
 use laurel_events::{Amount, BatchId, CampaignId, SettledSegment};
 use laurel_ledger::Vault;
@@ -33,8 +34,8 @@ pub(crate) struct Fact {
 /// Our attempts among a block's transactions: the batch and the vault of each.
 pub(crate) type OurAttempts = HashMap<B256, (BatchId, i32)>;
 
-/// Reads what concerns the vaults in a block. Receipts are only asked for where the header's bloom or one of our own
-/// transactions says that there is something, and are checked against the header.
+/// Reads what concerns the vaults in a block. Receipts and transactions are only asked for where the header's bloom or
+/// one of our own transactions says that there is something, and are checked against the header.
 pub(crate) async fn read_facts(
     node: &dyn ChainNode,
     block: &Block,
@@ -52,6 +53,10 @@ pub(crate) async fn read_facts(
         ChainError::Untrue(format!("the node has block {} but not its receipts", block.hash))
     })?;
     verify_receipts(block, &receipts)?;
+    let transactions = node.transactions(block.hash).await?.ok_or_else(|| {
+        ChainError::Untrue(format!("the node has block {} but not its transactions", block.hash))
+    })?;
+    verify_transactions(block, &transactions)?;
     let mut facts = Vec::new();
     let mut first_log = 0;
     for (receipt, tx_index) in receipts.iter().zip(0..) {

@@ -3,7 +3,7 @@
 use std::{fmt, future::IntoFuture, time::Duration};
 
 use alloy::{
-    eips::{BlockId, BlockNumberOrTag},
+    eips::{BlockId, BlockNumberOrTag, eip2718::Encodable2718 as _},
     network::{Ethereum, TransactionBuilder},
     primitives::{Address, B256, Bytes},
     providers::{Provider, RootProvider},
@@ -156,6 +156,15 @@ impl ChainNode for HttpNode {
         let receipts =
             self.ask("eth_getBlockReceipts", self.provider.get_block_receipts(BlockId::hash(block))).await?;
         Ok(receipts.map(|receipts| receipts.into_iter().map(TxReceipt::from).collect()))
+    }
+
+    async fn transactions(&self, block: B256) -> Result<Option<Vec<Bytes>>, ChainError> {
+        let block = self.ask("eth_getBlockByHash", self.provider.get_block_by_hash(block).full()).await?;
+        let encoded = block.map(|block| {
+            let transactions = block.transactions.into_transactions();
+            transactions.map(|transaction| transaction.inner.inner().encoded_2718().into()).collect()
+        });
+        Ok(encoded)
     }
 
     async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {

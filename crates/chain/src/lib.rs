@@ -32,7 +32,7 @@ pub use self::{
     http::{HttpNode, RPC_TIMEOUT},
     identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
     node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt},
-    receipts::verify_receipts,
+    receipts::{verify_receipts, verify_transactions},
     settlement::{Settlement, SettlementSegment, words_hash},
     signer::{KeyError, KeySource, LaneSigner, LocalKey, SignedTx, TxRequest},
     vault_log::{VaultLog, decode_vault_logs},

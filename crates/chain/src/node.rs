@@ -28,7 +28,9 @@ pub struct Block {
     pub hash: B256,
     /// Its header.
     pub header: Header,
-    /// The hashes of its transactions, in order. Not checked against the header.
+    /// The hashes of its transactions, in order. The node's word until [`verify_transactions`] was asked.
+    ///
+    /// [`verify_transactions`]: crate::verify_transactions
     pub transactions: Vec<B256>,
 }
 
@@ -98,6 +100,13 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// If the node does not answer.
     async fn receipts(&self, block: B256) -> Result<Option<Vec<TxReceipt>>, ChainError>;
+
+    /// All transactions of a block, in order, each as the network encodes it (EIP-2718); `None` if the node has no such
+    /// block.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn transactions(&self, block: B256) -> Result<Option<Vec<Bytes>>, ChainError>;
 
     /// How many transactions `account` has sent: its next nonce.
     ///

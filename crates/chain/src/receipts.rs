@@ -1,8 +1,32 @@
 //! Receipts are believed only if they hash to the root in a checked header.
 
-use alloy::consensus::{ReceiptEnvelope, proofs::calculate_receipt_root};
+use alloy::{
+    consensus::{
+        ReceiptEnvelope,
+        proofs::{calculate_receipt_root, ordered_trie_root_with_encoder},
+    },
+    primitives::{Bytes, keccak256},
+};
 
 use crate::{Block, ChainError, TxReceipt};
+
+/// Checks the list of a block's transactions against its header (Yellow Paper 4.4.1, EIP-2718): `transactions` are all of
+/// them as they are encoded. Without this, which hash a receipt belongs to is the node's word.
+///
+/// # Errors
+/// [`ChainError::Untrue`] if they are not the block's.
+pub fn verify_transactions(block: &Block, transactions: &[Bytes]) -> Result<(), ChainError> {
+    let untrue = |what: &str| Err(ChainError::Untrue(format!("{what} of block {}", block.hash)));
+    let root =
+        ordered_trie_root_with_encoder(transactions, |tx: &Bytes, buffer| buffer.extend_from_slice(tx));
+    if root != block.header.transactions_root {
+        return untrue("the transactions do not hash to the root in the header");
+    }
+    if !transactions.iter().map(keccak256).eq(block.transactions.iter().copied()) {
+        return untrue("the listed hashes are not those of the transactions");
+    }
+    Ok(())
+}
 
 /// Checks all receipts of `block` against its header (Yellow Paper 4.4.1, EIP-2718): their number, order and content. The
 /// header covers neither the sender nor the price of gas: these are the node's word.

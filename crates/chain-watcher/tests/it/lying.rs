@@ -75,3 +75,25 @@ async fn blocks_that_do_not_follow_each_other_are_refused() {
     try_catch_up(&watcher).await.unwrap_err();
     assert_eq!(world.position().await, position);
 }
+
+/// The header covers which transaction a receipt belongs to: a node that exchanges two hashes, in its list and in its
+/// receipts alike, would have our payment be a stranger's.
+#[tokio::test]
+async fn exchanged_transaction_hashes_are_refused() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    world.settle(&chain, 0, 3).await;
+    chain.own(Some(chain.token), Vec::new()).await;
+    chain.open(11, 500).await;
+    chain.mine(1).await;
+    let block = chain.head().await;
+    assert!(block.transactions.len() > 1);
+    chain.mine(6).await;
+    let mut lying = Branch::of(&chain).await;
+    let at = usize::try_from(block.header.number).unwrap();
+    lying.blocks[at].transactions.swap(0, 1);
+    let receipts = lying.receipts.get_mut(&block.hash).unwrap();
+    (receipts[0].tx, receipts[1].tx) = (receipts[1].tx, receipts[0].tx);
+    let watcher = world.watcher(Recorded::new(lying));
+    assert!(try_catch_up(&watcher).await.is_err());
+}

@@ -19,16 +19,19 @@ use crate::chain::{CHAIN_ID, Chain};
 pub(crate) struct Branch {
     pub(crate) blocks: Vec<Block>,
     pub(crate) receipts: HashMap<B256, Vec<TxReceipt>>,
+    pub(crate) transactions: HashMap<B256, Vec<Bytes>>,
 }
 
 impl Branch {
     /// The whole chain as it is now.
     pub(crate) async fn of(chain: &Chain) -> Self {
-        let mut branch = Self { blocks: Vec::new(), receipts: HashMap::new() };
+        let mut branch = Self { blocks: Vec::new(), receipts: HashMap::new(), transactions: HashMap::new() };
         for number in 0..=chain.head().await.header.number {
             let block = chain.block(number).await;
             let receipts = chain.node.receipts(block.hash).await.unwrap().unwrap();
             branch.receipts.insert(block.hash, receipts);
+            let transactions = chain.node.transactions(block.hash).await.unwrap().unwrap();
+            branch.transactions.insert(block.hash, transactions);
             branch.blocks.push(block);
         }
         branch
@@ -134,6 +137,10 @@ impl ChainNode for Recorded {
             gate.opened.acquire().await.unwrap().forget();
         }
         Ok(self.script().branch.receipts.get(&block).cloned())
+    }
+
+    async fn transactions(&self, block: B256) -> Result<Option<Vec<Bytes>>, ChainError> {
+        Ok(self.script().branch.transactions.get(&block).cloned())
     }
 
     async fn nonce(&self, _: Address, _: NonceAt) -> Result<u64, ChainError> {

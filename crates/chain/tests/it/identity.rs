@@ -116,6 +116,13 @@ impl ChainNode for Forgetful {
         self.0.receipts(block).await
     }
 
+    async fn transactions(
+        &self,
+        block: alloy::primitives::B256,
+    ) -> Result<Option<Vec<alloy::primitives::Bytes>>, ChainError> {
+        self.0.transactions(block).await
+    }
+
     async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {
         self.0.nonce(account, at).await
     }

@@ -5,7 +5,9 @@ use alloy::{
     primitives::{B256, U256},
     sol_types::SolCall,
 };
-use laurel_chain::{Block, ChainError, ChainNode, RewardToken, RewardVault, TxReceipt, verify_receipts};
+use laurel_chain::{
+    Block, ChainError, ChainNode, RewardToken, RewardVault, TxReceipt, verify_receipts, verify_transactions,
+};
 use serde_json::{Value, json};
 
 use crate::world::World;
@@ -61,11 +63,32 @@ async fn a_blocks_receipts_of_all_kinds_hash_to_its_root() {
     assert_eq!(of(|receipt| matches!(receipt, ReceiptEnvelope::Eip2930(_))), 1);
     assert_eq!(of(|receipt| matches!(receipt, ReceiptEnvelope::Eip1559(_))), 3);
     assert_eq!(of(|receipt| !receipt.status()), 1);
+    let transactions = world.node.transactions(block.hash).await.unwrap().unwrap();
+    verify_transactions(&block, &transactions).unwrap();
     // A block without transactions has no receipts, and that is checked too.
     world.control.mine(1).await.unwrap();
     let empty = world.head().await;
     verify_receipts(&empty, &[]).unwrap();
     assert!(verify_receipts(&empty, &receipts).is_err());
+    verify_transactions(&empty, &[]).unwrap();
+    assert!(verify_transactions(&empty, &transactions).is_err());
+}
+
+#[tokio::test]
+async fn hashes_that_were_tampered_with_are_refused() {
+    let world = World::new().await;
+    let (block, _) = mixed_block(&world).await;
+    let transactions = world.node.transactions(block.hash).await.unwrap().unwrap();
+    let mut exchanged = block.clone();
+    exchanged.transactions.swap(0, 1);
+    assert!(verify_transactions(&exchanged, &transactions).is_err());
+    let mut shorter = block.clone();
+    shorter.transactions.pop();
+    assert!(verify_transactions(&shorter, &transactions).is_err());
+    let mut reordered = transactions.clone();
+    reordered.swap(0, 1);
+    assert!(verify_transactions(&block, &reordered).is_err());
+    assert!(verify_transactions(&block, &transactions[1..]).is_err());
 }
 
 #[tokio::test]

@@ -88,6 +88,10 @@ impl ChainNode for FaultyNode {
         self.node.receipts(block).await
     }
 
+    async fn transactions(&self, block: B256) -> Result<Option<Vec<Bytes>>, ChainError> {
+        self.node.transactions(block).await
+    }
+
     async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {
         self.node.nonce(account, at).await
     }
