@@ -1,31 +1,25 @@
 //! Driving a lane: plan, simulate, sign, commit, and only then send.
 
+mod send;
+mod sign;
+
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use alloy::{
-    primitives::{Address, Bytes},
-    sol_types::SolCall,
-};
+use alloy::primitives::Address;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
-use laurel_chain::{
-    BlockRef, Call, CallError, ChainError, ChainNode, KeyError, LaneSigner, NonceAt, RewardVault, SendError,
-    Settlement, TxRequest,
-};
-use laurel_events::{
-    AttemptId, BatchId, CampaignId, Clock, EventKind, LaneId, NewEvent, OperatorAlertRaised,
-};
-use laurel_ledger::{Context, LedgerError, Vault, append, clear_alert, raise_alert};
+use laurel_chain::{ChainError, ChainNode, KeyError, LaneSigner, NonceAt};
+use laurel_events::{CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised};
+use laurel_ledger::{Context, LedgerError, Vault, append, raise_alert};
 use rand::{SeedableRng, rngs::StdRng};
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     LaneState, SagaMetrics,
     lanes::{Lease, lease_lane, stop_lane},
-    plan::{Closing, Plan, SetBack, plan_batch, set_back},
-    simulate::{GasPlan, Verdict, simulate, words_within},
-    submit::{Committed, SignedBatch, write_batch},
+    simulate::GasPlan,
+    submit::{Committed, write_batch},
 };
 
 /// How lanes are driven.
@@ -55,12 +49,6 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
-
-/// How long a campaign is passed over after a simulation said that its settlement would revert.
-const REVERT_REST: TimeDelta = TimeDelta::seconds(15);
-
-/// How often a plan is made smaller, or its gas raised, before it is passed over: 2^24 gas are reached in nine steps.
-const FITS_MAX: usize = 12;
 
 /// The kinds of events after which a lane may have something to do.
 const WAKING: &[EventKind] = &[
@@ -213,8 +201,7 @@ impl LaneDriver {
         let Some(plan) = self.plan(now, unmined == 0).await? else { return Ok(Progress::Idle) };
         let Some(signed) = self.sign(now, lease, plan).await? else { return Ok(Progress::Idle) };
         let mut tx = self.pool.begin().await?;
-        let cleared = paid_after_all(&mut tx, &signed.plan).await?;
-        match write_batch(&mut tx, now, &self.vault, self.lane, lease, &signed, cleared).await? {
+        match write_batch(&mut tx, now, &self.vault, self.lane, lease, &signed).await? {
             Committed::Yes => {
                 tx.commit().await?;
                 self.committed(&signed).await;
@@ -250,11 +237,7 @@ impl LaneDriver {
         Ok(())
     }
 
-    async fn raise(
-        &self,
-        conn: &mut sqlx::PgConnection,
-        alert: OperatorAlertRaised,
-    ) -> Result<(), LedgerError> {
+    async fn raise(&self, conn: &mut PgConnection, alert: OperatorAlertRaised) -> Result<(), LedgerError> {
         let now = self.clock.now();
         tracing::error!(alert.code, alert.about, alert.detail, "alert");
         if let Some(alert) = raise_alert(conn, now, alert).await? {
@@ -263,248 +246,8 @@ impl LaneDriver {
         Ok(())
     }
 
-    async fn plan(&mut self, now: DateTime<Utc>, idle: bool) -> Result<Option<Plan>, LaneError> {
-        self.resting.retain(|_, until| *until > now);
-        let resting: Vec<CampaignId> = self.resting.keys().copied().collect();
-        let closing = Closing {
-            grants_max: self.settings.grants_max,
-            age_max: TimeDelta::from_std(self.settings.age_max).unwrap_or(TimeDelta::MAX),
-            idle,
-        };
-        let mut conn = self.pool.acquire().await?;
-        Ok(plan_batch(&mut conn, now, self.vault.id, closing, &resting).await?)
-    }
-
-    /// Signs a plan, or as much of it as the chain says that it would pay.
-    async fn sign(
-        &mut self,
-        now: DateTime<Utc>,
-        lease: Lease,
-        mut plan: Plan,
-    ) -> Result<Option<SignedBatch>, LaneError> {
-        let latest = self.node.block(BlockRef::Latest).await?;
-        let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
-        let deadline = latest.header.timestamp + self.settings.settlement_lifetime.as_secs();
-        let (data, gas_limit) = match self.fit(&mut plan, deadline).await? {
-            Fitted::Pays { data, gas_limit } => (data, gas_limit),
-            Fitted::Never(problem) => {
-                self.set_back(now, &plan, problem).await?;
-                return Ok(None);
-            }
-        };
-        let fees = self.node.fees().await?;
-        let wanted = fees.base_fee.saturating_mul(2).saturating_add(fees.priority_fee);
-        let max_fee_per_gas = wanted.min(self.settings.max_fee_per_gas);
-        let request = TxRequest {
-            chain_id: self.vault.identity.chain_id,
-            nonce: lease.next_nonce,
-            to: Some(self.vault.identity.vault),
-            data,
-            gas_limit,
-            max_fee_per_gas,
-            max_priority_fee_per_gas: fees.priority_fee.min(max_fee_per_gas),
-        };
-        let signed = self.signer.sign(&request)?;
-        let batch = BatchId::generate(now, &mut self.rng);
-        let attempt = AttemptId::generate(now, &mut self.rng);
-        Ok(Some(SignedBatch { batch, attempt, plan, deadline, request, signed }))
-    }
-
-    /// Cuts a plan to what the vault's limits and a transaction's gas let through.
-    async fn fit(&mut self, plan: &mut Plan, deadline: u64) -> Result<Fitted, LaneError> {
-        let campaign = plan.segment.campaign;
-        for _ in 0..FITS_MAX {
-            let gas = self.gas.get(&campaign).copied().unwrap_or_default();
-            plan.segment.words.truncate(gas.grants_max());
-            let gas_limit = gas.limit(plan.segment.words.len());
-            let data = Settlement { deadline, segments: vec![plan.segment.clone()] }.calldata();
-            let call = Call {
-                from: self.signer.address(),
-                to: self.vault.identity.vault,
-                data: data.clone(),
-                gas: Some(gas_limit),
-            };
-            match simulate(&*self.node, call).await? {
-                Verdict::Pays => return Ok(Fitted::Pays { data, gas_limit }),
-                Verdict::Never(problem) => return Ok(Fitted::Never(problem)),
-                Verdict::OverLimit { left } => match words_within(&plan.segment.words, left) {
-                    0 => return Ok(Fitted::Never(format!("the vault's limit leaves {left} to pay for now"))),
-                    fits => plan.segment.words.truncate(fits),
-                },
-                Verdict::GasTooLow => {
-                    let Some(raised) = gas.raised(self.grant_gas(campaign).await?) else { break };
-                    self.gas.insert(campaign, raised);
-                }
-            }
-        }
-        Ok(Fitted::Never("it needs more gas than a transaction may have".to_owned()))
-    }
-
-    /// What the vault gives each transfer of a campaign.
-    async fn grant_gas(&self, campaign: CampaignId) -> Result<u64, LaneError> {
-        let data = RewardVault::campaignCall { id: campaign.on_chain() }.abi_encode().into();
-        let call = Call { from: self.signer.address(), to: self.vault.identity.vault, data, gas: None };
-        let answer = self.node.call(call).await.map_err(|error| match error {
-            CallError::Chain(error) => error,
-            CallError::Reverted(_) => ChainError::Untrue("the vault has no terms".to_owned()),
-        })?;
-        let found = RewardVault::campaignCall::abi_decode_returns(&answer)
-            .map_err(|error| ChainError::Untrue(format!("the vault's terms: {error}")))?;
-        Ok(found.terms.grantGas.into())
-    }
-
-    /// Passes over, for a while and with an alert, what the chain would not pay: places that go again, alone; else their
-    /// campaign. Without a word if the places went into another lane's batch meanwhile.
-    async fn set_back(&mut self, now: DateTime<Utc>, plan: &Plan, problem: String) -> Result<(), LaneError> {
-        let mut tx = self.pool.begin().await?;
-        let alert = match set_back(&mut tx, now, plan).await? {
-            SetBack::Overtaken => return Ok(tx.rollback().await?),
-            SetBack::Places => places_alert(plan, problem),
-            SetBack::Campaign => {
-                self.resting.insert(plan.segment.campaign, now + REVERT_REST);
-                campaign_alert(plan, problem)
-            }
-        };
-        self.raise(&mut tx, alert).await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    async fn committed(&self, signed: &SignedBatch) {
-        self.metrics.batches_total.inc();
-        self.metrics.batch_grants.observe(signed.plan.segment.words.len() as f64);
-        self.wakes.committed([EventKind::BlockchainTxSubmitted]).await;
-        tracing::debug!(
-            lane.id = %self.lane,
-            batch.id = %signed.batch,
-            tx.hash = %signed.signed.hash,
-            tx.nonce = signed.request.nonce,
-            grants = signed.plan.segment.words.len(),
-            "a batch is committed",
-        );
-    }
-
-    /// Gives committed bytes to the node. Whatever it answers, the monitor will look again.
-    async fn send(&self, batch: BatchId, raw: &Bytes) -> Result<(), LaneError> {
-        let answer = self.node.send(raw.clone()).await;
-        let label = match &answer {
-            Ok(_) => "accepted",
-            Err(SendError::AlreadyKnown) => "already_known",
-            Err(SendError::NonceTooLow) => "nonce_too_low",
-            Err(SendError::Underpriced(_)) => "underpriced",
-            Err(SendError::InsufficientFunds(_)) => "insufficient_funds",
-            Err(SendError::Refused(_)) => "refused",
-            Err(SendError::PerhapsSent(_)) => "perhaps_sent",
-        };
-        self.metrics.broadcasts_total.with_label_values(&[label]).inc();
-        match answer {
-            Ok(_) | Err(SendError::AlreadyKnown) => {
-                sqlx::query!(
-                    "UPDATE batches SET accepted_at = $2 WHERE id = $1 AND accepted_at IS NULL",
-                    batch.uuid(),
-                    self.clock.now(),
-                )
-                .execute(&self.pool)
-                .await?;
-            }
-            Err(error @ (SendError::InsufficientFunds(_) | SendError::Refused(_))) => {
-                let about = format!("lane:{}", self.lane);
-                let alert =
-                    OperatorAlertRaised { code: format!("send_{label}"), about, detail: error.to_string() };
-                let mut tx = self.pool.begin().await?;
-                self.raise(&mut tx, alert).await?;
-                tx.commit().await?;
-            }
-            Err(error) => {
-                tracing::info!(batch.id = %batch, %error, "the node did not plainly accept a batch")
-            }
-        }
-        Ok(())
-    }
-
-    /// The transaction monitor: sends batches again that are in no block for too long, and all of them when the lane is
-    /// taken over. Returns how many there are.
-    async fn monitor(&mut self, now: DateTime<Utc>) -> Result<usize, LaneError> {
-        let unmined = sqlx::query!(
-            r#"
-            SELECT b.id, b.created_at, b.accepted_at FROM batches b
-            WHERE b.lane = $1 AND b.state = 'submitted'
-            ORDER BY b.nonce
-            "#,
-            self.lane.0,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let lane = self.lane.to_string();
-        let oldest = unmined.first().map_or(0, |batch| (now - batch.created_at).num_seconds());
-        self.metrics.unmined.with_label_values(&[&lane]).set(unmined.len() as i64);
-        self.metrics.oldest_unmined_seconds.with_label_values(&[&lane]).set(oldest);
-        let takeover = self.check_at.is_none();
-        if self.check_at.is_some_and(|check_at| now < check_at) {
-            return Ok(unmined.len());
-        }
-        self.check_at =
-            Some(now + TimeDelta::from_std(self.settings.monitor_interval).unwrap_or(TimeDelta::MAX));
-        let timeout = TimeDelta::from_std(self.settings.monitor_timeout).unwrap_or(TimeDelta::MAX);
-        for batch in &unmined {
-            let late = batch.accepted_at.is_none_or(|accepted_at| now - accepted_at >= timeout);
-            if takeover || late {
-                self.resend(batch.id.into()).await?;
-            }
-        }
-        if !unmined.is_empty() {
-            return Ok(unmined.len());
-        }
-        let mut tx = self.pool.begin().await?;
-        let mut cleared: Vec<NewEvent> = Vec::new();
-        for code in ["send_insufficient_funds", "send_refused"] {
-            cleared.extend(clear_alert(&mut tx, code, &format!("lane:{lane}")).await?.map(NewEvent::from));
-        }
-        if !cleared.is_empty() {
-            append(&mut tx, &Context::at(now), &cleared).await?;
-        }
-        tx.commit().await?;
-        Ok(0)
-    }
-
-    async fn resend(&self, batch: BatchId) -> Result<(), LaneError> {
-        let raw = sqlx::query_scalar!(
-            "SELECT raw FROM attempts WHERE batch = $1 ORDER BY signed_at DESC, id DESC LIMIT 1",
-            batch.uuid(),
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        tracing::info!(batch.id = %batch, "sending a batch again");
-        self.send(batch, &raw.into()).await
-    }
-
     /// The lane's account.
     pub fn address(&self) -> Address {
         self.signer.address()
     }
-}
-
-/// Takes back what was said of a plan's campaign and places while they could not be paid.
-async fn paid_after_all(conn: &mut sqlx::PgConnection, plan: &Plan) -> Result<Vec<NewEvent>, LedgerError> {
-    let mut cleared = Vec::new();
-    for alert in [campaign_alert(plan, String::new()), places_alert(plan, String::new())] {
-        cleared.extend(clear_alert(conn, &alert.code, &alert.about).await?.map(NewEvent::from));
-    }
-    Ok(cleared)
-}
-
-/// A plan that the chain would pay, or why there is none.
-enum Fitted {
-    Pays { data: Bytes, gas_limit: u64 },
-    Never(String),
-}
-
-fn campaign_alert(plan: &Plan, detail: String) -> OperatorAlertRaised {
-    let about = format!("campaign:{}", plan.segment.campaign);
-    OperatorAlertRaised { code: "settlement_would_revert".to_owned(), about, detail }
-}
-
-fn places_alert(plan: &Plan, detail: String) -> OperatorAlertRaised {
-    let about = format!("campaign:{}/seq:{}", plan.segment.campaign, plan.segment.first_seq);
-    OperatorAlertRaised { code: "places_set_back".to_owned(), about, detail }
 }

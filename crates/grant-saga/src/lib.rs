@@ -14,6 +14,7 @@
 //! was committed before: nonce, segments, deadline and the signed bytes. [`WalletChecker`] asks contract wallets whether
 //! they still accept what was signed for them, and queues what was held until then.
 
+mod alerts;
 mod exceptions;
 mod grants;
 mod lane;

@@ -7,6 +7,7 @@ use laurel_ledger::{Context, LedgerError, Vault, amount_to_sql, append};
 use sqlx::PgConnection;
 
 use crate::{
+    alerts::paid_after_all,
     lanes::Lease,
     plan::{Plan, Source},
 };
@@ -33,8 +34,7 @@ pub(crate) enum Committed {
     LeaseLost,
 }
 
-/// Writes a signed batch under the lane's fence, with events that go with it. The caller commits, or rolls back unless
-/// the answer is yes.
+/// Writes a signed batch under the lane's fence. The caller commits, or rolls back unless the answer is yes.
 pub(crate) async fn write_batch(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -42,7 +42,6 @@ pub(crate) async fn write_batch(
     lane: LaneId,
     lease: Lease,
     signed: &SignedBatch,
-    mut events: Vec<NewEvent>,
 ) -> Result<Committed, LedgerError> {
     if !take_places(conn, &signed.plan).await? {
         return Ok(Committed::Overtaken);
@@ -74,6 +73,7 @@ pub(crate) async fn write_batch(
         deadline: signed.deadline,
         segments: vec![segment],
     };
+    let mut events: Vec<NewEvent> = paid_after_all(conn, &signed.plan).await?;
     events.push(submitted.into());
     append(conn, &Context::at(now), &events).await?;
     Ok(Committed::Yes)
