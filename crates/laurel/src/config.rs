@@ -1,6 +1,6 @@
 //! Configuration: TOML, and every key as an environment variable (`LAUREL_SECTION__KEY`).
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
 
 use alloy::primitives::Address;
 use anyhow::{Context, bail};
@@ -196,6 +196,12 @@ impl Default for Batch {
 /// The most grants that fit into a transaction of 16.7 M gas (EIP-7825).
 const GRANTS_MAX: u32 = 500;
 
+/// Less is less than a block takes on some chains: everything would expire before it is mined.
+const SETTLEMENT_LIFETIME_MIN_MS: u64 = 10_000;
+
+/// The vault's MAX_LIFETIME, for which the vault itself is asked as well before anything is signed.
+const SETTLEMENT_LIFETIME_MAX_MS: u64 = 3_600_000;
+
 /// The transaction monitor.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -250,7 +256,7 @@ impl Config {
         Ok(config)
     }
 
-    /// Refuses what could never work.
+    /// Refuses what could never work, or only harm.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if self.auth.mode == AuthMode::None && !self.api.bind.ip().is_loopback() {
             bail!(
@@ -262,16 +268,30 @@ impl Config {
         if !(1..=GRANTS_MAX).contains(&self.batch.grants_max) {
             bail!("batch.grants_max is from 1 to {GRANTS_MAX}: more would not fit a transaction (EIP-7825)");
         }
+        if self.database.connections_max == 0 {
+            bail!("database.connections_max is at least 1: without a connection nothing is done");
+        }
+        if self.monitor.timeout_ms == 0 {
+            bail!(
+                "monitor.timeout_ms is at least 1, and should be some blocks' time, such as 60000: after it an unmined \
+                 transaction is sent again"
+            );
+        }
+        if self.monitor.check_interval_ms == 0 {
+            bail!(
+                "monitor.check_interval_ms is at least 1, such as 1000: with 0 the lanes would do nothing else"
+            );
+        }
+        let mut ids = HashSet::new();
         for chain in &self.chains {
-            if chain.rpc_urls.is_empty() {
-                bail!("chain {} has no rpc_urls", chain.id);
-            }
-            if chain.settlement_lifetime_ms < 10_000 || chain.settlement_lifetime_ms > 3_600_000 {
+            if !ids.insert(chain.id) {
                 bail!(
-                    "chain {}: settlement_lifetime_ms is from 10,000 to 3,600,000, which the vault allows",
+                    "chain {} has two [[chains]] entries: a chain has one vault, so put all its rpc_urls and lane_keys \
+                     into one entry",
                     chain.id
                 );
             }
+            chain.check().with_context(|| format!("chain {}", chain.id))?;
         }
         Ok(())
     }
@@ -286,6 +306,38 @@ impl Config {
         };
         self.auth.signing_keys.iter().try_for_each(|source| name(source)).context("auth.signing_keys")?;
         Ok(self.auth.signing_keys.iter().filter_map(|source| source.strip_prefix("env:")).collect())
+    }
+}
+
+impl Chain {
+    fn check(&self) -> anyhow::Result<()> {
+        if self.id == 0 || i64::try_from(self.id).is_err() {
+            bail!("chains.id is a positive number of at most 63 bits: the node's eth_chainId");
+        }
+        if self.rpc_urls.is_empty() {
+            bail!("rpc_urls is empty: name a node, such as http://127.0.0.1:8545");
+        }
+        if self.finality == (Finality::Depth { depth: 0 }) {
+            bail!(
+                "finality = {{ depth = 0 }} would take the newest block for final, which any reorganisation undoes: use \
+                 a depth that the chain never reorganises, such as 12, or \"finalized\""
+            );
+        }
+        if self.poll_interval_ms == 0 {
+            bail!(
+                "poll_interval_ms is at least 1, such as 200: with 0 the node would be asked without a pause"
+            );
+        }
+        if self.max_fee_per_gas_gwei == 0 {
+            bail!("max_fee_per_gas_gwei is at least 1: nothing is mined for nothing");
+        }
+        if !(SETTLEMENT_LIFETIME_MIN_MS..=SETTLEMENT_LIFETIME_MAX_MS).contains(&self.settlement_lifetime_ms) {
+            bail!(
+                "settlement_lifetime_ms is from {SETTLEMENT_LIFETIME_MIN_MS}, so that a settlement can be mined, to \
+                 {SETTLEMENT_LIFETIME_MAX_MS}, which the vault allows"
+            );
+        }
+        Ok(())
     }
 }
 
@@ -321,6 +373,36 @@ mod tests {
             }
         }
         assert!(config("jwt").is_ok());
+    }
+
+    const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
+                         vault = \"0x5FbDB2315678afecb367f032d93F642f64180aa3\"\n";
+
+    #[rstest]
+    #[case::nothing_in_a_batch("[batch]\ngrants_max = 0\n", "batch.grants_max is from 1 to 500")]
+    #[case::more_than_fits("[batch]\ngrants_max = 501\n", "EIP-7825")]
+    #[case::no_pause_for_the_monitor(
+        "[monitor]\ncheck_interval_ms = 0\n",
+        "monitor.check_interval_ms is at least 1"
+    )]
+    #[case::sent_again_at_once("[monitor]\ntimeout_ms = 0\n", "monitor.timeout_ms is at least 1")]
+    #[case::no_connection("[database]\nconnections_max = 0\n", "database.connections_max is at least 1")]
+    #[case::the_newest_block_is_final(&format!("{CHAIN}finality = {{ depth = 0 }}\n"), "such as 12, or \"finalized\"")]
+    #[case::no_pause_for_the_node(&format!("{CHAIN}poll_interval_ms = 0\n"), "chain 1: poll_interval_ms is at least 1")]
+    #[case::no_node(&CHAIN.replace("\"http://127.0.0.1:1\"", ""), "chain 1: rpc_urls is empty")]
+    #[case::no_chain(&CHAIN.replace("id = 1", "id = 0"), "the node's eth_chainId")]
+    #[case::nothing_for_gas(&format!("{CHAIN}max_fee_per_gas_gwei = 0\n"), "max_fee_per_gas_gwei is at least 1")]
+    #[case::expired_when_mined(&format!("{CHAIN}settlement_lifetime_ms = 9999\n"), "settlement_lifetime_ms is from 10000")]
+    #[case::longer_than_the_vault_allows(&format!("{CHAIN}settlement_lifetime_ms = 3600001\n"), "which the vault allows")]
+    #[case::a_chain_twice(&format!("{CHAIN}{CHAIN}"), "chain 1 has two [[chains]] entries")]
+    fn what_can_only_harm_is_refused(#[case] toml: &str, #[case] says: &str) {
+        let error = format!("{:#}", load(toml).unwrap_err());
+        assert!(error.contains(says), "{error}");
+    }
+
+    #[test]
+    fn the_chain_of_these_cases_is_fine() {
+        assert_eq!(load(CHAIN).unwrap().chains.len(), 1);
     }
 
     #[test]
