@@ -17,7 +17,7 @@ use anyhow::Context;
 use laurel_chain::{Call, ChainNode, RewardVault};
 use laurel_events::{Amount, CampaignId};
 use laurel_ledger::amount_from_sql;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use sqlx::PgPool;
 
 use self::rows::{Books, Place, Row, Snapshot, VaultRow};
@@ -49,9 +49,15 @@ pub(crate) struct BooksReport {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub(crate) struct Compared {
     pub(crate) chain_id: u64,
+    /// In EIP-55's spelling, as everywhere.
+    #[serde(serialize_with = "checksummed")]
     pub(crate) vault: Address,
     /// The ledger's own final block.
     pub(crate) block: u64,
+}
+
+fn checksummed<S: Serializer>(address: &Address, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&address.to_checksum(None))
 }
 
 /// Adds up every transfer and compares the sums with the balances, and what was paid with what the vaults say.

@@ -17,7 +17,8 @@ use crate::{
 #[derive(Debug, Parser)]
 #[command(name = "laurel", version, about, propagate_version = true)]
 pub(crate) struct Cli {
-    /// Configuration (TOML). Every key also as an environment variable: LAUREL_SECTION__KEY
+    /// Configuration (TOML). Every key also as an environment variable: LAUREL_SECTION__KEY, and LAUREL_CHAINS__0__KEY of
+    /// the first chain
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 

@@ -1,4 +1,7 @@
-//! Configuration: TOML, and every key as an environment variable (`LAUREL_SECTION__KEY`).
+//! Configuration: TOML, and every key as an environment variable (`LAUREL_SECTION__KEY`; a chain's by its place in the
+//! list, `LAUREL_CHAINS__0__KEY`).
+
+mod chains;
 
 use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
 
@@ -241,15 +244,13 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        // Only names with a section: LAUREL_JWT_KEY and the like are keys, not settings.
-        let settings = Env::prefixed("LAUREL_").filter(|name| name.as_str().contains("__")).split("__");
-        let config: Self = figment.merge(settings).extract().map_err(|error| {
+        let config: Self = chains::with_settings(figment, settings()).map_err(|error| {
             if error.to_string().contains("missing field `database`") {
                 anyhow::anyhow!(
                     "no database is configured: set DATABASE_URL, or database.url in the file of --config"
                 )
             } else {
-                anyhow::Error::new(error).context("the configuration cannot be used")
+                error.context("the configuration cannot be used")
             }
         })?;
         config.check()?;
@@ -307,6 +308,11 @@ impl Config {
         self.auth.signing_keys.iter().try_for_each(|source| name(source)).context("auth.signing_keys")?;
         Ok(self.auth.signing_keys.iter().filter_map(|source| source.strip_prefix("env:")).collect())
     }
+}
+
+/// Settings of the environment. Only names with a section: LAUREL_JWT_KEY and the like are keys, not settings.
+fn settings() -> Env {
+    Env::prefixed("LAUREL_").filter(|name| name.as_str().contains("__")).split("__")
 }
 
 impl Chain {

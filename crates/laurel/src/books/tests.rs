@@ -1,5 +1,7 @@
 //! What the books must never pass over: a vault that was not asked, and money that went to a stranger.
 
+use std::time::Duration;
+
 use alloy::primitives::{B256, U256, keccak256};
 use chrono::{DateTime, Utc};
 use laurel_chain::{
@@ -9,6 +11,7 @@ use laurel_chain::{
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 use laurel_events::{SettledSegment, Sighting};
 use laurel_ledger::{Funding, MIGRATOR, VaultIdentity, fund, open_account, pin_vault, record_suspense};
+use tokio::time::{sleep, timeout};
 
 use super::*;
 
@@ -20,6 +23,10 @@ const STRANGE: u64 = 9;
 const DRAFT: u64 = 8;
 
 const CAP: u64 = 1_000;
+
+/// How long a block may take, and how often it is looked for.
+const MINED_WITHIN: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(5);
 
 /// Above what any of these transactions uses.
 const GAS: u64 = 4_000_000;
@@ -54,11 +61,14 @@ impl World {
         world
     }
 
+    /// Sends a transaction and waits until it is mined.
     async fn send(&self, key: &LocalKey, to: Address, data: Vec<u8>) {
         let fees = self.node.fees().await.unwrap();
+        let nonce = async || self.node.nonce(key.address(), NonceAt::Latest).await.unwrap();
+        let used = nonce().await;
         let request = TxRequest {
             chain_id: CHAIN_ID,
-            nonce: self.node.nonce(key.address(), NonceAt::Latest).await.unwrap(),
+            nonce: used,
             to: Some(to),
             data: data.into(),
             gas_limit: GAS,
@@ -66,6 +76,12 @@ impl World {
             max_priority_fee_per_gas: fees.priority_fee,
         };
         self.node.send(key.sign(&request).unwrap().raw).await.unwrap();
+        let mined = async {
+            while nonce().await == used {
+                sleep(AGAIN).await;
+            }
+        };
+        timeout(MINED_WITHIN, mined).await.expect("it is mined in time");
     }
 
     async fn open(&self, campaign: u64) {

@@ -105,3 +105,6 @@ async fn asked<C: SolCall>(chain: &ConnectedChain, question: C) -> anyhow::Resul
     let answer = chain.node.call(call).await.with_context(asking)?;
     C::abi_decode_returns(&answer).with_context(asking)
 }
+
+#[cfg(test)]
+mod tests;
