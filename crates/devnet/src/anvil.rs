@@ -143,6 +143,11 @@ impl Anvil {
         self.keeper.folder()
     }
 
+    /// Waits until it ends without having been asked to; what comes back names it, with the end of its log.
+    pub async fn ended_by_itself(&self) -> DevnetError {
+        self.keeper.ended_by_itself().await
+    }
+
     /// Ends it and removes its folder.
     ///
     /// # Errors

@@ -62,6 +62,19 @@ pub enum DevnetError {
         /// The last lines of its output.
         log: String,
     },
+    /// The part ran, and ended without having been asked to.
+    #[error("{part} ended by itself ({status}); the end of its log:\n{log}")]
+    Died {
+        /// The part's name.
+        part: &'static str,
+        /// How it ended.
+        status: String,
+        /// The last lines of its output.
+        log: String,
+    },
+    /// The server that we were given is not to be reached any more.
+    #[error("PostgreSQL, the server of DATABASE_URL, does not answer any more")]
+    ServerGone(#[source] sqlx::Error),
     /// The part did not answer in time.
     #[error("{part} was not ready after {} s ({waiting_for}); the end of its log:\n{log}", deadline.as_secs())]
     NotReady {

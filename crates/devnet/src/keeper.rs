@@ -134,6 +134,16 @@ impl Keeper {
         }
     }
 
+    /// Waits until the part ends without having been asked to, and tells how.
+    pub(crate) async fn ended_by_itself(&self) -> DevnetError {
+        let mut news = self.news.clone();
+        let ended =
+            news.wait_for(|news| matches!(news, News::Exited(_) | News::Lost(_) | News::Removed)).await;
+        let status =
+            ended.map_or_else(|_closed| "its keeper is gone".to_owned(), |news| news.status().to_owned());
+        DevnetError::Died { part: self.name, status, log: self.log_tail() }
+    }
+
     pub(crate) fn log(&self) -> std::io::Result<String> {
         std::fs::read(self.folder.join("log")).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
     }

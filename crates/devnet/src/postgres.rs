@@ -130,6 +130,15 @@ impl Postgres {
         }
     }
 
+    /// Waits until it ends without having been asked to; what comes back names it, with the end of its log where it is
+    /// ours.
+    pub async fn ended_by_itself(&self) -> DevnetError {
+        match &self.place {
+            Place::Cluster(cluster) => cluster.keeper().ended_by_itself().await,
+            Place::Server(server) => server.gone().await,
+        }
+    }
+
     /// Ends the cluster and removes its folder, or drops our databases from the server that we were given.
     ///
     /// # Errors

@@ -200,21 +200,3 @@ fn auth_mode(config: &Config, environment: &Environment) -> anyhow::Result<AuthM
     }
     Ok(AuthMode::Jwt(keys))
 }
-
-/// Completes on Ctrl-C or SIGTERM.
-pub(crate) async fn asked_to_stop() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let terminated = async {
-        match signal(SignalKind::terminate()) {
-            Ok(mut terminate) => terminate.recv().await,
-            Err(error) => {
-                tracing::warn!(%error, "SIGTERM is not heard");
-                std::future::pending().await
-            }
-        }
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated => {}
-    }
-}

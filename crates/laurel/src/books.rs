@@ -1,25 +1,29 @@
 //! The books, added up from every transfer and compared with the balances and the chain.
 //!
-//! All of it is read in one snapshot, and the chain is asked at the final block that the snapshot knows: the books may
-//! be checked while everything runs.
+//! All of it is read in one snapshot, and the vaults are asked at the final block that the snapshot knows: the books may
+//! be checked while everything runs. A campaign with money whose vault cannot be asked is a finding, never a pass.
 
-use std::collections::{BTreeMap, HashMap};
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use alloy::{primitives::Address, sol_types::SolCall};
 use anyhow::Context;
-use laurel_chain::{Call, RewardVault};
-use laurel_events::{Amount, CampaignId, Event, EventKind, Partition};
-use laurel_ledger::{amount_from_sql, cursor_position, read};
-use serde::Serialize;
-use sqlx::{PgConnection, PgPool};
+use laurel_chain::{Call, ChainNode, RewardVault};
+use laurel_events::{Amount, CampaignId};
+use laurel_ledger::amount_from_sql;
+use serde::{Serialize, Serializer};
+use sqlx::PgPool;
 
-use crate::connect::ConnectedChain;
+use self::rows::{Books, Place, Row, Snapshot, VaultRow};
 
-/// The stage that posts; what it has not handled yet is final on the chain and not in the books.
-const BOOKS_STAGE: &str = "books";
-
-/// Events read at a time.
-const EVENTS_MAX: i64 = 1_000;
+/// The nodes that can be asked, by chain id.
+pub(crate) type Nodes = BTreeMap<u64, Arc<dyn ChainNode>>;
 
 /// All campaigns' balances, and what does not fit.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -31,115 +35,134 @@ pub(crate) struct BooksReport {
     pub(crate) returned: Amount,
     /// Final on the chain, and about to be posted.
     pub(crate) unposted: Amount,
-    /// What the vaults say that they paid, in the ledger's own final block.
+    /// What the vaults paid without a hold of ours.
+    pub(crate) suspense: Amount,
+    /// What the vaults say that they paid, in the blocks of `compared`.
     pub(crate) paid_on_chain: Amount,
+    /// Which vaults were asked, at which block.
+    pub(crate) compared: BTreeSet<Compared>,
     /// Empty when everything fits.
     pub(crate) findings: Vec<String>,
 }
 
-struct Row {
-    campaign: i64,
-    chain_id: i64,
-    final_number: Option<i64>,
-    funded: sqlx::types::BigDecimal,
-    available: sqlx::types::BigDecimal,
-    reserved: sqlx::types::BigDecimal,
-    paid: sqlx::types::BigDecimal,
-    returned: sqlx::types::BigDecimal,
-    fundings: sqlx::types::BigDecimal,
-    holds: sqlx::types::BigDecimal,
-    posts: sqlx::types::BigDecimal,
-    voids: sqlx::types::BigDecimal,
-    suspense: sqlx::types::BigDecimal,
+/// A vault that was asked what its campaigns have spent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub(crate) struct Compared {
+    pub(crate) chain_id: u64,
+    /// In EIP-55's spelling, as everywhere.
+    #[serde(serialize_with = "checksummed")]
+    pub(crate) vault: Address,
+    /// The ledger's own final block.
+    pub(crate) block: u64,
+}
+
+fn checksummed<S: Serializer>(address: &Address, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&address.to_checksum(None))
 }
 
 /// Adds up every transfer and compares the sums with the balances, and what was paid with what the vaults say.
-pub(crate) async fn check_books(pool: &PgPool, chains: &[ConnectedChain]) -> anyhow::Result<BooksReport> {
-    let mut snapshot = pool.begin().await?;
-    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *snapshot).await?;
-    let rows = balances(&mut snapshot).await?;
-    let unposted = unposted(&mut snapshot).await?;
-    snapshot.commit().await?;
+pub(crate) async fn check_books(pool: &PgPool, nodes: &Nodes) -> anyhow::Result<BooksReport> {
+    let Snapshot { vaults, places } = rows::snapshot(pool).await?;
     let mut report = BooksReport::default();
-    for row in rows {
-        add_up(&mut report, &row)?;
-        let id = CampaignId::try_from(row.campaign)?;
-        let about_to_post = unposted.get(&id).copied().unwrap_or_default();
-        report.unposted = report.unposted.plus(about_to_post)?;
-        let chain = chains.iter().find(|chain| chain.config.id.cast_signed() == row.chain_id);
-        let Some((chain, block)) = chain.zip(row.final_number) else { continue };
-        if block.cast_unsigned() < chain.vault.identity.deploy_block {
-            continue;
-        }
-        let spent = spent_on_chain(chain, id, block.cast_unsigned())
-            .await
-            .with_context(|| format!("what campaign {id} has spent in block {block}"))?;
-        report.paid_on_chain = report.paid_on_chain.plus(spent)?;
-        let settled = amount_from_sql(&(&row.paid + &row.suspense), "accounts", "paid", id)?;
-        if spent != settled.plus(about_to_post)? {
-            report.findings.push(format!(
-                "campaign {id}: in block {block} the vault has paid {spent}; the books have {settled} paid or in \
-                 suspense, and {about_to_post} about to be posted",
-            ));
-        }
+    for (place, books) in &places {
+        let vault = vaults.get(&(place.chain_id, place.vault));
+        let vault = vault.with_context(|| format!("vault {} has no row", place.vault))?;
+        check_place(&mut report, nodes, place, books, vault).await?;
     }
     Ok(report)
 }
 
-async fn balances(conn: &mut PgConnection) -> anyhow::Result<Vec<Row>> {
-    let rows = sqlx::query_as!(
-        Row,
-        r#"
-        SELECT a.campaign, v.chain_id, h.final_number, a.funded, a.available, a.reserved, a.paid, a.returned,
-               (SELECT coalesce(sum(added), 0) FROM fundings t WHERE t.campaign = a.campaign) AS "fundings!",
-               (SELECT coalesce(sum(amount), 0) FROM grants t WHERE t.campaign = a.campaign) AS "holds!",
-               (SELECT coalesce(sum(amount), 0) FROM postings t WHERE t.campaign = a.campaign) AS "posts!",
-               (SELECT coalesce(sum(amount), 0) FROM voids t WHERE t.campaign = a.campaign) AS "voids!",
-               (SELECT coalesce(sum(amount), 0) FROM suspense t WHERE t.on_chain_campaign = a.campaign) AS "suspense!"
-        FROM accounts a
-        JOIN campaigns c ON c.id = a.campaign
-        JOIN vaults v ON v.id = c.vault
-        JOIN chains h ON h.id = v.chain_id
-        ORDER BY a.campaign
-        "#,
-    )
-    .fetch_all(conn)
-    .await?;
-    Ok(rows)
-}
-
-/// What confirmed settlements paid that the books have not handled yet, by campaign.
-async fn unposted(conn: &mut PgConnection) -> anyhow::Result<HashMap<CampaignId, Amount>> {
-    let heads = sqlx::query!("SELECT part, next FROM heads").fetch_all(&mut *conn).await?;
-    let heads: BTreeMap<i16, i64> = heads.into_iter().map(|row| (row.part, row.next)).collect();
-    let mut sums = HashMap::<CampaignId, Amount>::new();
-    for partition in Partition::all() {
-        let head = heads.get(&partition.number()).copied().unwrap_or(0);
-        let mut from = cursor_position(conn, BOOKS_STAGE, partition).await?;
-        while from < head {
-            let kinds = [EventKind::BlockchainTxConfirmed];
-            let (events, next) = read(conn, partition, from, head, &kinds, EVENTS_MAX).await?;
-            for envelope in events {
-                let Event::BlockchainTxConfirmed(confirmed) = envelope.event else { continue };
-                for segment in confirmed.segments {
-                    let sum = sums.entry(segment.campaign).or_default();
-                    *sum = sum.plus(segment.total)?;
-                }
-            }
-            from = next;
-        }
+async fn check_place(
+    report: &mut BooksReport,
+    nodes: &Nodes,
+    place: &Place,
+    books: &Books,
+    vault: &VaultRow,
+) -> anyhow::Result<()> {
+    let id = place.campaign;
+    let paid = match &books.row {
+        Some(row) => add_up(report, row, id)?,
+        None => Amount::ZERO,
+    };
+    report.unposted = report.unposted.plus(books.unposted)?;
+    report.suspense = report.suspense.plus(books.suspense)?;
+    if !books.suspense.is_zero() {
+        report.findings.push(format!(
+            "campaign {id}: vault {} paid {} that no hold of this ledger explains; it is in suspense",
+            place.vault, books.suspense,
+        ));
     }
-    Ok(sums)
+    if books.row.is_none() {
+        report.findings.push(format!(
+            "campaign {id}: vault {} pays for it, and this ledger does not know it",
+            place.vault
+        ));
+    }
+    let compared = match askable(nodes, place, vault) {
+        Ok(asked) => asked,
+        // A campaign that nobody has funded yet has nothing to compare.
+        Err(_) if books.is_blank() => return Ok(()),
+        Err(problem) => {
+            report
+                .findings
+                .push(format!("campaign {id}: not compared with vault {}: {problem}", place.vault));
+            return Ok(());
+        }
+    };
+    let (node, block) = compared;
+    report.compared.insert(Compared { chain_id: place.chain_id, vault: place.vault, block });
+    let spent = match spent_on_chain(node, place, block).await {
+        Ok(spent) => spent,
+        Err(error) => {
+            report.findings.push(format!(
+                "campaign {id}: vault {} could not be asked at block {block}: {error:#}",
+                place.vault
+            ));
+            return Ok(());
+        }
+    };
+    report.paid_on_chain = report.paid_on_chain.plus(spent)?;
+    let settled = paid.plus(books.suspense)?;
+    if spent != settled.plus(books.unposted)? {
+        report.findings.push(format!(
+            "campaign {id}: in block {block} vault {} has paid {spent}; the books have {settled} paid or in suspense, \
+             and {} about to be posted",
+            place.vault, books.unposted,
+        ));
+    }
+    Ok(())
 }
 
-/// Adds a campaign's balances to the report, and compares them with its transfers.
-fn add_up(report: &mut BooksReport, row: &Row) -> anyhow::Result<()> {
-    let id = row.campaign;
+/// Whom to ask about a vault, and at which block; or why nobody can be asked.
+fn askable<'a>(
+    nodes: &'a Nodes,
+    place: &Place,
+    vault: &VaultRow,
+) -> Result<(&'a dyn ChainNode, u64), String> {
+    let chain_id = place.chain_id;
+    let node = nodes.get(&chain_id).ok_or_else(|| {
+        format!("chain {chain_id} is not configured; add a [[chains]] entry of this id, with rpc_urls")
+    })?;
+    let block = vault.final_number.ok_or_else(|| {
+        format!("no block of chain {chain_id} is final here yet; let `laurel chain-watcher` follow it")
+    })?;
+    if block < vault.deploy_block {
+        return Err(format!(
+            "the last final block here is {block}, before the vault's first, {}; let `laurel chain-watcher` catch up",
+            vault.deploy_block,
+        ));
+    }
+    Ok((&**node, block))
+}
+
+/// Adds a campaign's balances to the report, and compares them with its transfers. Returns what is paid.
+fn add_up(report: &mut BooksReport, row: &Row, id: CampaignId) -> anyhow::Result<Amount> {
     let amount = |value, column| amount_from_sql(value, "accounts", column, id);
+    let paid = amount(&row.paid, "paid")?;
     report.funded = report.funded.plus(amount(&row.funded, "funded")?)?;
     report.available = report.available.plus(amount(&row.available, "available")?)?;
     report.reserved = report.reserved.plus(amount(&row.reserved, "reserved")?)?;
-    report.paid = report.paid.plus(amount(&row.paid, "paid")?)?;
+    report.paid = report.paid.plus(paid)?;
     report.returned = report.returned.plus(amount(&row.returned, "returned")?)?;
     let sums = [
         ("funded", &row.funded, row.fundings.clone()),
@@ -154,13 +177,13 @@ fn add_up(report: &mut BooksReport, row: &Row) -> anyhow::Result<()> {
                 .push(format!("campaign {id}: {account} is {balance}, its transfers sum up to {sum}"));
         }
     }
-    Ok(())
+    Ok(paid)
 }
 
-async fn spent_on_chain(chain: &ConnectedChain, campaign: CampaignId, block: u64) -> anyhow::Result<Amount> {
-    let data = RewardVault::campaignCall { id: campaign.on_chain() }.abi_encode();
-    let call = Call { from: Address::ZERO, to: chain.vault.identity.vault, data: data.into(), gas: None };
-    let answer = chain.node.call_at(call, block).await?;
-    let found = RewardVault::campaignCall::abi_decode_returns(&answer)?;
+async fn spent_on_chain(node: &dyn ChainNode, place: &Place, block: u64) -> anyhow::Result<Amount> {
+    let data = RewardVault::campaignCall { id: place.campaign.on_chain() }.abi_encode();
+    let call = Call { from: Address::ZERO, to: place.vault, data: data.into(), gas: None };
+    let answer = node.call_at(call, block).await?;
+    let found = RewardVault::campaignCall::abi_decode_returns(&answer).context("its answer is no vault's")?;
     Ok(Amount::new(found.spent.to()))
 }

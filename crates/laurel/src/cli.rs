@@ -7,19 +7,31 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use laurel_api::Role as TokenRole;
 
-use crate::logging::LogFormat;
+use crate::{
+    logging::LogFormat,
+    names::{OrgName, SubjectName},
+    output::{JsonTo, STDOUT},
+};
 
 /// Game rewards, paid on chain exactly once, provably.
 #[derive(Debug, Parser)]
 #[command(name = "laurel", version, about, propagate_version = true)]
 pub(crate) struct Cli {
-    /// Configuration (TOML). Every key also as an environment variable: LAUREL_SECTION__KEY
+    /// Configuration (TOML). Every key also as an environment variable: LAUREL_SECTION__KEY, and LAUREL_CHAINS__0__KEY of
+    /// the first chain
     #[arg(long, global = true, value_name = "FILE")]
     pub(crate) config: Option<PathBuf>,
 
     /// How log lines look
     #[arg(long, global = true, value_enum, default_value_t)]
     pub(crate) log_format: LogFormat,
+
+    /// Print the result as JSON, or write it to a file
+    #[arg(
+        long, global = true, value_name = "FILE", num_args = 0..=1, require_equals = true,
+        default_missing_value = STDOUT
+    )]
+    pub(crate) json: Option<JsonTo>,
 
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -89,9 +101,9 @@ pub(crate) struct Demo {
     /// End when the table is shown, instead of staying up until Ctrl-C
     #[arg(long)]
     pub(crate) exit: bool,
-    /// Write the figures here
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    /// Print the figures as JSON instead of the table, or write them to a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+    pub(crate) json: Option<JsonTo>,
 }
 
 #[derive(Debug, Args)]
@@ -99,9 +111,9 @@ pub(crate) struct Devnet {
     /// Fill in campaigns, players and outcomes
     #[arg(long)]
     pub(crate) seed: bool,
-    /// Write the settings here as JSON
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    /// Print the settings as JSON, or write them to a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+    pub(crate) json: Option<JsonTo>,
     /// Write a configuration here that `laurel all --config` takes
     #[arg(long, value_name = "FILE")]
     pub(crate) config_out: Option<PathBuf>,
@@ -115,9 +127,9 @@ pub(crate) struct Deploy {
     /// Accounts that may settle
     #[arg(long, required = true, num_args = 1..)]
     pub(crate) lane: Vec<Address>,
-    /// Write the addresses here as JSON
-    #[arg(long, value_name = "FILE")]
-    pub(crate) json: Option<PathBuf>,
+    /// Print the addresses as JSON, or write them to a file
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+    pub(crate) json: Option<JsonTo>,
 }
 
 #[derive(Debug, Args)]
@@ -125,12 +137,12 @@ pub(crate) struct Token {
     /// player, manager, auditor, operator or game-server
     #[arg(long)]
     pub(crate) role: TokenRole,
-    /// Whose token it is
+    /// Whose token it is; a player's own id, for the role player
     #[arg(long)]
-    pub(crate) subject: String,
+    pub(crate) subject: SubjectName,
     /// Their organisation
     #[arg(long, default_value = "default")]
-    pub(crate) org: String,
+    pub(crate) org: OrgName,
     /// How long it is good: 15m, 1h, 30s
     #[arg(long, default_value = "15m", value_parser = parse_ttl)]
     pub(crate) ttl: chrono::TimeDelta,
@@ -141,7 +153,7 @@ pub(crate) enum Org {
     /// Add an organisation
     Add {
         /// Lower-case letters, digits and hyphens
-        name: String,
+        name: OrgName,
     },
 }
 
@@ -149,9 +161,9 @@ pub(crate) enum Org {
 pub(crate) enum Audit {
     /// Add up every transfer, compare with the balances and with the chain
     Books {
-        /// Write the findings here as JSON
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
+        /// Print the report as JSON, or write it to a file
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+        json: Option<JsonTo>,
     },
 }
 
@@ -247,6 +259,22 @@ mod tests {
     #[case("é", None)]
     fn times_to_live(#[case] text: &str, #[case] seconds: Option<i64>) {
         assert_eq!(parse_ttl(text).ok().map(|ttl| ttl.num_seconds()), seconds);
+    }
+
+    #[rstest]
+    #[case(&["audit", "books"], None)]
+    #[case(&["audit", "books", "--json"], Some(JsonTo::Stdout))]
+    #[case(&["audit", "books", "--json", "f"], Some(JsonTo::File("f".into())))]
+    #[case(&["audit", "--json", "books"], Some(JsonTo::Stdout))]
+    #[case(&["--json", "audit", "books"], Some(JsonTo::Stdout))]
+    #[case(&["--json=f", "audit", "books"], Some(JsonTo::File("f".into())))]
+    #[case(&["demo", "--json", "--exit"], Some(JsonTo::Stdout))]
+    #[case(&["demo", "--json", "f", "--exit"], Some(JsonTo::File("f".into())))]
+    #[case(&["dlq", "show", "--json", "5"], Some(JsonTo::Stdout))]
+    #[case(&["dlq", "list", "--json=f"], Some(JsonTo::File("f".into())))]
+    fn json_is_asked_for_anywhere(#[case] arguments: &[&str], #[case] json: Option<JsonTo>) {
+        let cli = Cli::try_parse_from(["laurel"].iter().chain(arguments)).unwrap();
+        assert_eq!(cli.json, json);
     }
 }
 

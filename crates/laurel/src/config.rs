@@ -1,6 +1,9 @@
-//! Configuration: TOML, and every key as an environment variable (`LAUREL_SECTION__KEY`).
+//! Configuration: TOML, and every key as an environment variable (`LAUREL_SECTION__KEY`; a chain's by its place in the
+//! list, `LAUREL_CHAINS__0__KEY`).
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+mod chains;
+
+use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
 
 use alloy::primitives::Address;
 use anyhow::{Context, bail};
@@ -196,6 +199,12 @@ impl Default for Batch {
 /// The most grants that fit into a transaction of 16.7 M gas (EIP-7825).
 const GRANTS_MAX: u32 = 500;
 
+/// Less is less than a block takes on some chains: everything would expire before it is mined.
+const SETTLEMENT_LIFETIME_MIN_MS: u64 = 10_000;
+
+/// The vault's MAX_LIFETIME, for which the vault itself is asked as well before anything is signed.
+const SETTLEMENT_LIFETIME_MAX_MS: u64 = 3_600_000;
+
 /// The transaction monitor.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -235,22 +244,20 @@ impl Config {
             }
             figment = figment.merge(Toml::file_exact(file));
         }
-        // Only names with a section: LAUREL_JWT_KEY and the like are keys, not settings.
-        let settings = Env::prefixed("LAUREL_").filter(|name| name.as_str().contains("__")).split("__");
-        let config: Self = figment.merge(settings).extract().map_err(|error| {
+        let config: Self = chains::with_settings(figment, settings()).map_err(|error| {
             if error.to_string().contains("missing field `database`") {
                 anyhow::anyhow!(
                     "no database is configured: set DATABASE_URL, or database.url in the file of --config"
                 )
             } else {
-                anyhow::Error::new(error).context("the configuration cannot be used")
+                error.context("the configuration cannot be used")
             }
         })?;
         config.check()?;
         Ok(config)
     }
 
-    /// Refuses what could never work.
+    /// Refuses what could never work, or only harm.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         if self.auth.mode == AuthMode::None && !self.api.bind.ip().is_loopback() {
             bail!(
@@ -262,16 +269,30 @@ impl Config {
         if !(1..=GRANTS_MAX).contains(&self.batch.grants_max) {
             bail!("batch.grants_max is from 1 to {GRANTS_MAX}: more would not fit a transaction (EIP-7825)");
         }
+        if self.database.connections_max == 0 {
+            bail!("database.connections_max is at least 1: without a connection nothing is done");
+        }
+        if self.monitor.timeout_ms == 0 {
+            bail!(
+                "monitor.timeout_ms is at least 1, and should be some blocks' time, such as 60000: after it an unmined \
+                 transaction is sent again"
+            );
+        }
+        if self.monitor.check_interval_ms == 0 {
+            bail!(
+                "monitor.check_interval_ms is at least 1, such as 1000: with 0 the lanes would do nothing else"
+            );
+        }
+        let mut ids = HashSet::new();
         for chain in &self.chains {
-            if chain.rpc_urls.is_empty() {
-                bail!("chain {} has no rpc_urls", chain.id);
-            }
-            if chain.settlement_lifetime_ms < 10_000 || chain.settlement_lifetime_ms > 3_600_000 {
+            if !ids.insert(chain.id) {
                 bail!(
-                    "chain {}: settlement_lifetime_ms is from 10,000 to 3,600,000, which the vault allows",
+                    "chain {} has two [[chains]] entries: a chain has one vault, so put all its rpc_urls and lane_keys \
+                     into one entry",
                     chain.id
                 );
             }
+            chain.check().with_context(|| format!("chain {}", chain.id))?;
         }
         Ok(())
     }
@@ -289,42 +310,42 @@ impl Config {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use rstest::rstest;
+/// Settings of the environment. Only names with a section: LAUREL_JWT_KEY and the like are keys, not settings.
+fn settings() -> Env {
+    Env::prefixed("LAUREL_").filter(|name| name.as_str().contains("__")).split("__")
+}
 
-    use super::*;
-
-    fn load(toml: &str) -> anyhow::Result<Config> {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), toml).unwrap();
-        let environment = Environment::process().with("DATABASE_URL", "postgres://nowhere");
-        Config::load(Some(file.path()), &environment)
-    }
-
-    #[rstest]
-    #[case("127.0.0.1:8080", true)]
-    #[case("127.1.2.3:0", true)]
-    #[case("[::1]:8080", true)]
-    #[case("0.0.0.0:8080", false)]
-    #[case("[::]:8080", false)]
-    #[case("10.0.0.7:8080", false)]
-    #[case("203.0.113.5:8080", false)]
-    fn without_sign_in_only_loopback_is_bound(#[case] bind: &str, #[case] fine: bool) {
-        let config = |mode: &str| load(&format!("[api]\nbind = \"{bind}\"\n[auth]\nmode = \"{mode}\"\n"));
-        match config("none") {
-            Ok(_) => assert!(fine, "{bind} is open to everybody"),
-            Err(error) => {
-                assert!(!fine, "{error}");
-                assert!(error.to_string().contains("must be a loopback address"), "{error}");
-                assert!(error.to_string().contains("set auth.mode = \"jwt\""), "{error}");
-            }
+impl Chain {
+    fn check(&self) -> anyhow::Result<()> {
+        if self.id == 0 || i64::try_from(self.id).is_err() {
+            bail!("chains.id is a positive number of at most 63 bits: the node's eth_chainId");
         }
-        assert!(config("jwt").is_ok());
-    }
-
-    #[test]
-    fn callers_prove_who_they_are_unless_told_otherwise() {
-        assert_eq!(load("[api]\nbind = \"0.0.0.0:8080\"\n").unwrap().auth.mode, AuthMode::Jwt);
+        if self.rpc_urls.is_empty() {
+            bail!("rpc_urls is empty: name a node, such as http://127.0.0.1:8545");
+        }
+        if self.finality == (Finality::Depth { depth: 0 }) {
+            bail!(
+                "finality = {{ depth = 0 }} would take the newest block for final, which any reorganisation undoes: use \
+                 a depth that the chain never reorganises, such as 12, or \"finalized\""
+            );
+        }
+        if self.poll_interval_ms == 0 {
+            bail!(
+                "poll_interval_ms is at least 1, such as 200: with 0 the node would be asked without a pause"
+            );
+        }
+        if self.max_fee_per_gas_gwei == 0 {
+            bail!("max_fee_per_gas_gwei is at least 1: nothing is mined for nothing");
+        }
+        if !(SETTLEMENT_LIFETIME_MIN_MS..=SETTLEMENT_LIFETIME_MAX_MS).contains(&self.settlement_lifetime_ms) {
+            bail!(
+                "settlement_lifetime_ms is from {SETTLEMENT_LIFETIME_MIN_MS}, so that a settlement can be mined, to \
+                 {SETTLEMENT_LIFETIME_MAX_MS}, which the vault allows"
+            );
+        }
+        Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -111,6 +111,7 @@ pub(crate) async fn chain(pool: &PgPool, config: &config::Chain) -> anyhow::Resu
         let pinned = vault.identity.genesis_hash;
         return Err(PinError::Genesis { chain_id: id, pinned, found: genesis_hash }).with_context(at);
     }
+    require_the_vault(&pinned, config)?;
     let code_hash = vault_code(&node, id, config.vault).await.with_context(at)?;
     let deploy_block = match pinned.iter().find(|pinned| pinned.identity.vault == config.vault) {
         // What is pinned decides; the node may have forgotten by now.
@@ -125,6 +126,20 @@ pub(crate) async fn chain(pool: &PgPool, config: &config::Chain) -> anyhow::Resu
     let vault = pin_vault(&mut tx, &identity).await?;
     tx.commit().await?;
     Ok(ConnectedChain { config: config.clone(), node: Arc::new(node), vault })
+}
+
+/// Refuses a second vault on a chain: campaigns, lanes and the treasury all stand on the one of this database.
+fn require_the_vault(pinned: &[Vault], config: &config::Chain) -> anyhow::Result<()> {
+    match pinned.iter().find(|pinned| pinned.identity.vault != config.vault) {
+        Some(other) => bail!(
+            "chain {id}: this database pays from vault {pinned}, not {configured}, and it pays from one vault on each \
+             chain: set chains.vault = \"{pinned}\", or use a fresh database for the new vault",
+            id = config.id,
+            pinned = other.identity.vault,
+            configured = config.vault,
+        ),
+        None => Ok(()),
+    }
 }
 
 /// Loads a key from where the configuration says it is.

@@ -16,13 +16,16 @@ mod connect;
 mod environment;
 mod gauges;
 mod logging;
+mod names;
 mod ops;
+mod output;
 mod pipeline;
 mod roles;
 mod schedule;
 mod secret;
+mod stop;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -31,13 +34,36 @@ use crate::cli::Cli;
 /// Exit code of a failure or a finding; clap itself exits with 2 on wrong usage.
 const FAILURE: u8 = 1;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// How long whatever blocks a thread may take to end after everything else, such as a child that installs a part.
+const THREADS_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            output::note(&format!("the runtime cannot be started: {error}"));
+            return ExitCode::from(FAILURE);
+        }
+    };
+    let code = runtime.block_on(run());
+    runtime.shutdown_timeout(THREADS_TIMEOUT);
+    code
+}
+
+async fn run() -> ExitCode {
+    // First of all: what has been begun is ended in order from here on.
+    let stop = match stop::on_signals() {
+        Ok(stop) => stop,
+        Err(error) => {
+            output::note(&format!("signals cannot be heard: {error}"));
+            return ExitCode::from(FAILURE);
+        }
+    };
     let cli = Cli::parse();
     // Log lines would tear the demo's display; what goes wrong is worth it.
     let level = if matches!(cli.command, cli::Command::Demo(_)) { "warn" } else { "info" };
     logging::init(cli.log_format, level);
-    match commands::run(cli).await {
+    match commands::run(cli, &stop).await {
         Ok(commands::Outcome::Fine) => ExitCode::SUCCESS,
         Ok(commands::Outcome::Finding) => ExitCode::from(FAILURE),
         Err(error) => {

@@ -61,6 +61,22 @@ pub enum PinError {
         /// What the node says.
         found: B256,
     },
+    /// The chain was followed past the vault's blocks before the vault was pinned.
+    #[error(
+        "vault {vault} began in block {deploy_block}, and this database has followed chain {chain_id} to block {head} \
+         without it, so what it did there would be missed: configure the vault that this database began with, or use \
+         a fresh database"
+    )]
+    Passed {
+        /// The chain.
+        chain_id: u64,
+        /// The vault.
+        vault: Address,
+        /// The block of its deployment, or an earlier one.
+        deploy_block: u64,
+        /// How far the chain was followed.
+        head: u64,
+    },
     /// The database.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -72,10 +88,11 @@ impl From<sqlx::Error> for PinError {
     }
 }
 
-/// Pins a vault on its first use, and compares it with what is pinned ever after.
+/// Pins a vault on its first use, unless its chain was followed past its first block by then, and compares it with what
+/// is pinned ever after.
 ///
 /// # Errors
-/// If it is not the one that is pinned, or the database does not answer.
+/// If it is not the one that is pinned or comes too late (roll back then), or the database does not answer.
 pub async fn pin_vault(conn: &mut PgConnection, identity: &VaultIdentity) -> Result<Vault, PinError> {
     let chain_id = identity.chain_id.cast_signed();
     sqlx::query!(
@@ -85,7 +102,7 @@ pub async fn pin_vault(conn: &mut PgConnection, identity: &VaultIdentity) -> Res
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!(
+    let inserted = sqlx::query!(
         r#"
         INSERT INTO vaults (chain_id, address, code_hash, deploy_block) VALUES ($1, $2, $3, $4)
         ON CONFLICT DO NOTHING
@@ -97,7 +114,7 @@ pub async fn pin_vault(conn: &mut PgConnection, identity: &VaultIdentity) -> Res
     )
     .execute(&mut *conn)
     .await?;
-    let vaults = list_vaults(conn, identity.chain_id).await?;
+    let vaults = list_vaults(&mut *conn, identity.chain_id).await?;
     let vault = vaults
         .into_iter()
         .find(|vault| vault.identity.vault == identity.vault)
@@ -113,7 +130,29 @@ pub async fn pin_vault(conn: &mut PgConnection, identity: &VaultIdentity) -> Res
     if pinned.code_hash != found.code_hash {
         return Err(PinError::Code { vault: found.vault, pinned: pinned.code_hash, found: found.code_hash });
     }
+    if inserted.rows_affected() == 1 {
+        require_ahead(conn, identity).await?;
+    }
     Ok(vault)
+}
+
+/// Refuses a new vault whose first blocks were read without it. The row is locked, so that no watcher moves meanwhile.
+async fn require_ahead(conn: &mut PgConnection, identity: &VaultIdentity) -> Result<(), PinError> {
+    let head = sqlx::query_scalar!(
+        "SELECT head_number FROM chains WHERE id = $1 FOR NO KEY UPDATE",
+        identity.chain_id.cast_signed(),
+    )
+    .fetch_one(conn)
+    .await?;
+    match head.map(i64::cast_unsigned).filter(|head| *head >= identity.deploy_block) {
+        Some(head) => Err(PinError::Passed {
+            chain_id: identity.chain_id,
+            vault: identity.vault,
+            deploy_block: identity.deploy_block,
+            head,
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The vaults on a chain.

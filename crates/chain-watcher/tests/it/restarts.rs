@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use laurel_events::Event;
+use laurel_ledger::{PinError, VaultIdentity, pin_vault};
+
 use crate::{
     chain::Chain,
     journal,
@@ -59,4 +62,28 @@ async fn a_new_database_is_filled_from_the_deployment_on() {
         let told = journal::facts(world.pool()).await;
         assert_eq!(told.len(), 2, "a funding and a settlement: {told:?}");
     }
+}
+
+#[tokio::test]
+async fn a_vault_whose_blocks_were_read_without_it_is_refused_and_one_that_comes_in_time_is_followed() {
+    let chain = Chain::new().await;
+    let (late, early) = (World::new(&chain).await, World::new(&chain).await);
+    let vaults = chain.two_vaults_of_a_contract().await;
+    chain.mine(1).await;
+    let deploy_block = chain.head().await.header.number;
+    let identity = VaultIdentity { vault: vaults[0], deploy_block, ..chain.identity().await };
+    pin_vault(&mut early.pool().acquire().await.unwrap(), &identity).await.expect("nothing was read yet");
+    chain.open_in_both(vaults).await;
+    chain.mine(10).await;
+    for world in [&late, &early] {
+        catch_up(&world.watcher(Arc::new(chain.node.clone()))).await;
+    }
+    let mut tx = late.pool().begin().await.unwrap();
+    let refused = pin_vault(&mut tx, &identity).await;
+    assert!(matches!(refused, Err(PinError::Passed { .. })), "{refused:?}");
+    tx.rollback().await.unwrap();
+    let told = journal::events(early.pool()).await;
+    assert_eq!(told.iter().filter(|event| matches!(event, Event::CampaignFunded(_))).count(), 1);
+    // What is pinned stays pinned, however far the chain was followed.
+    pin_vault(&mut early.pool().acquire().await.unwrap(), &identity).await.expect("it is pinned");
 }

@@ -10,6 +10,7 @@ use std::{
 };
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
+use tokio::time::{MissedTickBehavior, interval};
 use url::Url;
 
 use crate::{detached::block_on, error::DevnetError};
@@ -18,6 +19,12 @@ use super::execute;
 
 /// Dropping a small database takes milliseconds, but waits for a checkpoint that is being made.
 const DROP_DEADLINE: Duration = Duration::from_secs(30);
+
+/// How often a server that we were given is looked at: a session a second is nothing to it.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// After so many refusals in a row it is gone: a restart takes a second or two.
+const REFUSALS_MAX: u32 = 5;
 
 /// "object_in_use": somebody has a session in that database.
 const OBJECT_IN_USE: &str = "55006";
@@ -56,6 +63,30 @@ impl Server {
 
     pub(super) fn maintenance_url(&self) -> String {
         self.url.clone().into()
+    }
+
+    /// Waits until the server cannot be reached, several times in a row: one refusal may be a server with all its
+    /// sessions taken, or one that is started again.
+    pub(super) async fn gone(&self) -> DevnetError {
+        let mut look = interval(LOOK_INTERVAL);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut refusals = 0;
+        loop {
+            look.tick().await;
+            match PgConnection::connect(&self.maintenance_url()).await {
+                Ok(session) => {
+                    refusals = 0;
+                    // Whether it closes well tells nothing that the next look would not.
+                    let _ = session.close().await;
+                }
+                Err(error) => {
+                    refusals += 1;
+                    if refusals == REFUSALS_MAX {
+                        return DevnetError::ServerGone(error);
+                    }
+                }
+            }
+        }
     }
 
     pub(super) fn note(&self, name: &str) {

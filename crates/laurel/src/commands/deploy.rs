@@ -1,7 +1,7 @@
 //! `laurel deploy`
 
 use anyhow::Context;
-use laurel_chain::{HttpNode, LocalKey, deploy_contracts};
+use laurel_chain::{Deployed, HttpNode, LocalKey, deploy_contracts};
 
 use crate::{cli::Deploy, environment::Environment};
 
@@ -16,10 +16,8 @@ pub(crate) async fn run(deploy: Deploy, environment: &Environment) -> anyhow::Re
         LocalKey::from_hex(key.trim()).with_context(|| format!("{DEPLOYER_KEY} holds no secp256k1 key"))?;
     let node = HttpNode::new(&deploy.rpc_url)?;
     let deployed = deploy_contracts(&node, &key, &deploy.lane).await?;
-    let json = serde_json::to_string_pretty(&deployed)?;
-    match deploy.json {
-        Some(file) => std::fs::write(&file, json).with_context(|| format!("write {}", file.display()))?,
-        None => super::print(&json),
-    }
-    Ok(())
+    super::answer(deploy.json.as_ref(), &deployed, || {
+        let Deployed { chain_id, vault, token, block } = deployed;
+        format!("chain_id  {chain_id}\nvault     {vault}\ntoken     {token}\nblock     {block}")
+    })
 }

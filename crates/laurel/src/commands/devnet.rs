@@ -11,10 +11,10 @@ use laurel_devnet::{
 };
 use laurel_ledger::MIGRATOR;
 use serde::Serialize;
+use tokio_util::sync::CancellationToken;
 
 use super::demo::fill;
 use crate::{
-    app::asked_to_stop,
     cli::Devnet,
     config::{self, Config},
     connect,
@@ -52,8 +52,15 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// Starts the parts, migrates, and deploys.
-    pub(crate) async fn start() -> anyhow::Result<Self> {
+    /// Starts the parts, migrates, and deploys; `None` if `stop` comes first. What was started ends then.
+    pub(crate) async fn start_unless(stop: &CancellationToken) -> anyhow::Result<Option<Self>> {
+        tokio::select! {
+            started = Self::start() => started.map(Some),
+            () = stop.cancelled() => Ok(None),
+        }
+    }
+
+    async fn start() -> anyhow::Result<Self> {
         let (postgres, anvil) = tokio::try_join!(
             Postgres::start(PostgresOptions::durable()),
             Anvil::start(AnvilOptions {
@@ -89,6 +96,15 @@ impl Parts {
     /// The process's environment with the development keys.
     pub(crate) fn environment(&self) -> Environment {
         keys().into_iter().fold(Environment::process(), |all, (name, key)| all.with(name, key.secret))
+    }
+
+    /// Waits until a part ends by itself, and says which, with the end of its log.
+    pub(crate) async fn died(&self) -> anyhow::Error {
+        let died = tokio::select! {
+            died = self.postgres.ended_by_itself() => died,
+            died = self.anvil.ended_by_itself() => died,
+        };
+        died.into()
     }
 
     /// Ends the parts.
@@ -175,19 +191,40 @@ struct Settings<'a> {
     environment: std::collections::BTreeMap<&'a str, &'a str>,
 }
 
-/// Keeps the parts up until Ctrl-C.
-pub(crate) async fn run(devnet: Devnet) -> anyhow::Result<()> {
-    let parts = Parts::start().await?;
-    let ended = keep(&devnet, &parts).await;
-    parts.stop().await?;
-    ended
+impl Settings<'_> {
+    fn for_people(&self) -> String {
+        let Self { database_url, rpc_url, chain_id, vault, token, block, environment } = self;
+        let exports: String =
+            environment.iter().map(|(name, key)| format!("\nexport {name}={key}")).collect();
+        format!(
+            "database_url  {database_url}\nrpc_url       {rpc_url}\nchain_id      {chain_id}\nvault         {vault}\n\
+             token         {token}\nblock         {block}\n{exports}\n"
+        )
+    }
+}
+
+/// Keeps the parts up until `stop`, or until one of them ends by itself.
+pub(crate) async fn run(devnet: &Devnet, stop: &CancellationToken) -> anyhow::Result<()> {
+    let Some(parts) = Parts::start_unless(stop).await? else { return Ok(()) };
+    let ended = tokio::select! {
+        ended = keep(devnet, &parts, stop) => ended,
+        died = parts.died() => Err(died),
+    };
+    let stopped = parts.stop().await;
+    ended.and(stopped)
 }
 
 /// Fills the parts if that is wanted, tells where they are, and waits.
-async fn keep(devnet: &Devnet, parts: &Parts) -> anyhow::Result<()> {
+async fn keep(devnet: &Devnet, parts: &Parts, stop: &CancellationToken) -> anyhow::Result<()> {
     if devnet.seed {
         super::note("Filling in campaigns, players and outcomes …");
-        fill(parts).await?;
+        fill(parts, stop).await?;
+        if stop.is_cancelled() {
+            return Ok(());
+        }
+    }
+    if let Some(file) = &devnet.config_out {
+        std::fs::write(file, parts.toml()).with_context(|| format!("write {}", file.display()))?;
     }
     let settings = Settings {
         database_url: &parts.database_url,
@@ -198,17 +235,11 @@ async fn keep(devnet: &Devnet, parts: &Parts) -> anyhow::Result<()> {
         block: parts.block,
         environment: keys().into_iter().map(|(name, key)| (name, key.secret)).collect(),
     };
-    let json = serde_json::to_string_pretty(&settings)?;
-    if let Some(file) = &devnet.json {
-        std::fs::write(file, &json).with_context(|| format!("write {}", file.display()))?;
-    }
-    super::print(&json);
-    let exports = keys().into_iter().map(|(name, key)| format!("export {name}={}\n", key.secret));
-    super::note(&exports.collect::<String>());
+    super::answer(devnet.json.as_ref(), &settings, || settings.for_people())?;
     if let Some(file) = &devnet.config_out {
-        std::fs::write(file, parts.toml()).with_context(|| format!("write {}", file.display()))?;
         super::note(&format!("With these exported: laurel all --config {}", file.display()));
     }
-    asked_to_stop().await;
+    super::note("It stays up until Ctrl-C.");
+    stop.cancelled().await;
     Ok(())
 }

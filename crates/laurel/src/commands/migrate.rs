@@ -2,11 +2,12 @@
 
 use anyhow::{Context, bail};
 use laurel_ledger::MIGRATOR;
+use serde_json::json;
 
-use crate::{config::Config, connect};
+use crate::{config::Config, connect, output::JsonTo};
 
 /// Brings the schema up, or some steps down.
-pub(crate) async fn run(config: &Config, down: Option<usize>) -> anyhow::Result<()> {
+pub(crate) async fn run(config: &Config, down: Option<usize>, json: Option<&JsonTo>) -> anyhow::Result<()> {
     let pool = connect::database(&config.database.url, 1).await?;
     match down {
         None => {
@@ -30,9 +31,9 @@ pub(crate) async fn run(config: &Config, down: Option<usize>) -> anyhow::Result<
             MIGRATOR.undo(&pool, target).await.context("undo migrations")?;
         }
     }
-    tracing::info!("the schema is as asked");
+    let applied = applied(&pool).await?;
     pool.close().await;
-    Ok(())
+    super::answer(json, &json!({ "applied": applied }), || format!("{applied} migrations are applied"))
 }
 
 async fn applied(pool: &sqlx::PgPool) -> anyhow::Result<usize> {

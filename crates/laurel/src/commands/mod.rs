@@ -13,11 +13,14 @@ mod serve;
 mod token;
 
 use clap::CommandFactory;
+use clap_complete::Shell;
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     cli::{Cli, Command},
     config::Config,
     environment::Environment,
+    output::{JsonTo, answer, note, print},
     roles::Role,
 };
 
@@ -30,43 +33,54 @@ pub(crate) enum Outcome {
     Finding,
 }
 
-/// Runs the command.
-pub(crate) async fn run(cli: Cli) -> anyhow::Result<Outcome> {
+/// Runs the command until `stop`.
+pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Outcome> {
     let environment = Environment::process();
     let config = || Config::load(cli.config.as_deref(), &environment);
+    let serve = async |roles| serve::run(config()?, environment.clone(), roles, stop).await;
+    let json = cli.json.as_ref();
     match cli.command {
-        Command::Demo(demo) => return demo::run(demo).await,
-        Command::Devnet(devnet) => devnet::run(devnet).await?,
-        Command::Deploy(deploy) => deploy::run(deploy, &environment).await?,
-        Command::Migrate { down } => migrate::run(&config()?, down).await?,
-        Command::All => serve::run(config()?, environment.clone(), Role::ALL).await?,
-        Command::Api => serve::run(config()?, environment.clone(), &[Role::Api]).await?,
-        Command::Campaign => serve::run(config()?, environment.clone(), &[Role::Campaign]).await?,
-        Command::GrantSaga => serve::run(config()?, environment.clone(), &[Role::GrantSaga]).await?,
-        Command::ChainWatcher => serve::run(config()?, environment.clone(), &[Role::ChainWatcher]).await?,
-        Command::Views => serve::run(config()?, environment.clone(), &[Role::Views]).await?,
-        Command::Token(token) => token::run(&config()?, &environment, &token)?,
-        Command::Org(org) => org::run(&config()?, org).await?,
-        Command::Audit(audit) => return audit::run(&config()?, audit).await,
-        Command::Dlq(dlq) => dlq::run(&config()?, dlq).await?,
-        Command::Replay { view } => replay::run(&config()?, view).await?,
-        Command::Openapi => print(&serde_json::to_string_pretty(&laurel_api::openapi())?),
-        Command::Chain(chain) => chain::run(chain).await?,
-        Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "laurel", &mut std::io::stdout());
-        }
+        Command::Demo(demo) => return demo::run(&demo, stop).await,
+        Command::Devnet(devnet) => devnet::run(&devnet, stop).await?,
+        Command::Deploy(deploy) => until(stop, deploy::run(deploy, &environment)).await?,
+        Command::Migrate { down } => until(stop, migrate::run(&config()?, down, json)).await?,
+        Command::All => serve(Role::ALL).await?,
+        Command::Api => serve(&[Role::Api]).await?,
+        Command::Campaign => serve(&[Role::Campaign]).await?,
+        Command::GrantSaga => serve(&[Role::GrantSaga]).await?,
+        Command::ChainWatcher => serve(&[Role::ChainWatcher]).await?,
+        Command::Views => serve(&[Role::Views]).await?,
+        Command::Token(token) => token::run(&config()?, &environment, &token, json)?,
+        Command::Org(org) => until(stop, org::run(&config()?, org, json)).await?,
+        Command::Audit(audit) => return until(stop, audit::run(&config()?, audit)).await,
+        Command::Dlq(dlq) => until(stop, dlq::run(&config()?, dlq, json)).await?,
+        Command::Replay { view } => until(stop, replay::run(&config()?, view, json)).await?,
+        Command::Openapi => openapi(json)?,
+        Command::Chain(chain) => until(stop, chain::run(chain, json)).await?,
+        Command::Completions { shell } => completions(shell)?,
     }
     Ok(Outcome::Fine)
 }
 
-/// Tells a person what is going on.
-#[expect(clippy::print_stderr, reason = "the one place that talks to the person at the terminal")]
-fn note(text: &str) {
-    eprintln!("{text}");
+/// Runs what does one thing and ends; if it is stopped before, it has not done it.
+async fn until<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = anyhow::Result<T>>,
+) -> anyhow::Result<T> {
+    tokio::select! {
+        done = work => done,
+        () = stop.cancelled() => anyhow::bail!("stopped before it was done"),
+    }
 }
 
-/// Prints a result. Everything else goes to stderr.
-#[expect(clippy::print_stdout, reason = "the one place that prints results")]
-fn print(text: &str) {
-    println!("{text}");
+fn openapi(json: Option<&JsonTo>) -> anyhow::Result<()> {
+    let document = laurel_api::openapi();
+    let text = serde_json::to_string_pretty(&document)?;
+    answer(json, &document, || text)
+}
+
+fn completions(shell: Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "laurel", &mut script);
+    print(String::from_utf8(script)?.trim_end())
 }

@@ -1,19 +1,27 @@
 //! `laurel all`, and each role alone.
 
-use crate::{
-    app::{App, asked_to_stop},
-    config::Config,
-    environment::Environment,
-    roles::Role,
-};
+use tokio_util::sync::CancellationToken;
 
-/// Runs roles until Ctrl-C or SIGTERM.
-pub(crate) async fn run(config: Config, environment: Environment, wanted: &[Role]) -> anyhow::Result<()> {
-    let app = App::connect(config, environment).await?;
-    let started = app.start(wanted).await;
+use crate::{app::App, config::Config, environment::Environment, roles::Role};
+
+/// Runs roles until `stop`, which also ends a start that is under way.
+pub(crate) async fn run(
+    config: Config,
+    environment: Environment,
+    wanted: &[Role],
+    stop: &CancellationToken,
+) -> anyhow::Result<()> {
+    let app = tokio::select! {
+        app = App::connect(config, environment) => app?,
+        () = stop.cancelled() => return Ok(()),
+    };
+    let started = tokio::select! {
+        started = app.start(wanted) => started.map(drop),
+        () = stop.cancelled() => Ok(()),
+    };
     if started.is_ok() {
         tokio::select! {
-            () = asked_to_stop() => tracing::info!("finishing what has begun"),
+            () = stop.cancelled() => tracing::info!("finishing what has begun"),
             () = app.shutdown.cancelled() => {}
         }
     }

@@ -129,3 +129,51 @@ async fn a_node_that_is_down_at_start_is_named() {
     let saying = ["127.0.0.1", "the node cannot be asked", "check that it runs", "chains.rpc_urls"];
     refused(database.pool(), &config, &saying).await;
 }
+
+#[tokio::test]
+async fn a_second_vault_on_a_chain_is_refused() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (anvil, deployed, config) = devchain().await;
+    chain(database.pool(), &config).await.unwrap();
+    let node = HttpNode::new(anvil.rpc_url()).unwrap();
+    let owner = LocalKey::from_hex(DEV_KEYS[0].secret).unwrap();
+    let second = deploy_contracts(&node, &owner, &[]).await.unwrap();
+    let saying = [
+        &format!("set chains.vault = \"{}\"", deployed.vault),
+        "one vault on each chain",
+        "a fresh database",
+    ];
+    refused(database.pool(), &config_for(anvil.rpc_url(), second.vault), &saying).await;
+}
+
+#[tokio::test]
+async fn a_vault_whose_blocks_were_passed_is_refused() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (_anvil, deployed, config) = devchain().await;
+    let follow = |database: TestDatabase, head: u64| async move {
+        // Followed for another reason, with no vault yet.
+        sqlx::query(
+            "INSERT INTO chains (id, genesis_hash, head_number, head_hash) VALUES (31337, $1, $2, $1)",
+        )
+        .bind([7_u8; 32].as_slice())
+        .bind(head.cast_signed())
+        .execute(database.pool())
+        .await
+        .unwrap();
+        database
+    };
+    let identity = |deploy_block| VaultIdentity {
+        chain_id: 31_337,
+        genesis_hash: [7; 32].into(),
+        vault: config.vault,
+        code_hash: [8; 32].into(),
+        deploy_block,
+    };
+    let database = follow(database, deployed.block).await;
+    let mut conn = database.pool().begin().await.unwrap();
+    let error = pin_vault(&mut conn, &identity(deployed.block)).await.unwrap_err();
+    assert!(error.to_string().contains("or use a fresh database"), "{error}");
+    conn.rollback().await.unwrap();
+    let mut conn = database.pool().begin().await.unwrap();
+    pin_vault(&mut conn, &identity(deployed.block + 1)).await.expect("its blocks are still to come");
+}

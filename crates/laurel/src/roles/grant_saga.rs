@@ -1,5 +1,7 @@
 //! The role `grant-saga`.
 
+mod signers;
+
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
@@ -8,10 +10,7 @@ use laurel_grant_saga::{
     GrantStage, LaneDriver, LaneParts, LaneSettings, SettlementStage, Treasury, WalletChecker, register_lane,
 };
 
-use crate::{
-    app::App,
-    connect::{self, ConnectedChain},
-};
+use crate::{app::App, connect::ConnectedChain};
 
 /// The most unmined transactions of an account that nodes keep without complaint.
 const UNMINED_MAX: usize = 16;
@@ -23,7 +22,13 @@ const GWEI: u128 = 1_000_000_000;
 pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
     app.run_stage(GrantStage);
     app.run_stage(SettlementStage);
+    let mut chains = Vec::with_capacity(app.chains.len());
     for chain in &app.chains {
+        let at = || format!("chain {}", chain.config.id);
+        chains.push((chain, signers::load(chain, app.environment()).await.with_context(at)?));
+    }
+    // Only when all of them are as they should be: nothing is signed beside a mistake.
+    for (chain, signers) in chains {
         let checker = WalletChecker::new(
             chain.config.id,
             chain.node.clone(),
@@ -33,13 +38,12 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
             app.replica.clone(),
         );
         app.spawn(checker.run(app.shutdown.clone()));
-        for source in &chain.config.lane_keys {
-            start_lane(app, chain, source)
+        for lane in signers.lanes {
+            start_lane(app, chain, lane)
                 .await
                 .with_context(|| format!("chain {}: a lane", chain.config.id))?;
         }
-        if let Some(source) = &chain.config.treasury_key {
-            let signer: Arc<dyn LaneSigner> = Arc::new(connect::key(source, app.environment())?);
+        if let Some(signer) = signers.treasury {
             let treasury = Treasury::new(
                 chain.vault,
                 signer,
@@ -54,8 +58,7 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn start_lane(app: &App, chain: &ConnectedChain, source: &str) -> anyhow::Result<()> {
-    let signer: Arc<dyn LaneSigner> = Arc::new(connect::key(source, app.environment())?);
+async fn start_lane(app: &App, chain: &ConnectedChain, signer: Arc<dyn LaneSigner>) -> anyhow::Result<()> {
     let nonce = chain.node.nonce(signer.address(), NonceAt::Latest).await?;
     let mut conn = app.pool.acquire().await?;
     let lane = register_lane(&mut conn, chain.vault.id, signer.address(), nonce).await?;

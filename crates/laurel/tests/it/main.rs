@@ -1,9 +1,12 @@
 //! The binary as its users run it: processes, a real PostgreSQL, a real Anvil.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod audit;
 mod commands;
 mod crashes;
 mod histories;
+mod lifetimes;
+mod pipes;
 mod process;
 mod refusals;
 mod rest;

@@ -52,9 +52,19 @@ impl Running {
     }
 
     /// SIGTERM; the exit code.
-    pub(crate) async fn terminate(mut self) -> Option<i32> {
+    pub(crate) async fn terminate(self) -> Option<i32> {
         let pid = i32::try_from(self.child.id().expect("it runs")).unwrap();
         kill(Pid::from_raw(pid), Signal::SIGTERM).unwrap();
+        self.ended().await
+    }
+
+    /// Waits until it ends by itself; the exit code.
+    pub(crate) async fn ended(mut self) -> Option<i32> {
         timeout(SHUTDOWN_DEADLINE, self.child.wait()).await.expect("it ends in time").unwrap().code()
+    }
+
+    /// Its number.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 }

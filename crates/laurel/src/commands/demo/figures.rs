@@ -45,6 +45,7 @@ struct Books {
     reserved: Amount,
     paid: Amount,
     returned: Amount,
+    suspense: Amount,
     paid_on_chain: Amount,
     balanced: bool,
 }
@@ -105,51 +106,89 @@ impl Figures {
                 reserved: books.reserved,
                 paid: books.paid,
                 returned: books.returned,
+                suspense: books.suspense,
                 paid_on_chain: books.paid_on_chain,
                 balanced: books.findings.is_empty()
                     && sum == books.funded
-                    && books.paid == books.paid_on_chain
-                    && books.paid > Amount::ZERO,
+                    && books.paid == books.paid_on_chain,
             },
         })
     }
 
-    /// Whether the books balance.
-    pub(crate) fn balanced(&self) -> bool {
-        self.books.balanced
+    /// What the run comes to.
+    pub(crate) const fn verdict(&self) -> Verdict {
+        Verdict::of(self.outcomes, self.books.balanced)
     }
 
-    /// Shows them as a table.
-    pub(crate) fn print(&self, report: &BooksReport) {
-        let row = |name: &str, value: String| super::super::print(&format!("  {name:<28}{value:>28}"));
-        super::super::print("");
-        row("outcomes", self.outcomes.to_string());
-        row("declined, by a campaign", self.declined.to_string());
-        row("granted, by a campaign", self.grants.to_string());
-        row("completed", self.completed.to_string());
-        row("compensated", self.compensated.to_string());
-        row("awaiting a wallet", self.awaiting_wallet.to_string());
-        row("transactions", self.transactions.to_string());
-        row("gas per grant", format!("{:.0}", self.gas_per_grant));
-        row("seconds", format!("{:.1}", self.seconds));
-        row("settled grants per second", format!("{:.0}", self.settled_per_s));
-        row("outcome to completed, p50", format!("{} ms", self.latency_ms.p50));
-        row("outcome to completed, p99", format!("{} ms", self.latency_ms.p99));
-        row("without the chain, p50", format!("{} ms", self.overhead_ms.p50));
-        row("without the chain, p99", format!("{} ms", self.overhead_ms.p99));
-        super::super::print("");
-        row("funded", tokens(self.books.funded));
-        row("= available", tokens(self.books.available));
-        row("+ reserved", tokens(self.books.reserved));
-        row("+ paid", tokens(self.books.paid));
-        row("+ returned", tokens(self.books.returned));
-        row("paid on chain", tokens(self.books.paid_on_chain));
-        super::super::print("");
+    /// The table, for people.
+    pub(crate) fn table(&self, report: &BooksReport) -> String {
+        let books = [
+            ("funded", tokens(self.books.funded)),
+            ("= available", tokens(self.books.available)),
+            ("+ reserved", tokens(self.books.reserved)),
+            ("+ paid", tokens(self.books.paid)),
+            ("+ returned", tokens(self.books.returned)),
+            ("in suspense", tokens(self.books.suspense)),
+            ("paid on chain", tokens(self.books.paid_on_chain)),
+        ];
+        let mut text = rows(&self.run()) + &rows(&books);
         for finding in &report.findings {
-            super::super::print(&format!("  FINDING: {finding}"));
+            text += &format!("\n  FINDING: {finding}");
         }
-        let verdict = if self.books.balanced { "The books balance." } else { "THE BOOKS DO NOT BALANCE." };
-        super::super::print(&format!("  {verdict}"));
+        format!("{text}\n  {}", self.verdict().text())
+    }
+
+    fn run(&self) -> [(&'static str, String); 14] {
+        [
+            ("outcomes", self.outcomes.to_string()),
+            ("declined, by a campaign", self.declined.to_string()),
+            ("granted, by a campaign", self.grants.to_string()),
+            ("completed", self.completed.to_string()),
+            ("compensated", self.compensated.to_string()),
+            ("awaiting a wallet", self.awaiting_wallet.to_string()),
+            ("transactions", self.transactions.to_string()),
+            ("gas per grant", format!("{:.0}", self.gas_per_grant)),
+            ("seconds", format!("{:.1}", self.seconds)),
+            ("settled grants per second", format!("{:.0}", self.settled_per_s)),
+            ("outcome to completed, p50", format!("{} ms", self.latency_ms.p50)),
+            ("outcome to completed, p99", format!("{} ms", self.latency_ms.p99)),
+            ("without the chain, p50", format!("{} ms", self.overhead_ms.p50)),
+            ("without the chain, p99", format!("{} ms", self.overhead_ms.p99)),
+        ]
+    }
+}
+
+fn rows(rows: &[(&str, String)]) -> String {
+    let lines = rows.iter().map(|(name, value)| format!("\n  {name:<28}{value:>28}"));
+    lines.collect::<String>() + "\n"
+}
+
+/// What a run comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// The books balance, also when every outcome was declined.
+    Balanced,
+    /// They do not.
+    Unbalanced,
+    /// Books of nothing balance and show nothing.
+    NothingAccepted,
+}
+
+impl Verdict {
+    const fn of(outcomes: u64, balanced: bool) -> Self {
+        match (outcomes, balanced) {
+            (0, _) => Self::NothingAccepted,
+            (_, true) => Self::Balanced,
+            (_, false) => Self::Unbalanced,
+        }
+    }
+
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Balanced => "The books balance.",
+            Self::Unbalanced => "THE BOOKS DO NOT BALANCE.",
+            Self::NothingAccepted => "NO OUTCOME WAS ACCEPTED.",
+        }
     }
 }
 
@@ -179,6 +218,13 @@ mod tests {
         assert_eq!(tokens(Amount::from(1_500_000_000_000_000_000_u128)), "1.5000");
         assert_eq!(tokens(Amount::ZERO), "0.0000");
         assert_eq!(tokens(Amount::from(123_456_789_000_000_000_000_u128)), "123.4567");
+    }
+
+    #[test]
+    fn books_without_a_payment_balance_and_a_run_without_outcomes_fails() {
+        assert_eq!(Verdict::of(3, true), Verdict::Balanced);
+        assert_eq!(Verdict::of(3, false), Verdict::Unbalanced);
+        assert_eq!(Verdict::of(0, true), Verdict::NothingAccepted);
     }
 
     #[test]

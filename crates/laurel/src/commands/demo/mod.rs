@@ -12,15 +12,15 @@ use anyhow::Context;
 use laurel_devnet::chain_control::ChainControl;
 use tokio_util::sync::CancellationToken;
 
-use self::{figures::Figures, probe::Probe, progress::Progress, traffic::report_outcomes, world::World};
-use super::{Outcome, devnet::Parts};
-use crate::{
-    app::{App, asked_to_stop},
-    books::check_books,
-    cli::Demo,
-    pipeline::pipeline,
-    roles::Role,
+use self::{
+    figures::{Figures, Verdict},
+    probe::Probe,
+    progress::Progress,
+    traffic::report_outcomes,
+    world::World,
 };
+use super::{Outcome, devnet::Parts};
+use crate::{app::App, books::check_books, cli::Demo, pipeline::pipeline, roles::Role};
 
 /// How long the chain may stand still before the demo gives up.
 const STALL_MAX: Duration = Duration::from_secs(60);
@@ -32,18 +32,24 @@ const WATCH_INTERVAL: Duration = Duration::from_millis(200);
 const SETUP_BLOCK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Shows the whole way of thousands of outcomes, and whether the books balance.
-pub(crate) async fn run(demo: Demo) -> anyhow::Result<Outcome> {
-    let parts = Parts::start().await?;
-    let outcome = show(&demo, &parts).await;
-    parts.stop().await?;
-    outcome
+pub(crate) async fn run(demo: &Demo, stop: &CancellationToken) -> anyhow::Result<Outcome> {
+    let Some(parts) = Parts::start_unless(stop).await? else { return Ok(Outcome::Fine) };
+    let outcome = tokio::select! {
+        outcome = show(demo, &parts, stop) => outcome,
+        died = parts.died() => Err(died),
+    };
+    let stopped = parts.stop().await;
+    outcome.and_then(|outcome| stopped.map(|()| outcome))
 }
 
-async fn show(demo: &Demo, parts: &Parts) -> anyhow::Result<Outcome> {
-    let app = App::connect(parts.config.clone(), parts.environment()).await?;
+async fn show(demo: &Demo, parts: &Parts, stop: &CancellationToken) -> anyhow::Result<Outcome> {
+    let app = tokio::select! {
+        app = App::connect(parts.config.clone(), parts.environment()) => app?,
+        () = stop.cancelled() => return Ok(Outcome::Fine),
+    };
     let shown = tokio::select! {
         shown = show_on(&app, demo, parts) => shown,
-        () = asked_to_stop() => Ok(Outcome::Fine),
+        () = stop.cancelled() => Ok(Outcome::Fine),
     };
     // Before the parts: whoever works on would find them gone.
     app.stop().await?;
@@ -69,19 +75,15 @@ async fn show_on(app: &App, demo: &Demo, parts: &Parts) -> anyhow::Result<Outcom
     tokio::try_join!(watching, reporting)?;
     let seconds = (app.clock.now() - began).as_seconds_f64();
     progress.finish();
-    let books = check_books(&app.pool, &app.chains).await?;
+    let books = check_books(&app.pool, &app.nodes()).await?;
     let last = pipeline(&app.pool).await?;
     let figures = Figures::new(&last, &probe, &app.pool, seconds, &books).await?;
-    figures.print(&books);
-    if let Some(file) = &demo.json {
-        std::fs::write(file, serde_json::to_string_pretty(&figures)?)
-            .with_context(|| format!("write {}", file.display()))?;
-    }
+    super::answer(demo.json.as_ref(), &figures, || figures.table(&books))?;
     if !demo.exit {
         super::note("It stays up: look around, and end it with Ctrl-C.");
         app.shutdown.cancelled().await;
     }
-    Ok(if figures.balanced() { Outcome::Fine } else { Outcome::Finding })
+    Ok(if figures.verdict() == Verdict::Balanced { Outcome::Fine } else { Outcome::Finding })
 }
 
 /// Shows the stages until everything has drained.
@@ -110,12 +112,15 @@ async fn watch(app: &App, progress: &Progress, outcomes: u32) -> anyhow::Result<
 const SEED_PLAYERS: u32 = 60;
 const SEED_OUTCOMES: u32 = 600;
 
-/// Fills the parts with what a short demo leaves behind; nothing of it stays running.
-pub(super) async fn fill(parts: &Parts) -> anyhow::Result<()> {
-    let app = App::connect(parts.config.clone(), parts.environment()).await?;
+/// Fills the parts with what a short demo leaves behind, unless `stop` comes first; nothing of it stays running.
+pub(super) async fn fill(parts: &Parts, stop: &CancellationToken) -> anyhow::Result<()> {
+    let app = tokio::select! {
+        app = App::connect(parts.config.clone(), parts.environment()) => app?,
+        () = stop.cancelled() => return Ok(()),
+    };
     let filled = tokio::select! {
         filled = fill_on(&app, parts) => filled,
-        () = asked_to_stop() => Err(anyhow::anyhow!("stopped before everything was filled in")),
+        () = stop.cancelled() => Ok(()),
     };
     app.stop().await?;
     filled

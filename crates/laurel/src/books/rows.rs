@@ -1,0 +1,192 @@
+//! What the database has of every campaign that a vault of ours pays for.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::Address;
+use anyhow::Context;
+use laurel_events::{Amount, CampaignId, Event, EventKind, Partition};
+use laurel_ledger::{amount_from_sql, cursor_position, read};
+use sqlx::{PgConnection, PgPool, types::BigDecimal};
+
+/// The stage that posts; what it has not handled yet is final on the chain and not in the books.
+const BOOKS_STAGE: &str = "books";
+
+/// Events read at a time.
+const EVENTS_MAX: i64 = 1_000;
+
+/// A campaign of a vault: what the vault keeps an account of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) campaign: CampaignId,
+    pub(super) chain_id: u64,
+    pub(super) vault: Address,
+}
+
+/// Everything that is compared, of one moment.
+pub(super) struct Snapshot {
+    pub(super) vaults: BTreeMap<(u64, Address), VaultRow>,
+    pub(super) places: BTreeMap<Place, Books>,
+}
+
+/// A pinned vault.
+pub(super) struct VaultRow {
+    pub(super) deploy_block: u64,
+    /// The last block of its chain that is final here.
+    pub(super) final_number: Option<u64>,
+}
+
+/// What the database has of a campaign.
+#[derive(Default)]
+pub(super) struct Books {
+    /// Its balances and transfers; `None` of a campaign that only the vault knows.
+    pub(super) row: Option<Row>,
+    /// What was paid without a hold.
+    pub(super) suspense: Amount,
+    /// What is final and not posted yet.
+    pub(super) unposted: Amount,
+}
+
+impl Books {
+    /// Whether no money was ever moved: there is nothing that a vault could contradict.
+    pub(super) fn is_blank(&self) -> bool {
+        let nothing = BigDecimal::from(0);
+        let untouched = |row: &Row| {
+            [&row.funded, &row.paid, &row.fundings, &row.holds, &row.posts]
+                .into_iter()
+                .all(|sum| *sum == nothing)
+        };
+        self.suspense.is_zero() && self.unposted.is_zero() && self.row.as_ref().is_some_and(untouched)
+    }
+}
+
+/// A campaign's balances, and the sums of its transfers.
+pub(super) struct Row {
+    campaign: i64,
+    chain_id: i64,
+    vault: Vec<u8>,
+    pub(super) funded: BigDecimal,
+    pub(super) available: BigDecimal,
+    pub(super) reserved: BigDecimal,
+    pub(super) paid: BigDecimal,
+    pub(super) returned: BigDecimal,
+    pub(super) fundings: BigDecimal,
+    pub(super) holds: BigDecimal,
+    pub(super) posts: BigDecimal,
+    pub(super) voids: BigDecimal,
+}
+
+/// Reads everything in one snapshot.
+pub(super) async fn snapshot(pool: &PgPool) -> anyhow::Result<Snapshot> {
+    let mut snapshot = pool.begin().await?;
+    sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *snapshot).await?;
+    let vaults = vaults(&mut snapshot).await?;
+    let mut places = BTreeMap::<Place, Books>::new();
+    for row in balances(&mut snapshot).await? {
+        let place = Place {
+            campaign: CampaignId::try_from(row.campaign)?,
+            chain_id: row.chain_id.cast_unsigned(),
+            vault: address(&row.vault)?,
+        };
+        places.entry(place).or_default().row = Some(row);
+    }
+    for (place, amount) in suspense(&mut snapshot).await? {
+        places.entry(place).or_default().suspense = amount;
+    }
+    for (place, amount) in unposted(&mut snapshot).await? {
+        places.entry(place).or_default().unposted = amount;
+    }
+    snapshot.commit().await?;
+    Ok(Snapshot { vaults, places })
+}
+
+fn address(bytes: &[u8]) -> anyhow::Result<Address> {
+    Address::try_from(bytes).context("vaults.address is no address")
+}
+
+async fn vaults(conn: &mut PgConnection) -> anyhow::Result<BTreeMap<(u64, Address), VaultRow>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT v.chain_id, v.address, v.deploy_block, h.final_number
+        FROM vaults v JOIN chains h ON h.id = v.chain_id
+        "#,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let vault = VaultRow {
+                deploy_block: row.deploy_block.cast_unsigned(),
+                final_number: row.final_number.map(i64::cast_unsigned),
+            };
+            Ok(((row.chain_id.cast_unsigned(), address(&row.address)?), vault))
+        })
+        .collect()
+}
+
+async fn balances(conn: &mut PgConnection) -> anyhow::Result<Vec<Row>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT a.campaign, v.chain_id, v.address AS vault, a.funded, a.available, a.reserved, a.paid, a.returned,
+               (SELECT coalesce(sum(added), 0) FROM fundings t WHERE t.campaign = a.campaign) AS "fundings!",
+               (SELECT coalesce(sum(amount), 0) FROM grants t WHERE t.campaign = a.campaign) AS "holds!",
+               (SELECT coalesce(sum(amount), 0) FROM postings t WHERE t.campaign = a.campaign) AS "posts!",
+               (SELECT coalesce(sum(amount), 0) FROM voids t WHERE t.campaign = a.campaign) AS "voids!"
+        FROM accounts a
+        JOIN campaigns c ON c.id = a.campaign
+        JOIN vaults v ON v.id = c.vault
+        "#,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(rows)
+}
+
+/// What was paid without a hold; also of campaigns that only the vault knows, and of vaults that pay for others' campaigns.
+async fn suspense(conn: &mut PgConnection) -> anyhow::Result<Vec<(Place, Amount)>> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT v.chain_id, v.address, s.on_chain_campaign, sum(s.amount) AS "amount!"
+        FROM suspense s JOIN vaults v ON v.id = s.vault
+        GROUP BY v.chain_id, v.address, s.on_chain_campaign
+        "#,
+    )
+    .fetch_all(conn)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let id = &row.on_chain_campaign;
+            let campaign = amount_from_sql(id, "suspense", "on_chain_campaign", id)?;
+            let campaign =
+                u64::try_from(campaign.units()).context("suspense.on_chain_campaign is no uint64")?;
+            let amount = amount_from_sql(&row.amount, "suspense", "amount", campaign)?;
+            let (chain_id, vault) = (row.chain_id.cast_unsigned(), address(&row.address)?);
+            Ok((Place { campaign: CampaignId::from(campaign), chain_id, vault }, amount))
+        })
+        .collect()
+}
+
+/// What confirmed settlements paid that the books have not handled yet.
+async fn unposted(conn: &mut PgConnection) -> anyhow::Result<BTreeMap<Place, Amount>> {
+    let heads = sqlx::query!("SELECT part, next FROM heads").fetch_all(&mut *conn).await?;
+    let heads: BTreeMap<i16, i64> = heads.into_iter().map(|row| (row.part, row.next)).collect();
+    let mut sums = BTreeMap::<Place, Amount>::new();
+    for partition in Partition::all() {
+        let head = heads.get(&partition.number()).copied().unwrap_or(0);
+        let mut from = cursor_position(conn, BOOKS_STAGE, partition).await?;
+        while from < head {
+            let kinds = [EventKind::BlockchainTxConfirmed];
+            let (events, next) = read(conn, partition, from, head, &kinds, EVENTS_MAX).await?;
+            for envelope in events {
+                let Event::BlockchainTxConfirmed(confirmed) = envelope.event else { continue };
+                let (chain_id, vault) = (confirmed.sighting.chain_id, confirmed.sighting.vault);
+                for segment in confirmed.segments.iter().filter(|segment| !segment.total.is_zero()) {
+                    let sum = sums.entry(Place { campaign: segment.campaign, chain_id, vault }).or_default();
+                    *sum = sum.plus(segment.total)?;
+                }
+            }
+            from = next;
+        }
+    }
+    Ok(sums)
+}
