@@ -1,7 +1,8 @@
 //! What a final settlement paid is posted once; what it paid without a hold is suspense.
 
+use alloy_primitives::B256;
 use laurel_campaign::{Move, find_campaign};
-use laurel_events::{Amount, BudgetPosted, Event, EventKind, SettledSegment};
+use laurel_events::{Amount, BudgetPosted, CampaignId, Event, EventKind, SettledSegment};
 
 use crate::world::{
     World, data, definition, outcome,
@@ -151,6 +152,72 @@ async fn other_words_at_our_place_are_suspense() {
     world.confirm(confirmed(Some(1), vec![settled])).await;
     assert_eq!(world.money(campaign).await, (980, 20, 0));
     assert_eq!(world.number("SELECT count(*) FROM suspense").await, 1);
+    world.finish().await;
+}
+
+/// Two grants that a stranger pays by two segments of one transaction which begin at the same sequence number: the first
+/// has a hole where the second pays.
+fn two_segments_of_one_seq(campaign: CampaignId, totals: [u64; 2]) -> Vec<SettledSegment> {
+    let segment = |log_index: u32, total: u64| SettledSegment {
+        log_index,
+        campaign,
+        first_seq: 500,
+        count: 1,
+        total: Amount::from(total),
+        words_hash: B256::with_last_byte(log_index as u8),
+        paid: mask(500, [500 + u64::from(log_index)]),
+    };
+    vec![segment(0, totals[0]), segment(1, totals[1])]
+}
+
+/// The ledger can represent whatever the chain did: of equal payments none is lost, of other ones none halts the books.
+#[tokio::test]
+async fn suspense_holds_every_segment_that_begins_at_one_seq() {
+    for totals in [[10, 10], [10, 30]] {
+        let mut world = World::new().await;
+        let campaign = with_grants(&mut world, 1).await;
+        world.confirm(confirmed(None, two_segments_of_one_seq(campaign, totals))).await;
+        let suspense = world.number("SELECT coalesce(sum(amount), 0)::bigint FROM suspense").await;
+        assert_eq!(suspense, 10 + totals[1].cast_signed(), "{totals:?}");
+        // Handled again it is the same.
+        let before = world.fingerprint().await;
+        world.rewind_books().await;
+        world.keep_books().await;
+        assert_eq!(world.fingerprint().await, before);
+        world.finish().await;
+    }
+}
+
+/// The same log cannot tell another story.
+#[tokio::test]
+async fn a_log_that_is_told_with_another_amount_halts_the_books() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 1).await;
+    let mut segments = two_segments_of_one_seq(campaign, [10, 30]);
+    world.confirm(confirmed(None, segments.clone())).await;
+    segments[1].total = Amount::from(31_u64);
+    world.append(&[confirmed(None, segments).into()]).await;
+    let halted = world.books_round().await.unwrap_err();
+    assert!(halted.chain().contains("exists with another amount"), "{}", halted.chain());
+    assert_eq!(world.number("SELECT sum(amount)::bigint FROM suspense").await, 40);
+}
+
+/// A segment of a batch of ours that the chain told in two logs, each with a part of its bits, is posted whole.
+#[tokio::test]
+async fn a_segment_in_two_logs_is_one_posting() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 3).await;
+    let whole = world.batch(1, campaign, &[0, 1, 2]).await;
+    let part = |log_index: u32, seqs: &[u64]| SettledSegment {
+        log_index,
+        count: seqs.len() as u32,
+        total: Amount::from(10 * seqs.len() as u64),
+        paid: mask(0, seqs.iter().copied()),
+        ..whole.clone()
+    };
+    world.confirm(confirmed(Some(1), vec![part(0, &[0, 2]), part(1, &[1])])).await;
+    assert_eq!(world.money(campaign).await, (970, 0, 30));
+    assert_eq!(world.number("SELECT count(*) FROM suspense").await, 0);
     world.finish().await;
 }
 
