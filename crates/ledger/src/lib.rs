@@ -42,7 +42,8 @@ pub use self::{
     chains::{PinError, Vault, VaultIdentity, list_vaults, pin_vault, reserved_addresses},
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{
-        Claim, claim_cursor, cursor_position, lagging_partitions, move_cursor, reset_cursors, stage_lag,
+        Claim, STAGE_HALTED, claim_cursor, cursor_position, halted_partition, lagging_partitions,
+        move_cursor, reset_cursors, stage_lag,
     },
     declines::{Decline, insert_declines, list_declines},
     error::{LedgerError, is_infrastructure},

@@ -102,3 +102,19 @@ async fn a_cap_that_is_not_this_campaigns_is_an_alert_and_no_money() {
     }
     world.finish().await;
 }
+
+/// Final facts of a chain are never set aside, also if something else about their subject is.
+#[tokio::test]
+async fn a_funding_is_not_set_aside_behind_a_bad_failure() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 1_000).await;
+    world.decide(outcome(1)).await;
+    let mut failure = world.failure(campaign, 0).await;
+    failure.amount = Amount::from(11_u64);
+    world.append(&[failure.into()]).await;
+    world.keep_books().await;
+    world.fund(campaign, 5_000).await;
+    assert_eq!(world.money(campaign).await, (4_990, 10, 0));
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters").await, 1);
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE kind = 'CampaignFunded'").await, 0);
+}
