@@ -28,6 +28,7 @@ mod leases;
 mod numeric;
 mod organisations;
 mod outcomes;
+mod queues;
 mod ranges;
 mod segments;
 mod suspense;
@@ -56,6 +57,7 @@ pub use self::{
     numeric::{amount_from_sql, amount_to_sql},
     organisations::{add_organisation, find_organisation},
     outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},
+    queues::{halt_queues, resume_queue},
     ranges::{ahead_positions, ensure_ranges},
     segments::{Place as ChainPlace, find_places, find_segments},
     suspense::record_suspense,

@@ -118,3 +118,20 @@ async fn a_funding_is_not_set_aside_behind_a_bad_failure() {
     assert_eq!(world.number("SELECT count(*) FROM dead_letters").await, 1);
     assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE kind = 'CampaignFunded'").await, 0);
 }
+
+#[tokio::test]
+async fn a_fitting_cap_ends_the_alert_about_one_that_did_not_fit() {
+    let mut world = World::new().await;
+    let campaign = world.draft(ORG, &definition()).await;
+    let wrong = CampaignFunded { token: Address::repeat_byte(0x55), ..funding(campaign, 100) };
+    for round in 1..=2 {
+        world.append(&[CampaignFunded { block_number: 1_000 + round, ..wrong.clone() }.into()]).await;
+        world.keep_books().await;
+        assert_eq!(world.number("SELECT count(*) FROM alerts").await, 1);
+        world.fund(campaign, 100 * round).await;
+        assert_eq!(world.number("SELECT count(*) FROM alerts").await, 0);
+        let told = (alerts(&world).await.len(), world.events(EventKind::OperatorAlertCleared).await.len());
+        assert_eq!(told, (round as usize, round as usize));
+    }
+    world.finish().await;
+}
