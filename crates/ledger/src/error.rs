@@ -74,7 +74,7 @@ impl LedgerError {
 pub fn is_infrastructure(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Database(error) => {
-            error.try_downcast_ref::<PgDatabaseError>().is_some_and(|error| says_nothing_of_data(error))
+            error.try_downcast_ref::<PgDatabaseError>().is_some_and(says_nothing_of_data)
         }
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
