@@ -4,7 +4,7 @@ DROP TABLE dead_letters;
 DROP TABLE cursors;
 DROP FUNCTION append_journal;
 DROP TABLE journal;
-DROP FUNCTION ensure_ranges;
+DROP FUNCTION make_range;
 DROP FUNCTION refuse_change;
 DROP TABLE ranges;
 DROP TABLE heads;

@@ -15,7 +15,8 @@ CREATE TABLE heads (
 INSERT INTO heads (part) SELECT generate_series(0, 15);
 
 CREATE TABLE journal (
-    part smallint NOT NULL REFERENCES heads (part),
+    -- as in heads; a foreign key would lock that table, and with it every writer, whenever a range is made
+    part smallint NOT NULL CHECK (part BETWEEN 0 AND 15),
     position bigint NOT NULL CHECK (position >= 0),
     kind text NOT NULL,
     version smallint NOT NULL CHECK (version > 0),
@@ -44,28 +45,33 @@ BEGIN
 END
 $$;
 
--- Makes sure that every ranged table has a range that holds position `upto`. Returns how many ranges it made.
-CREATE FUNCTION ensure_ranges(wanted bigint) RETURNS integer LANGUAGE plpgsql AS $$
+-- Makes the next range of a ranged table if none holds position `wanted` yet, and returns its name; NULL if there is
+-- one, or if somebody else is making it. To be called in a transaction of its own, again and again until it says NULL.
+--
+-- The range is made apart and then attached. That takes a lock which readers and writers do not mind, where CREATE TABLE
+-- ... PARTITION OF would wait for every open reader and have all writers wait behind it. It is empty, so attaching it
+-- scans nothing. What it still may wait for is another change of the table, and no longer than the time-out: far less
+-- than ranges are made ahead, so that the next tick is soon enough.
+CREATE FUNCTION make_range(ranged_name text, wanted bigint) RETURNS text LANGUAGE plpgsql
+SET lock_timeout = '500ms' AS $$
 DECLARE
-    ranged record;
-    made integer := 0;
+    ranged ranges;
     range_name text;
 BEGIN
-    FOR ranged IN SELECT * FROM ranges ORDER BY name FOR UPDATE LOOP
-        WHILE ranged.upto <= wanted LOOP
-            range_name := ranged.name || '_r' || lpad((ranged.upto / ranged.size)::text, 6, '0');
-            EXECUTE format('CREATE TABLE %I PARTITION OF %I FOR VALUES FROM (%s) TO (%s)',
-                           range_name, ranged.name, ranged.upto, ranged.upto + ranged.size);
-            IF ranged.append_only THEN
-                EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %I FOR EACH STATEMENT
-                                EXECUTE FUNCTION refuse_change()', range_name || '_truncate', range_name);
-            END IF;
-            ranged.upto := ranged.upto + ranged.size;
-            UPDATE ranges SET upto = ranged.upto WHERE name = ranged.name;
-            made := made + 1;
-        END LOOP;
-    END LOOP;
-    RETURN made;
+    SELECT * INTO ranged FROM ranges WHERE name = ranged_name AND upto <= wanted FOR UPDATE SKIP LOCKED;
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    range_name := ranged.name || '_r' || lpad((ranged.upto / ranged.size)::text, 6, '0');
+    EXECUTE format('CREATE TABLE %I (LIKE %I INCLUDING ALL)', range_name, ranged.name);
+    IF ranged.append_only THEN
+        EXECUTE format('CREATE TRIGGER %I BEFORE TRUNCATE ON %I FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()',
+                       range_name || '_truncate', range_name);
+    END IF;
+    EXECUTE format('ALTER TABLE %I ATTACH PARTITION %I FOR VALUES FROM (%s) TO (%s)',
+                   ranged.name, range_name, ranged.upto, ranged.upto + ranged.size);
+    UPDATE ranges SET upto = ranged.upto + ranged.size WHERE name = ranged.name;
+    RETURN range_name;
 END
 $$;
 

@@ -138,17 +138,19 @@ CREATE TABLE voids (
 CREATE TRIGGER voids_change BEFORE UPDATE OR DELETE ON voids
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
--- What the chain paid without a hold of ours. The account may be negative; every row is a critical finding.
+-- What the chain paid without a hold of ours. The account may be negative; every row is a critical finding. The log is
+-- the key: whoever pays without us may name one sequence number as often as the vault allows.
 CREATE TABLE suspense (
     chain_id bigint NOT NULL REFERENCES chains (id),
     tx bytea NOT NULL CHECK (length(tx) = 32),
+    log_index integer NOT NULL CHECK (log_index >= 0),
     vault integer NOT NULL REFERENCES vaults (id),
     on_chain_campaign numeric(20, 0) NOT NULL,
     first_seq numeric(20, 0) NOT NULL,
     amount numeric(78, 0) NOT NULL CHECK (amount > 0),
     reason text NOT NULL,
     recorded_at timestamptz NOT NULL,
-    PRIMARY KEY (chain_id, tx, on_chain_campaign, first_seq)
+    PRIMARY KEY (chain_id, tx, log_index)
 );
 CREATE TRIGGER suspense_change BEFORE UPDATE OR DELETE ON suspense
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
@@ -180,4 +182,5 @@ SELECT campaign, recorded_at, 'post', batch::text, 'reserved', 'paid', amount FR
 UNION ALL
 SELECT campaign, recorded_at, 'void', campaign || '-' || number, 'reserved', 'available', amount FROM voids;
 
-SELECT ensure_ranges(0);
+-- Tables that are new have no range yet, and nobody uses them.
+SELECT make_range(name, 0) FROM ranges ORDER BY name;

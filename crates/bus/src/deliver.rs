@@ -4,16 +4,19 @@ use std::collections::{HashSet, VecDeque};
 
 use chrono::{DateTime, Utc};
 use laurel_events::{Envelope, EventKind, NewEvent, Partition, Subject};
-use laurel_ledger::{Context, append, claim_cursor, move_cursor, read};
+use laurel_ledger::{
+    Context, STAGE_HALTED, append, claim_cursor, clear_alert, halted_partition, move_cursor, read,
+};
 use sqlx::{Acquire, PgConnection, PgPool};
 
 use crate::{
     OnPoison, Stage, StageError,
+    halt::Halt,
     letters::{NewLetter, insert_letters, parked_subjects},
 };
 
 /// What a delivery did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Delivered {
     /// Another transaction holds the partition.
     Busy,
@@ -28,6 +31,8 @@ pub(crate) enum Delivered {
         /// Events that were set aside.
         letters: usize,
     },
+    /// An event that must not be passed over cannot be handled: the partition stands still before it.
+    Halted(Halt),
 }
 
 /// How a delivery treats an event that cannot be handled.
@@ -49,6 +54,13 @@ pub(crate) async fn deliver(
 ) -> Result<Delivered, StageError> {
     let mut tx = pool.begin().await?;
     let delivered = deliver_in(&mut tx, stage, partition, now, care).await;
+    let delivered = match (delivered, care) {
+        // Not one of the events, but the batch itself: the journal cannot be read, or its effects not be written.
+        (Err(error @ StageError::Poison(_)), Care::SetAside { .. }) => {
+            Ok(Delivered::Halted(Halt { event: None, error }))
+        }
+        (delivered, _) => delivered,
+    };
     // A transaction that is only dropped keeps its locks until the pool comes to roll it back, and the next delivery
     // would find the partition busy.
     match delivered {
@@ -85,16 +97,21 @@ async fn deliver_in(
             }
         }
         Care::Fail => {
-            let (blocked, free) = events.into_iter().partition(|event| parked.contains(&event.subject()));
-            sorted.block(blocked);
-            let free: Vec<Envelope> = free;
+            let free = sorted.block(stage, &parked, events);
             if !free.is_empty() {
                 sorted.effects = stage.handle(tx, now, &free).await?;
             }
         }
         Care::SetAside { due_at } => {
-            sorted = handle_in_halves(tx, stage, now, due_at, events, parked).await?;
+            sorted = match handle_in_halves(tx, stage, now, due_at, events, parked).await? {
+                Ok(sorted) => sorted,
+                Err(halt) => return Ok(Delivered::Halted(halt)),
+            };
         }
+    }
+    if claim.halted {
+        let cleared = clear_alert(tx, STAGE_HALTED, &halted_partition(stage.name(), partition)).await?;
+        sorted.effects.extend(cleared.map(NewEvent::from));
     }
     insert_letters(tx, stage.name(), now, &sorted.letters).await?;
     move_cursor(tx, stage.name(), partition, claim.next, next).await?;
@@ -114,13 +131,24 @@ struct Sorted {
 }
 
 impl Sorted {
-    fn block(&mut self, events: Vec<Envelope>) {
-        self.letters.extend(events.iter().map(NewLetter::blocked));
+    /// Sets aside what waits behind an earlier event of its subject, and returns the rest in its order. Events that must
+    /// not be passed over never wait: a stage for which their order matters finds that it cannot handle them, and halts.
+    fn block(
+        &mut self,
+        stage: &dyn Stage,
+        parked: &HashSet<Subject>,
+        events: Vec<Envelope>,
+    ) -> Vec<Envelope> {
+        let (blocked, free): (Vec<_>, Vec<_>) = events.into_iter().partition(|event| {
+            stage.on_poison(event.event.kind()) == OnPoison::Park && parked.contains(&event.subject())
+        });
+        self.letters.extend(blocked.iter().map(NewLetter::blocked));
+        free
     }
 }
 
 /// Handles `events` in order, in ever smaller pieces where a piece fails, down to the single events that cannot be
-/// handled. Later events of the same subject wait behind them.
+/// handled. Later events of the same subject wait behind them, but for those that must not be passed over.
 async fn handle_in_halves(
     conn: &mut PgConnection,
     stage: &dyn Stage,
@@ -128,13 +156,11 @@ async fn handle_in_halves(
     due_at: DateTime<Utc>,
     events: Vec<Envelope>,
     mut parked: HashSet<Subject>,
-) -> Result<Sorted, StageError> {
+) -> Result<Result<Sorted, Halt>, StageError> {
     let mut sorted = Sorted::default();
     let mut pieces = VecDeque::from([events]);
     while let Some(piece) = pieces.pop_front() {
-        let (blocked, mut piece): (Vec<_>, Vec<_>) =
-            piece.into_iter().partition(|event| parked.contains(&event.subject()));
-        sorted.block(blocked);
+        let mut piece = sorted.block(stage, &parked, piece);
         if piece.is_empty() {
             continue;
         }
@@ -152,7 +178,8 @@ async fn handle_in_halves(
                     pieces.push_front(later);
                     pieces.push_front(piece);
                 } else if stage.on_poison(piece[0].event.kind()) == OnPoison::Halt {
-                    return Err(error);
+                    let event = Some((piece[0].id, piece[0].event.kind()));
+                    return Ok(Err(Halt { event, error }));
                 } else {
                     parked.insert(piece[0].subject());
                     sorted.letters.push(NewLetter::retrying(&piece[0], due_at, error.chain()));
@@ -160,5 +187,5 @@ async fn handle_in_halves(
             }
         }
     }
-    Ok(sorted)
+    Ok(Ok(sorted))
 }

@@ -3,8 +3,8 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use laurel_events::{Envelope, EventId, Partition, Subject};
-use laurel_ledger::LedgerError;
+use laurel_events::{Envelope, EventId, NewEvent, OperatorAlertCleared, Partition, Subject};
+use laurel_ledger::{Context, LedgerError, STAGE_HALTED, append, clear_alert};
 use sqlx::{PgConnection, PgPool};
 
 /// Where a letter is on its way.
@@ -176,13 +176,20 @@ pub(crate) async fn lock_due(conn: &mut PgConnection, letter: &DueLetter) -> Res
     Ok(found.is_some())
 }
 
-/// Marks a letter as handled and lets the next of its subject go.
+/// What an alert about a letter of a stage is about: an event that has become one that must not be passed over.
+pub(crate) fn halted_letter(stage: &str, id: i64) -> String {
+    format!("stage:{stage}/letter:{id}")
+}
+
+/// Marks a letter as done and lets the next of its subject go. Returns the event of an alert that ends with it; the
+/// caller appends that.
 pub(crate) async fn settle_letter(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
+    stage: &str,
     id: i64,
     state: LetterState,
-) -> Result<(), LedgerError> {
+) -> Result<Option<OperatorAlertCleared>, LedgerError> {
     sqlx::query!(
         "UPDATE dead_letters SET state = $2, due_at = NULL, updated_at = $3 WHERE id = $1",
         id,
@@ -205,9 +212,9 @@ pub(crate) async fn settle_letter(
         id,
         now,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    clear_alert(conn, STAGE_HALTED, &halted_letter(stage, id)).await
 }
 
 /// Counts another failure of a letter; without `due_at` it is dead.
@@ -341,16 +348,18 @@ pub async fn redrive_letter(
 /// If there is no such letter, it is done, or the database does not answer.
 pub async fn drop_letter(conn: &mut PgConnection, now: DateTime<Utc>, id: i64) -> Result<(), RedriveError> {
     let found = sqlx::query_scalar!(
-        r#"SELECT true AS "found!" FROM dead_letters WHERE id = $1 AND state IN ('dead', 'retrying') FOR NO KEY UPDATE"#,
+        "SELECT stage FROM dead_letters WHERE id = $1 AND state IN ('dead', 'retrying') FOR NO KEY UPDATE",
         id,
     )
     .fetch_optional(&mut *conn)
     .await
     .map_err(LedgerError::from)?;
-    if found.is_none() {
-        return Err(wrong_state(conn, id).await?);
+    let Some(stage) = found else { return Err(wrong_state(conn, id).await?) };
+    let cleared = settle_letter(conn, now, &stage, id, LetterState::Dropped).await?;
+    if let Some(cleared) = cleared {
+        append(conn, &Context::at(now), &[NewEvent::from(cleared)]).await?;
     }
-    Ok(settle_letter(conn, now, id, LetterState::Dropped).await?)
+    Ok(())
 }
 
 async fn wrong_state(conn: &mut PgConnection, id: i64) -> Result<RedriveError, LedgerError> {

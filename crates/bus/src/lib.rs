@@ -15,6 +15,7 @@
 
 mod backoff;
 mod deliver;
+mod halt;
 mod letters;
 mod metrics;
 mod redeliver;

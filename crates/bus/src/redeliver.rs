@@ -3,28 +3,30 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use laurel_ledger::{Context, append, claim_cursor, read_one};
+use laurel_events::NewEvent;
+use laurel_ledger::{Context, append, claim_cursor, raise_alert, read_one};
 use sqlx::{Acquire, PgConnection, PgPool};
 
 use crate::{
-    Stage, StageError,
+    OnPoison, Stage, StageError,
     deliver::Delivered,
-    letters::{DueLetter, LetterState, fail_letter, lock_due, next_due, settle_letter},
+    halt::Halt,
+    letters::{DueLetter, LetterState, fail_letter, halted_letter, lock_due, next_due, settle_letter},
 };
 
 /// Hands the longest due letter to its stage again, in a transaction of its own. `again_at` says when it is due next,
-/// given its attempts so far; `None` makes it a dead letter.
+/// given its attempts so far and what its kind does with poison; `None` makes it a dead letter.
 pub(crate) async fn redeliver(
     pool: &PgPool,
     stage: &dyn Stage,
     now: DateTime<Utc>,
-    again_at: impl FnOnce(u32) -> Option<DateTime<Utc>> + Send,
+    again_at: impl FnOnce(u32, OnPoison) -> Option<DateTime<Utc>> + Send,
 ) -> Result<Delivered, StageError> {
     let Some(letter) = next_due(pool, stage.name(), now).await? else { return Ok(Delivered::Idle) };
     let mut tx = pool.begin().await?;
     let delivered = redeliver_in(&mut tx, stage, now, &letter, again_at).await;
     match delivered {
-        Ok(Delivered::Handled { .. }) => tx.commit().await?,
+        Ok(Delivered::Handled { .. } | Delivered::Halted(_)) => tx.commit().await?,
         _ => tx.rollback().await?,
     }
     delivered
@@ -35,7 +37,7 @@ async fn redeliver_in(
     stage: &dyn Stage,
     now: DateTime<Utc>,
     letter: &DueLetter,
-    again_at: impl FnOnce(u32) -> Option<DateTime<Utc>> + Send,
+    again_at: impl FnOnce(u32, OnPoison) -> Option<DateTime<Utc>> + Send,
 ) -> Result<Delivered, StageError> {
     // The cursor keeps the partition's next delivery from setting an event aside behind a subject that this frees.
     let claim = claim_cursor(tx, stage.name(), letter.event.partition).await?;
@@ -49,7 +51,9 @@ async fn redeliver_in(
     match stage.handle(&mut savepoint, now, std::slice::from_ref(&event)).await {
         Ok(effects) => {
             savepoint.commit().await?;
-            settle_letter(tx, now, letter.id, LetterState::Redriven).await?;
+            let cleared = settle_letter(tx, now, stage.name(), letter.id, LetterState::Redriven).await?;
+            let mut effects = effects;
+            effects.extend(cleared.map(NewEvent::from));
             let context = Context { now, request_id: event.request_id, trace: event.trace };
             append(tx, &context, &effects).await?;
             let effects: HashSet<_> = effects.iter().map(|new| new.event.kind()).collect();
@@ -58,9 +62,19 @@ async fn redeliver_in(
         Err(error @ StageError::Infrastructure(_)) => Err(error),
         Err(error @ StageError::Poison(_)) => {
             savepoint.rollback().await?;
-            let due_at = again_at(letter.attempts.unsigned_abs() + 1);
+            let kind = event.event.kind();
+            let on_poison = stage.on_poison(kind);
+            let due_at = again_at(letter.attempts.unsigned_abs() + 1, on_poison);
             fail_letter(tx, now, letter.id, due_at, &error.chain()).await?;
-            Ok(Delivered::Handled { events: 0, effects: HashSet::new(), letters: 1 })
+            if on_poison == OnPoison::Park {
+                return Ok(Delivered::Handled { events: 0, effects: HashSet::new(), letters: 1 });
+            }
+            let halt = Halt { event: Some((event.id, kind)), error };
+            let about = halted_letter(stage.name(), letter.id);
+            if let Some(raised) = raise_alert(tx, now, halt.alert(about)).await? {
+                append(tx, &Context::at(now), &[raised.into()]).await?;
+            }
+            Ok(Delivered::Halted(halt))
         }
     }
 }

@@ -2,17 +2,18 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
-use laurel_events::{Clock, OperatorAlertRaised, Partition};
-use laurel_ledger::{Context, append, lagging_partitions, raise_alert, stage_lag};
+use chrono::TimeDelta;
+use laurel_events::{Clock, EventKind, Partition};
+use laurel_ledger::{lagging_partitions, stage_lag};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::PgPool;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    Backoff, BusMetrics, Stage, StageError, Wakes,
+    Backoff, BusMetrics, OnPoison, Stage, StageError, Wakes,
     deliver::{Care, Delivered, deliver},
+    halt::raise_halted,
     redeliver::redeliver,
 };
 
@@ -89,7 +90,7 @@ impl Runner {
                 }
                 Err(error) => {
                     failures += 1;
-                    self.report(&error, failures).await;
+                    self.report(&error, failures);
                     self.settings.infrastructure.delay(failures, &mut self.rng)
                 }
             };
@@ -112,16 +113,26 @@ impl Runner {
     /// An infrastructure error, or an event that halts its partition.
     pub async fn round(&mut self) -> Result<bool, StageError> {
         let name = self.stage.name();
-        let mut more = self.retry_one().await?;
+        let mut halted = None;
+        let mut more = match self.retry_one().await {
+            // One event that halts must not keep the partitions from going on.
+            Err(error @ StageError::Poison(_)) => {
+                halted = Some(error);
+                false
+            }
+            more => more?,
+        };
         let lagging = lagging_partitions(&self.pool, name).await?;
         self.metrics.lag_chunks.with_label_values(&[name]).set(stage_lag(&self.pool, name).await?);
-        let mut halted = None;
         for partition in lagging {
-            match self.deliver_next(partition).await {
-                Ok(delivered) => more |= matches!(delivered, Delivered::Handled { .. }),
-                // One partition that halts must not keep the others from going on.
-                Err(error @ StageError::Poison(_)) => halted = Some(error),
-                Err(error) => return Err(error),
+            match self.deliver_next(partition).await? {
+                Delivered::Halted(halt) => {
+                    if raise_halted(&self.pool, name, partition, self.clock.now(), &halt).await? {
+                        self.wakes.committed([EventKind::OperatorAlertRaised]).await;
+                    }
+                    halted = Some(halt.error);
+                }
+                delivered => more |= matches!(delivered, Delivered::Handled { .. }),
             }
         }
         match halted {
@@ -153,12 +164,17 @@ impl Runner {
         let settings = self.settings;
         let now = self.clock.now();
         let rng = &mut self.rng;
-        let again_at = |attempts| {
-            (attempts < settings.attempts_max).then(|| now + to_delta(settings.retry.delay(attempts, rng)))
+        let again_at = |attempts, on_poison| {
+            // What must not be passed over is never dead.
+            let again = on_poison == OnPoison::Halt || attempts < settings.attempts_max;
+            again.then(|| now + to_delta(settings.retry.delay(attempts, rng)))
         };
         let delivered = redeliver(&self.pool, &*self.stage, now, again_at).await?;
         self.told(&delivered).await;
-        Ok(matches!(delivered, Delivered::Handled { .. }))
+        match delivered {
+            Delivered::Halted(halt) => Err(halt.error),
+            delivered => Ok(matches!(delivered, Delivered::Handled { .. })),
+        }
     }
 
     async fn told(&self, delivered: &Delivered) {
@@ -175,30 +191,13 @@ impl Runner {
         self.wakes.committed(effects.iter().copied()).await;
     }
 
-    async fn report(&self, error: &StageError, failures: u32) {
+    fn report(&self, error: &StageError, failures: u32) {
         let name = self.stage.name();
-        self.metrics.infrastructure_errors_total.with_label_values(&[name]).inc();
+        if matches!(error, StageError::Infrastructure(_)) {
+            self.metrics.infrastructure_errors_total.with_label_values(&[name]).inc();
+        }
         let chain = error.chain();
         tracing::warn!(stage = name, failures, error = chain, "the stage stands still and will try again");
-        if matches!(error, StageError::Poison(_)) {
-            let alert = OperatorAlertRaised {
-                code: "stage_halted".to_owned(),
-                about: format!("stage:{name}"),
-                detail: chain,
-            };
-            if let Err(error) = self.alert(self.clock.now(), alert).await {
-                tracing::error!(stage = name, error = error.chain(), "the alert could not be raised");
-            }
-        }
-    }
-
-    async fn alert(&self, now: DateTime<Utc>, alert: OperatorAlertRaised) -> Result<(), StageError> {
-        let mut tx = self.pool.begin().await?;
-        if let Some(alert) = raise_alert(&mut tx, now, alert).await? {
-            append(&mut tx, &Context::at(now), &[alert.into()]).await?;
-        }
-        tx.commit().await?;
-        Ok(())
     }
 }
 

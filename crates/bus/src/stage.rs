@@ -22,7 +22,8 @@ pub trait Stage: Send + Sync + 'static {
         1_000
     }
 
-    /// What to do with an event of `kind` that it cannot handle.
+    /// What to do with an event of `kind` that it cannot handle. An event whose kind halts does not wait behind an
+    /// earlier event of its subject that was set aside either: where their order matters, `handle` has to refuse it.
     fn on_poison(&self, _kind: EventKind) -> OnPoison {
         OnPoison::Park
     }
@@ -45,7 +46,8 @@ pub trait Stage: Send + Sync + 'static {
 pub enum OnPoison {
     /// It is tried again later, then is a dead letter; its subject waits, the partition goes on.
     Park,
-    /// The partition stops and an alert is raised: the event is a final fact that must not be passed over.
+    /// The partition stops before it and the alert `stage_halted` is raised until it goes on: the event is a final fact
+    /// that must not be passed over. It is never a letter.
     Halt,
 }
 

@@ -1,6 +1,6 @@
 //! The stage that turns what the chain did into postings, fundings and voids.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -11,15 +11,20 @@ use laurel_events::{
     EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef, SettledSegment, TokenGrantFailed,
 };
 use laurel_ledger::{
-    Funding, LedgerError, Posting, Written, find_grant, find_places, find_segments, fund, lock_accounts,
-    post, raise_alert, record_suspense, void,
+    Funding, LedgerError, Posting, Written, clear_alert, find_grant, find_places, find_segments, fund,
+    halt_queues, lock_accounts, post, raise_alert, void,
 };
 use sqlx::PgConnection;
 
 use crate::{
-    CampaignState, Move, change::set_state, counters::give_back_counters, find_campaign,
+    counters::give_back_counters,
+    find_campaign,
     funding::forget_request,
+    unexplained::{PAYMENT_WITHOUT_HOLD, suspend},
 };
+
+/// The code of the alert about a campaign whose cap in the vault is not that of our campaign, until a fitting one comes.
+const FUNDING_MISMATCH: &str = "funding_mismatch";
 
 /// Turns what the chain did into postings, fundings and voids.
 #[derive(Clone, Copy, Debug, Default)]
@@ -51,14 +56,22 @@ impl Stage for BooksStage {
     ) -> Result<Vec<NewEvent>, StageError> {
         lock_accounts(conn, &campaigns_of(events)).await?;
         let mut effects = Vec::new();
+        let mut suspended = BTreeSet::new();
         for envelope in events {
             let events = match &envelope.event {
-                Event::BlockchainTxConfirmed(confirmed) => post_confirmed(conn, now, confirmed).await?,
+                Event::BlockchainTxConfirmed(confirmed) => {
+                    post_confirmed(conn, now, confirmed, &mut suspended).await?
+                }
                 Event::CampaignFunded(funded) => post_funding(conn, now, funded).await?,
                 Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
                 _ => Vec::new(),
             };
             effects.extend(events.into_iter().map(|event| NewEvent::caused_by(envelope.id, event)));
+        }
+        if !suspended.is_empty() {
+            // Queues are locked after everything above, and in one order.
+            let suspended: Vec<CampaignId> = suspended.into_iter().collect();
+            halt_queues(conn, &suspended, PAYMENT_WITHOUT_HOLD).await?;
         }
         Ok(effects)
     }
@@ -83,11 +96,12 @@ fn campaigns_of(events: &[Envelope]) -> Vec<CampaignId> {
 }
 
 /// Posts what a settlement paid, campaign by campaign. What it paid without a hold goes to suspense, and the campaign
-/// is paused.
+/// is paused; its queue is to be halted as one of `suspended`.
 async fn post_confirmed(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     confirmed: &BlockchainTxConfirmed,
+    suspended: &mut BTreeSet<CampaignId>,
 ) -> Result<Vec<Event>, StageError> {
     let ours = match confirmed.sighting.batch {
         Some(batch) => find_segments(conn, batch).await?,
@@ -116,7 +130,12 @@ async fn post_confirmed(
                 let paid = settled.paid.clone();
                 posting.segments.push(PaidSegment { first_seq: settled.first_seq, paid });
             }
-            _ => events.extend(suspend(conn, now, confirmed, settled).await?),
+            _ => {
+                if let Some(told) = suspend(conn, now, confirmed, settled).await? {
+                    suspended.insert(settled.campaign);
+                    events.extend(told);
+                }
+            }
         }
     }
     for posted in postings.into_values() {
@@ -157,35 +176,6 @@ async fn proven(
     Ok((grants, amount))
 }
 
-/// Books a payment that no batch of ours explains, and pauses the campaign.
-async fn suspend(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-    confirmed: &BlockchainTxConfirmed,
-    settled: &SettledSegment,
-) -> Result<Vec<Event>, StageError> {
-    let sighting = &confirmed.sighting;
-    if record_suspense(conn, now, sighting, settled).await? == Written::Exists {
-        return Ok(Vec::new());
-    }
-    let mut events = Vec::new();
-    let alert = OperatorAlertRaised {
-        code: "payment_without_hold".to_owned(),
-        about: format!("campaign:{}", settled.campaign),
-        detail: format!(
-            "transaction {} paid {} from seq {} and is no settlement of this ledger",
-            sighting.tx, settled.total, settled.first_seq,
-        ),
-    };
-    events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
-    let campaign = find_campaign(conn, settled.campaign).await.map_err(StageError::from)?;
-    if campaign.is_some_and(|campaign| campaign.state == CampaignState::Active) {
-        let moved = set_state(conn, settled.campaign, Move::Pause, "laurel", Some("payment_without_hold"));
-        events.push(moved.await.map_err(StageError::from)?.into());
-    }
-    Ok(events)
-}
-
 async fn post_funding(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -208,9 +198,9 @@ async fn post_funding(
         )),
         Some(_) => None,
     };
+    let about = format!("campaign:{}", funded.campaign);
     if let Some(detail) = problem {
-        let about = format!("campaign:{}", funded.campaign);
-        let alert = OperatorAlertRaised { code: "funding_mismatch".to_owned(), about, detail };
+        let alert = OperatorAlertRaised { code: FUNDING_MISMATCH.to_owned(), about, detail };
         return Ok(raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect());
     }
     let funding = Funding {
@@ -222,7 +212,7 @@ async fn post_funding(
     };
     fund(conn, now, &funding).await?;
     forget_request(conn, funded.campaign, funded.cap).await?;
-    Ok(Vec::new())
+    Ok(clear_alert(conn, FUNDING_MISMATCH, &about).await?.map(Event::from).into_iter().collect())
 }
 
 /// Voids a hold, exactly as it was made.

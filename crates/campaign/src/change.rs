@@ -1,13 +1,15 @@
 //! Changing campaigns: their definitions and their states, while their books are locked.
 
-use laurel_events::{CampaignChanged, CampaignId, CampaignStateChanged, OrgId};
-use laurel_ledger::{Context, append, lock_accounts};
+use laurel_events::{CampaignChanged, CampaignId, CampaignStateChanged, NewEvent, OrgId};
+use laurel_ledger::{Context, append, clear_alert, lock_accounts, resume_queue};
 use sqlx::PgConnection;
 
 use crate::{
     Campaign, CampaignError, CampaignState, Definition, Move,
     counters::{Kept, change_kept},
+    meeting::RULE_DOES_NOT_COMPILE,
     store::{find_campaign, insert_rule},
+    unexplained::PAYMENT_WITHOUT_HOLD,
 };
 
 /// Locks a campaign's books and reads it: whoever holds them sees it unchanged.
@@ -59,7 +61,15 @@ pub async fn change_campaign(
     if (&after.rule, &after.reward, after.caps) != (&before.rule, &before.reward, before.caps) {
         campaign.rule_version += 1;
         insert_rule(conn, context.now, id, campaign.rule_version, by, after).await?;
-        change_kept(conn, id, before.kept()?, Kept::of(&after.caps, &rule)).await?;
+        let kept = match before.kept() {
+            Ok(kept) => kept,
+            // What is kept for a rule that does not compile is not known: it is counted again.
+            Err(_) => {
+                change_kept(conn, id, Kept::ALL, Kept::NONE).await?;
+                Kept::NONE
+            }
+        };
+        change_kept(conn, id, kept, Kept::of(&after.caps, &rule)).await?;
     }
     campaign.version += 1;
     sqlx::query!(
@@ -92,7 +102,8 @@ pub async fn change_campaign(
     Ok(campaign)
 }
 
-/// Moves a campaign to another state.
+/// Moves a campaign to another state. Whoever resumes one that Laurel has paused has dealt with what it was paused for: its
+/// queue goes on.
 ///
 /// # Errors
 /// If its state does not allow it, or the database does not answer.
@@ -106,7 +117,13 @@ pub async fn move_campaign(
 ) -> Result<CampaignStateChanged, CampaignError> {
     lock_campaign(conn, org, id, None).await?;
     let changed = set_state(conn, id, action, by, None).await?;
-    append(conn, context, &[changed.clone().into()]).await?;
+    let mut events = vec![NewEvent::from(changed.clone())];
+    if action == Move::Resume {
+        resume_queue(conn, id, PAYMENT_WITHOUT_HOLD).await?;
+        let cleared = clear_alert(conn, RULE_DOES_NOT_COMPILE, &format!("campaign:{id}")).await?;
+        events.extend(cleared.map(NewEvent::from));
+    }
+    append(conn, context, &events).await?;
     Ok(changed)
 }
 

@@ -20,6 +20,11 @@ pub(crate) struct Kept {
 }
 
 impl Kept {
+    /// Every counter.
+    pub(crate) const ALL: Self = Self { life: true, day: true };
+    /// No counter.
+    pub(crate) const NONE: Self = Self { life: false, day: false };
+
     /// What caps and rule need.
     pub(crate) fn of(caps: &Caps, rule: &Rule) -> Self {
         Self { life: caps.need_life() || rule.reads_player(), day: caps.need_day() }

@@ -34,8 +34,8 @@ pub struct ActiveCampaign {
     pub vault: Address,
     /// The version of rule, reward and caps.
     pub rule_version: i32,
-    /// Which outcomes earn.
-    pub rule: Rule,
+    /// Which outcomes earn; `None` if the stored rule does not compile, which pauses the campaign.
+    pub rule: Option<Rule>,
     /// What they earn.
     pub reward: Reward,
     /// What one player may get at most.
@@ -112,9 +112,9 @@ impl ActiveCampaign {
         used: &Used,
         available: Amount,
     ) -> Result<Amount, DeclineReason> {
-        if self.state != CampaignState::Active {
+        let (CampaignState::Active, Some(rule)) = (self.state, &self.rule) else {
             return Err(DeclineReason::Paused);
-        }
+        };
         let early = self.starts_at.is_some_and(|starts_at| occurred_at < starts_at);
         let late = self.ends_at.is_some_and(|ends_at| occurred_at >= ends_at);
         if early || late {
@@ -130,7 +130,7 @@ impl ActiveCampaign {
             },
             player: PlayerFacts { grants: used.life.grants, amount: used.life.amount },
         };
-        if !self.rule.eval(&input)? {
+        if !rule.eval(&input)? {
             return Err(DeclineReason::RuleNotMet);
         }
         let amount = self.reward.amount(&input)?;

@@ -54,7 +54,7 @@ impl Stage for DecisionStage {
         let candidates = campaigns_that_meet(conn, &outcomes).await?;
         let books = lock_accounts(conn, &candidates).await?;
         // Read again: whoever changes a campaign holds its books, so from here on nothing about it changes.
-        let campaigns = load_active(conn, &self.rules, &candidates).await?;
+        let (campaigns, paused) = load_active(conn, now, &self.rules, &candidates).await?;
         let mut round = Round::new(&campaigns, books);
         round.counters = load_counters(conn, &round.counter_keys(&outcomes)).await?;
         for (envelope, outcome) in outcomes {
@@ -63,7 +63,9 @@ impl Stage for DecisionStage {
         save_counters(conn, &round.changed_counters()).await?;
         hold(conn, now, &round.holds).await?;
         insert_declines(conn, now, &round.declines).await?;
-        round.into_events()
+        let mut events = round.into_events()?;
+        events.extend(paused.into_iter().map(NewEvent::from));
+        Ok(events)
     }
 }
 
@@ -208,7 +210,9 @@ fn counters_of(
     outcome: &GameOutcomeRecorded,
 ) -> [Option<CounterKey>; 2] {
     let key = |period| CounterKey { campaign: campaign.id, player: outcome.player, period };
-    let kept = Kept::of(&campaign.caps, &campaign.rule);
+    // Without a rule it grants nothing.
+    let Some(rule) = &campaign.rule else { return [None, None] };
+    let kept = Kept::of(&campaign.caps, rule);
     let day = Period::Day(envelope.recorded_at.date_naive());
     [kept.life.then(|| key(Period::Life)), kept.day.then(|| key(day))]
 }

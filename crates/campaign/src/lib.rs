@@ -25,6 +25,7 @@ pub mod rule;
 mod rules;
 mod state;
 mod store;
+mod unexplained;
 
 pub use self::{
     books::BooksStage,

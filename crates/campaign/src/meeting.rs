@@ -2,12 +2,16 @@
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
-use laurel_events::{CampaignId, Envelope, GameOutcomeRecorded};
-use laurel_ledger::LedgerError;
+use laurel_events::{CampaignId, Envelope, Event, GameOutcomeRecorded, OperatorAlertRaised};
+use laurel_ledger::{LedgerError, raise_alert};
 use sqlx::PgConnection;
 
-use crate::{ActiveCampaign, CampaignState, RuleCache, store::select};
+use crate::{
+    ActiveCampaign, Campaign, CampaignState, Move, RuleCache, change::set_state, rule::RuleError,
+    store::select,
+};
 
 /// The campaigns that some of `outcomes` meet, by organisation and game.
 pub(crate) async fn campaigns_that_meet(
@@ -40,23 +44,37 @@ pub(crate) async fn campaigns_that_meet(
         .collect()
 }
 
-/// The campaigns of `ids` that are active or paused, with their compiled rules.
+/// The code of the alert about a campaign whose stored rule this version does not compile, and the reason for its pause.
+/// Resuming the campaign clears it.
+pub(crate) const RULE_DOES_NOT_COMPILE: &str = "rule_does_not_compile";
+
+/// The campaigns of `ids` that are active or paused, with their compiled rules. Their books are locked: one whose rule does
+/// not compile is paused, and the others are not kept waiting for it. Returns what follows from that, too.
 pub(crate) async fn load_active(
     conn: &mut PgConnection,
+    now: DateTime<Utc>,
     rules: &RuleCache,
     ids: &[CampaignId],
-) -> Result<Vec<ActiveCampaign>, StageError> {
+) -> Result<(Vec<ActiveCampaign>, Vec<Event>), StageError> {
     let numbers: Vec<i64> = ids.iter().map(|id| id.number()).collect();
     let limit = i64::try_from(numbers.len()).unwrap_or(i64::MAX);
     let mut active = Vec::with_capacity(ids.len());
-    for campaign in select(conn, Some(&numbers), None, None, 0, limit).await? {
+    let mut events = Vec::new();
+    for mut campaign in select(conn, Some(&numbers), None, None, 0, limit).await? {
         if !matches!(campaign.state, CampaignState::Active | CampaignState::Paused) {
             continue;
         }
+        let rule = match rules.get(campaign.id, campaign.rule_version, &campaign.definition.rule) {
+            Ok(rule) => Some(rule),
+            Err(error) => {
+                if campaign.state == CampaignState::Active {
+                    events.extend(pause(conn, now, &campaign, &error).await?);
+                    campaign.state = CampaignState::Paused;
+                }
+                None
+            }
+        };
         let definition = campaign.definition;
-        let rule = rules
-            .get(campaign.id, campaign.rule_version, &definition.rule)
-            .map_err(|error| StageError::poison(format!("the rule of campaign {}: {error}", campaign.id)))?;
         active.push(ActiveCampaign {
             id: campaign.id,
             org: campaign.org,
@@ -73,5 +91,23 @@ pub(crate) async fn load_active(
             caps: definition.caps,
         });
     }
-    Ok(active)
+    Ok((active, events))
+}
+
+/// Pauses a campaign whose rule does not compile, with an alert.
+async fn pause(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: &Campaign,
+    error: &RuleError,
+) -> Result<Vec<Event>, StageError> {
+    let alert = OperatorAlertRaised {
+        code: RULE_DOES_NOT_COMPILE.to_owned(),
+        about: format!("campaign:{}", campaign.id),
+        detail: format!("version {} of the rule: {error}", campaign.rule_version),
+    };
+    let mut events: Vec<Event> = raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect();
+    let paused = set_state(conn, campaign.id, Move::Pause, "laurel", Some(RULE_DOES_NOT_COMPILE)).await?;
+    events.push(paused.into());
+    Ok(events)
 }

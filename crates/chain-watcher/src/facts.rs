@@ -103,6 +103,7 @@ pub(crate) fn settled_segments(logs: &[IndexedLog]) -> Vec<SettledSegment> {
             VaultLog::Settled { campaign, first_seq, total, words_hash, paid, .. } => {
                 let count = PaidMask::new(*first_seq, paid.clone()).count();
                 Some(SettledSegment {
+                    log_index: indexed.index,
                     campaign: CampaignId::from(*campaign),
                     first_seq: *first_seq,
                     count: u32::try_from(count).unwrap_or(u32::MAX),

@@ -14,6 +14,16 @@ pub struct Claim {
     pub head: i64,
     /// Whether some subject of the stage is parked.
     pub parked: bool,
+    /// Whether the alert [`STAGE_HALTED`] is raised about the stage and the partition.
+    pub halted: bool,
+}
+
+/// The code of the alert about a partition in which a stage stands still.
+pub const STAGE_HALTED: &str = "stage_halted";
+
+/// What [`STAGE_HALTED`] is about: a stage in a partition.
+pub fn halted_partition(stage: &str, partition: Partition) -> String {
+    format!("stage:{stage}/partition:{}", partition.number())
 }
 
 /// Claims a partition for a stage until the transaction ends; `None` while another transaction holds it. Must be the
@@ -30,17 +40,25 @@ pub async fn claim_cursor(
         r#"
         SELECT c.next, h.next AS head,
                EXISTS (SELECT FROM dead_letters d
-                       WHERE d.stage = c.stage AND d.state IN ('retrying', 'dead', 'blocked')) AS "parked!"
+                       WHERE d.stage = c.stage AND d.state IN ('retrying', 'dead', 'blocked')) AS "parked!",
+               EXISTS (SELECT FROM alerts a WHERE a.code = $3 AND a.about = $4) AS "halted!"
         FROM cursors c JOIN heads h USING (part)
         WHERE c.stage = $1 AND c.part = $2
         FOR NO KEY UPDATE OF c SKIP LOCKED
         "#,
         stage,
         partition.number(),
+        STAGE_HALTED,
+        halted_partition(stage, partition),
     )
     .fetch_optional(conn)
     .await?;
-    Ok(claim.map(|claim| Claim { next: claim.next, head: claim.head, parked: claim.parked }))
+    Ok(claim.map(|claim| Claim {
+        next: claim.next,
+        head: claim.head,
+        parked: claim.parked,
+        halted: claim.halted,
+    }))
 }
 
 /// Moves a claimed cursor on.

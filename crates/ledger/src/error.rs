@@ -1,6 +1,7 @@
 //! What can go wrong with the database, and whether trying again can help.
 
 use laurel_events::{AmountError, ChunkError};
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// A ledger operation that did not take place.
 #[derive(Debug, thiserror::Error)]
@@ -68,21 +69,59 @@ impl LedgerError {
     }
 }
 
-/// Whether `error` says nothing about the data: a connection, a time-out, a deadlock, a server that stops or is full.
+/// Whether `error` says nothing about the data: a connection, a time-out, a deadlock, a server that stops, is full, does
+/// not let us in, or whose schema is not this program's.
 pub fn is_infrastructure(error: &sqlx::Error) -> bool {
     match error {
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            // Classes of the PostgreSQL manual, appendix A: 08 connection, 53 resources, 57 intervention, 58 system,
-            // 25006 read-only (a primary that became a replica), 40 rollback, 55P03 lock not available.
-            ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))
-                || matches!(code.as_ref(), "25006" | "55P03")
-        }),
+        sqlx::Error::Database(error) => {
+            error.try_downcast_ref::<PgDatabaseError>().is_some_and(says_nothing_of_data)
+        }
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)
         | sqlx::Error::Protocol(_)
+        | sqlx::Error::Configuration(_)
+        | sqlx::Error::BeginFailed
         | sqlx::Error::PoolTimedOut
         | sqlx::Error::PoolClosed
         | sqlx::Error::WorkerCrashed => true,
         _ => false,
     }
+}
+
+/// Classes of the PostgreSQL manual, appendix A, that no event's content can cause: the statements are fixed, only their
+/// parameters differ.
+const INFRASTRUCTURE_CLASSES: &[&str] = &[
+    "08", // connection
+    "28", // authorisation: a password was changed
+    "3D", // no such database
+    "40", // rolled back: deadlock, serialisation
+    "42", // what a statement names is not there, or we have no right to it: the schema is not this program's
+    "53", // out of something
+    "55", // not in the state for it: a lock, a database that takes no connections
+    "57", // intervention: shutdown, cancelled
+    "58", // the system around it
+    "F0", // its configuration file
+    "XX", // its own fault
+];
+
+fn says_nothing_of_data(error: &PgDatabaseError) -> bool {
+    // The server ends the connection for it; all that goes wrong while connecting is of this kind.
+    let fatal = matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic);
+    let class = error.code().get(..2).unwrap_or_default();
+    // 25006, read-only: a primary that became a replica.
+    fatal
+        || INFRASTRUCTURE_CLASSES.contains(&class)
+        || error.code() == "25006"
+        || is_stale_plan(error)
+        || is_missing_range(error)
+}
+
+/// A prepared statement whose result has other types since a migration. Code 0A000 alone can come from data.
+fn is_stale_plan(error: &PgDatabaseError) -> bool {
+    error.code() == "0A000" && error.routine() == Some("RevalidateCachedQuery")
+}
+
+/// No range holds the row: they were not made in time. It has the code of a check, but no constraint that would be one's.
+fn is_missing_range(error: &PgDatabaseError) -> bool {
+    error.code() == "23514" && error.constraint().is_none()
 }

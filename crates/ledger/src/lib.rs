@@ -28,6 +28,7 @@ mod leases;
 mod numeric;
 mod organisations;
 mod outcomes;
+mod queues;
 mod ranges;
 mod segments;
 mod suspense;
@@ -42,7 +43,8 @@ pub use self::{
     chains::{PinError, Vault, VaultIdentity, list_vaults, pin_vault, reserved_addresses},
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{
-        Claim, claim_cursor, cursor_position, lagging_partitions, move_cursor, reset_cursors, stage_lag,
+        Claim, STAGE_HALTED, claim_cursor, cursor_position, halted_partition, lagging_partitions,
+        move_cursor, reset_cursors, stage_lag,
     },
     declines::{Decline, insert_declines, list_declines},
     error::{LedgerError, is_infrastructure},
@@ -55,6 +57,7 @@ pub use self::{
     numeric::{amount_from_sql, amount_to_sql},
     organisations::{add_organisation, find_organisation},
     outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},
+    queues::{halt_queues, resume_queue},
     ranges::{ahead_positions, ensure_ranges},
     segments::{Place as ChainPlace, find_places, find_segments},
     suspense::record_suspense,

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::{LedgerError, Written, numeric::amount_to_sql};
 
-/// Books a payment that no batch explains, unless it is booked.
+/// Books a payment that no batch explains, unless it is booked. Each log of a transaction is a payment of its own.
 ///
 /// # Errors
 /// [`LedgerError::ExistsDifferent`], or if the vault is none of ours or the database does not answer.
@@ -25,18 +25,23 @@ pub async fn record_suspense(
     .fetch_optional(&mut *conn)
     .await?
     .ok_or_else(|| LedgerError::inconsistent("vaults", "address", sighting.vault))?;
+    let campaign = BigDecimal::from(settled.campaign.on_chain());
+    let first_seq = BigDecimal::from(settled.first_seq);
+    let amount = amount_to_sql(settled.total);
     let created = sqlx::query!(
         r#"
-        INSERT INTO suspense (chain_id, tx, vault, on_chain_campaign, first_seq, amount, reason, recorded_at)
-        VALUES ($1, $2, $3, $4, $5, $6, 'no batch of this ledger', $7)
+        INSERT INTO suspense
+            (chain_id, tx, log_index, vault, on_chain_campaign, first_seq, amount, reason, recorded_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 'no batch of this ledger', $8)
         ON CONFLICT DO NOTHING
         "#,
         sighting.chain_id.cast_signed(),
         sighting.tx.as_slice(),
+        settled.log_index.cast_signed(),
         vault,
-        BigDecimal::from(settled.campaign.on_chain()),
-        BigDecimal::from(settled.first_seq),
-        amount_to_sql(settled.total),
+        campaign,
+        first_seq,
+        amount,
         now,
     )
     .execute(&mut *conn)
@@ -44,22 +49,28 @@ pub async fn record_suspense(
     if created.rows_affected() == 1 {
         return Ok(Written::Created);
     }
-    let found = sqlx::query_scalar!(
+    let found = sqlx::query!(
         r#"
-        SELECT amount FROM suspense
-        WHERE chain_id = $1 AND tx = $2 AND on_chain_campaign = $3 AND first_seq = $4
+        SELECT vault, on_chain_campaign, first_seq, amount FROM suspense
+        WHERE chain_id = $1 AND tx = $2 AND log_index = $3
         "#,
         sighting.chain_id.cast_signed(),
         sighting.tx.as_slice(),
-        BigDecimal::from(settled.campaign.on_chain()),
-        BigDecimal::from(settled.first_seq),
+        settled.log_index.cast_signed(),
     )
     .fetch_one(conn)
     .await?;
-    if found == amount_to_sql(settled.total) {
-        Ok(Written::Exists)
-    } else {
-        let id = format!("{}/{}/{}", sighting.tx, settled.campaign, settled.first_seq);
-        Err(LedgerError::ExistsDifferent { transfer: "suspense", id, field: "amount" })
+    let differs = [
+        ("vault", found.vault != vault),
+        ("on_chain_campaign", found.on_chain_campaign != campaign),
+        ("first_seq", found.first_seq != first_seq),
+        ("amount", found.amount != amount),
+    ];
+    match differs.into_iter().find(|(_, differs)| *differs) {
+        None => Ok(Written::Exists),
+        Some((field, _)) => {
+            let id = format!("{}/{}", sighting.tx, settled.log_index);
+            Err(LedgerError::ExistsDifferent { transfer: "suspense", id, field })
+        }
     }
 }

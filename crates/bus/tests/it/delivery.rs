@@ -47,7 +47,7 @@ async fn an_outage_is_no_attempt() {
 
 #[tokio::test]
 async fn poison_that_must_not_be_passed_over_halts_its_partition_only() {
-    let world = World::new(Echo { halts: true, ..Echo::default() }).await;
+    let world = World::new(Echo { halts: true.into(), ..Echo::default() }).await;
     // Campaigns 1 and 2 are filed in different partitions.
     world.hold(&[(1, 0, "poison"), (1, 1, "fine"), (2, 0, "fine")]).await;
     let mut replica = world.replica();

@@ -14,8 +14,8 @@ use chrono::{DateTime, Utc};
 use laurel_bus::{Backoff, BusMetrics, OnPoison, Runner, RunnerSettings, Stage, StageError, Wakes};
 use laurel_devnet::testing::TestDatabase;
 use laurel_events::{
-    CampaignId, Clock, Envelope, Event, EventKind, GrantId, MockClock, NewEvent, OperatorAlertCleared,
-    TokenGrantHeld,
+    Amount, BudgetReleased, CampaignId, Clock, Envelope, Event, EventKind, GrantId, MockClock, NewEvent,
+    OperatorAlertCleared, TokenGrantHeld,
 };
 use laurel_ledger::{Context, MIGRATOR, append};
 use prometheus::Registry;
@@ -28,8 +28,8 @@ pub(crate) struct Echo {
     pub(crate) cured: AtomicBool,
     /// So many calls fail for the infrastructure's sake.
     pub(crate) outages: AtomicU32,
-    /// Whether poison halts.
-    pub(crate) halts: bool,
+    /// Whether held grants halt, too. Releases always do.
+    pub(crate) halts: AtomicBool,
     /// The grants in the order in which they were handed over.
     pub(crate) seen: Mutex<Vec<GrantId>>,
 }
@@ -41,15 +41,16 @@ impl Stage for Echo {
     }
 
     fn kinds(&self) -> &'static [EventKind] {
-        &[EventKind::TokenGrantHeld]
+        &[EventKind::TokenGrantHeld, EventKind::BudgetReleased]
     }
 
     fn events_max(&self) -> i64 {
         50
     }
 
-    fn on_poison(&self, _: EventKind) -> OnPoison {
-        if self.halts { OnPoison::Halt } else { OnPoison::Park }
+    fn on_poison(&self, kind: EventKind) -> OnPoison {
+        let halts = kind == EventKind::BudgetReleased || self.halts.load(Ordering::SeqCst);
+        if halts { OnPoison::Halt } else { OnPoison::Park }
     }
 
     async fn handle(
@@ -65,12 +66,16 @@ impl Stage for Echo {
         }
         let mut effects = Vec::new();
         for envelope in events {
-            let Event::TokenGrantHeld(held) = &envelope.event else { panic!("not asked for") };
-            if held.reason == "poison" && !self.cured.load(Ordering::SeqCst) {
+            let (grant, poison) = match &envelope.event {
+                Event::TokenGrantHeld(held) => (held.grant, held.reason == "poison"),
+                Event::BudgetReleased(released) => (released.grant, false),
+                _ => panic!("not asked for"),
+            };
+            if poison && !self.cured.load(Ordering::SeqCst) {
                 return Err(StageError::poison("bad grant"));
             }
-            self.seen.lock().unwrap().push(held.grant);
-            let about = held.grant.to_string();
+            self.seen.lock().unwrap().push(grant);
+            let about = grant.to_string();
             effects
                 .push(NewEvent::caused_by(envelope.id, OperatorAlertCleared { code: "echo".into(), about }));
         }
@@ -114,15 +119,13 @@ impl World {
 
     /// Holds grants: (campaign, number, reason).
     pub(crate) async fn hold(&self, grants: &[(u64, u64, &str)]) {
-        let events: Vec<NewEvent> = grants
-            .iter()
-            .map(|(campaign, number, reason)| {
-                let grant = GrantId { campaign: CampaignId::from(*campaign), number: *number };
-                TokenGrantHeld { grant, reason: (*reason).to_owned() }.into()
-            })
-            .collect();
+        let events: Vec<NewEvent> = grants.iter().map(|(c, n, reason)| held(*c, *n, reason)).collect();
+        self.append(&events).await;
+    }
+
+    pub(crate) async fn append(&self, events: &[NewEvent]) {
         let mut tx = self.pool().begin().await.unwrap();
-        append(&mut tx, &Context::at(self.now()), &events).await.unwrap();
+        append(&mut tx, &Context::at(self.now()), events).await.unwrap();
         tx.commit().await.unwrap();
     }
 
@@ -136,14 +139,34 @@ impl World {
         .unwrap();
         let mut handled = BTreeMap::new();
         for line in payloads.iter().flat_map(|payload| payload.split(|byte| *byte == b'\n')) {
-            if line.is_empty() {
+            let text = std::str::from_utf8(line).unwrap();
+            if !text.contains(r#""code":"echo""#) {
                 continue;
             }
-            let text = std::str::from_utf8(line).unwrap();
             let about = text.split("\"about\":\"").nth(1).unwrap().split('"').next().unwrap();
             *handled.entry(about.to_owned()).or_default() += 1;
         }
         handled
+    }
+
+    /// What the alerts are about, and what they say.
+    pub(crate) async fn alerts(&self) -> Vec<(String, String)> {
+        sqlx::query_as("SELECT about, detail FROM alerts WHERE code = 'stage_halted' ORDER BY about")
+            .fetch_all(self.pool())
+            .await
+            .unwrap()
+    }
+
+    /// How many alerts were raised and cleared.
+    pub(crate) async fn told(&self) -> (i64, i64) {
+        sqlx::query_as(
+            "SELECT count(*) FILTER (WHERE kind = 'OperatorAlertRaised'),
+                    count(*) FILTER (WHERE kind = 'OperatorAlertCleared' AND convert_from(payload, 'UTF8') ~ 'stage_halted')
+             FROM journal",
+        )
+        .fetch_one(self.pool())
+        .await
+        .unwrap()
     }
 
     /// The letters: grant's number by its subject, and the state.
@@ -153,6 +176,19 @@ impl World {
             .await
             .unwrap()
     }
+}
+
+fn grant(campaign: u64, number: u64) -> GrantId {
+    GrantId { campaign: CampaignId::from(campaign), number }
+}
+
+pub(crate) fn held(campaign: u64, number: u64, reason: &str) -> NewEvent {
+    TokenGrantHeld { grant: grant(campaign, number), reason: reason.to_owned() }.into()
+}
+
+/// What must not be passed over.
+pub(crate) fn released(campaign: u64, number: u64) -> NewEvent {
+    BudgetReleased { grant: grant(campaign, number), amount: Amount::from(1_u64) }.into()
 }
 
 /// Runs a replica until there is nothing to do.

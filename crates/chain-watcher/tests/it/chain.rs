@@ -167,6 +167,15 @@ impl Chain {
         self.of_lane(data).await
     }
 
+    /// A signed settlement of two segments that begin at `first_seq`: the first has a hole where the second pays.
+    pub(crate) async fn settlement_of_one_seq_twice(&self, first_seq: u64) -> SignedTx {
+        let deadline = self.head().await.header.timestamp + 600;
+        let mut segments = vec![segment(first_seq, 2), segment(first_seq, 2)];
+        segments[0].words[1] = B256::ZERO;
+        segments[1].words[0] = B256::ZERO;
+        self.of_lane(Settlement { deadline, segments }.calldata()).await
+    }
+
     /// A signed settlement that reverts: its time is over.
     pub(crate) async fn expired_settlement(&self) -> SignedTx {
         let data = Settlement { deadline: 1, segments: vec![segment(0, 1)] }.calldata();

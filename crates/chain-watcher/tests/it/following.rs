@@ -86,3 +86,44 @@ async fn a_settlement_that_we_never_signed_is_told_without_a_batch() {
     assert_eq!((confirmed.sighting.tx, confirmed.sighting.batch), (signed.hash, None));
     assert_eq!(confirmed.segments[0].total, Amount::from(3 * AMOUNT));
 }
+
+/// What tells two segments of one settlement apart: each has its own log.
+#[tokio::test]
+async fn segments_that_begin_at_one_seq_are_told_by_their_logs() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    let watcher = world.watcher(Arc::new(chain.node.clone()));
+    // Something else of the vault stands before it in the block: indexes count in the block, not in the receipt.
+    chain.open(11, 500).await;
+    let signed = chain.settlement_of_one_seq_twice(500).await;
+    laurel_chain::ChainNode::send(&chain.node, signed.raw.clone()).await.unwrap();
+    chain.mine(1).await;
+    let block = chain.head().await;
+    chain.mine(2).await;
+    catch_up(&watcher).await;
+    let events = journal::events(world.pool()).await;
+    let confirmed = events.iter().find_map(|event| match event {
+        Event::BlockchainTxConfirmed(confirmed) => Some(confirmed),
+        _ => None,
+    });
+    let told: Vec<(u64, u32, u32)> = confirmed
+        .unwrap()
+        .segments
+        .iter()
+        .map(|segment| (segment.first_seq, segment.count, segment.log_index))
+        .collect();
+    let receipts = laurel_chain::ChainNode::receipts(&chain.node, block.hash).await.unwrap().unwrap();
+    let mut logged = Vec::new();
+    let mut before = 0;
+    for receipt in &receipts {
+        for (index, log) in laurel_chain::decode_vault_logs(chain.vault, receipt.receipt.logs()).unwrap() {
+            if let laurel_chain::VaultLog::Settled { first_seq, .. } = log {
+                logged.push((first_seq, 1, u32::try_from(before + index).unwrap()));
+            }
+        }
+        before += receipt.receipt.logs().len();
+    }
+    assert_eq!(told, logged);
+    assert_eq!(told.len(), 2);
+    assert_ne!(told[0].2, told[1].2);
+}

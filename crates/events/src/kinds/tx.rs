@@ -137,6 +137,8 @@ sighting_event!(BlockchainTxReorged);
 /// What a settlement's log says of one segment.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SettledSegment {
+    /// The log's index in its block: two segments of a settlement may begin at the same sequence number.
+    pub log_index: u32,
     /// The campaign.
     pub campaign: CampaignId,
     /// The first sequence number.

@@ -57,8 +57,9 @@ pub(crate) async fn confirmed(
     let logs = decode_vault_logs(batch.vault, receipt.receipt.logs()).unwrap();
     let segments = logs
         .into_iter()
-        .filter_map(|(_, log)| match log {
+        .filter_map(|(index, log)| match log {
             VaultLog::Settled { campaign, first_seq, total, words_hash, paid, .. } => Some(SettledSegment {
+                log_index: u32::try_from(index).unwrap(),
                 campaign: campaign.into(),
                 first_seq,
                 count: u32::try_from(paid.iter().map(|word: &U256| word.count_ones()).sum::<usize>())
@@ -170,6 +171,7 @@ async fn a_refused_grant_rests_and_goes_again_with_the_same_place() {
     let batch = submitted(&world).await.remove(0);
     let segment = &batch.segments[0];
     let refused = SettledSegment {
+        log_index: 0,
         campaign,
         first_seq: 0,
         count: 2,

@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod accounts;
+mod errors;
 mod journal;
 mod migrations;
 mod outcomes;
+mod ranges;
 mod world;

@@ -102,3 +102,36 @@ async fn a_cap_that_is_not_this_campaigns_is_an_alert_and_no_money() {
     }
     world.finish().await;
 }
+
+/// Final facts of a chain are never set aside, also if something else about their subject is.
+#[tokio::test]
+async fn a_funding_is_not_set_aside_behind_a_bad_failure() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 1_000).await;
+    world.decide(outcome(1)).await;
+    let mut failure = world.failure(campaign, 0).await;
+    failure.amount = Amount::from(11_u64);
+    world.append(&[failure.into()]).await;
+    world.keep_books().await;
+    world.fund(campaign, 5_000).await;
+    assert_eq!(world.money(campaign).await, (4_990, 10, 0));
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters").await, 1);
+    assert_eq!(world.number("SELECT count(*) FROM dead_letters WHERE kind = 'CampaignFunded'").await, 0);
+}
+
+#[tokio::test]
+async fn a_fitting_cap_ends_the_alert_about_one_that_did_not_fit() {
+    let mut world = World::new().await;
+    let campaign = world.draft(ORG, &definition()).await;
+    let wrong = CampaignFunded { token: Address::repeat_byte(0x55), ..funding(campaign, 100) };
+    for round in 1..=2 {
+        world.append(&[CampaignFunded { block_number: 1_000 + round, ..wrong.clone() }.into()]).await;
+        world.keep_books().await;
+        assert_eq!(world.number("SELECT count(*) FROM alerts").await, 1);
+        world.fund(campaign, 100 * round).await;
+        assert_eq!(world.number("SELECT count(*) FROM alerts").await, 0);
+        let told = (alerts(&world).await.len(), world.events(EventKind::OperatorAlertCleared).await.len());
+        assert_eq!(told, (round as usize, round as usize));
+    }
+    world.finish().await;
+}

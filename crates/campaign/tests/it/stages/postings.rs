@@ -1,7 +1,8 @@
 //! What a final settlement paid is posted once; what it paid without a hold is suspense.
 
+use alloy_primitives::B256;
 use laurel_campaign::{Move, find_campaign};
-use laurel_events::{Amount, BudgetPosted, Event, EventKind, SettledSegment};
+use laurel_events::{Amount, BudgetPosted, CampaignId, Event, EventKind, SettledSegment};
 
 use crate::world::{
     World, data, definition, outcome,
@@ -142,6 +143,117 @@ async fn a_payment_without_a_hold_is_suspense_and_pauses_the_campaign() {
     world.finish().await;
 }
 
+async fn halted(world: &World) -> Vec<(i64, Option<String>)> {
+    sqlx::query_as("SELECT campaign, halted FROM queues ORDER BY campaign")
+        .fetch_all(world.pool())
+        .await
+        .unwrap()
+}
+
+/// Whether the campaign has a queue yet or not: what the lanes read says that nothing may be signed for it, until somebody
+/// resumes it.
+#[tokio::test]
+async fn a_payment_without_a_hold_halts_the_queue() {
+    for queued in [false, true] {
+        let mut world = World::new().await;
+        let campaign = with_grants(&mut world, 2).await;
+        let other = world.campaign(&definition(), 1_000).await;
+        let settled = world.batch(1, campaign, &[0, 1]).await;
+        if queued {
+            sqlx::query("INSERT INTO queues (campaign, vault, next_seq) SELECT id, vault, 2 FROM campaigns")
+                .execute(world.pool())
+                .await
+                .unwrap();
+        }
+        world.confirm(confirmed(None, vec![settled])).await;
+        let mut expected = vec![(campaign.number(), Some("payment_without_hold".to_owned()))];
+        expected.extend(queued.then_some((other.number(), None)));
+        expected.sort_unstable();
+        assert_eq!(halted(&world).await, expected);
+        world.transition(campaign, Move::Resume).await;
+        assert!(halted(&world).await.iter().all(|(_, halted)| halted.is_none()));
+        // Told again it is no news.
+        world.rewind_books().await;
+        world.keep_books().await;
+        assert!(halted(&world).await.iter().all(|(_, halted)| halted.is_none()));
+        world.finish().await;
+    }
+}
+
+/// A halt for another reason is not lifted by resuming the campaign, nor is its reason lost.
+#[tokio::test]
+async fn a_queue_that_is_halted_keeps_its_reason() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 1).await;
+    let settled = world.batch(1, campaign, &[0]).await;
+    sqlx::query("INSERT INTO queues (campaign, vault, halted) SELECT id, vault, 'other' FROM campaigns")
+        .execute(world.pool())
+        .await
+        .unwrap();
+    world.confirm(confirmed(None, vec![settled])).await;
+    world.transition(campaign, Move::Resume).await;
+    assert_eq!(halted(&world).await, [(campaign.number(), Some("other".to_owned()))]);
+}
+
+/// Also of a campaign that the ledger does not know.
+#[tokio::test]
+async fn every_transaction_that_pays_without_a_hold_is_an_alert() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 1).await;
+    let unknown = CampaignId::from(77_u64);
+    for (number, campaign) in [(1, campaign), (2, campaign), (3, unknown)] {
+        let mut paid = confirmed(None, two_segments_of_one_seq(campaign, [10, 10]));
+        paid.sighting.tx = B256::with_last_byte(number);
+        world.confirm(paid).await;
+        assert_eq!(world.number("SELECT count(*) FROM alerts").await, i64::from(number));
+        assert_eq!(world.events(EventKind::OperatorAlertRaised).await.len(), usize::from(number));
+    }
+    assert_eq!(halted(&world).await.len(), 1);
+    world.finish().await;
+}
+
+/// The books of all campaigns of a batch are locked in one order before any of them moves, whatever order the batch has: or
+/// two replicas, or one and a decision, would wait for each other.
+#[tokio::test]
+async fn books_are_locked_in_one_order_before_any_of_them_moves() {
+    let mut world = World::new().await;
+    let one = world.campaign(&definition(), 1_000).await;
+    let two = world.campaign(&definition(), 1_000).await;
+    let (low, high) = (one.min(two), one.max(two));
+    world.decide_all(&[outcome(1)]).await;
+    let first = confirmed(Some(1), vec![world.batch(1, high, &[0]).await]);
+    let mut second = confirmed(Some(2), vec![world.batch(2, low, &[0]).await]);
+    // One subject, so that they are handled together and in this order.
+    second.sighting.tx = first.sighting.tx;
+    world.append(&[first.into(), second.into()]).await;
+
+    let lock = "SELECT FROM accounts WHERE campaign = $1 FOR NO KEY UPDATE NOWAIT";
+    let pool = world.pool().clone();
+    let mut decision = pool.begin().await.unwrap();
+    sqlx::query(lock).bind(low.number()).execute(&mut *decision).await.unwrap();
+    let kept = world.keep_books();
+    let free = async {
+        // The books are seen to wait for the decision.
+        while sqlx::query_scalar::<_, i64>(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'",
+        )
+        .fetch_one(&pool)
+        .await
+        .unwrap()
+            == 0
+        {
+            tokio::task::yield_now().await;
+        }
+        let free = sqlx::query(lock).bind(high.number()).execute(&mut *decision).await;
+        decision.rollback().await.unwrap();
+        free
+    };
+    let ((), free) = tokio::join!(kept, free);
+    free.expect("the higher campaign's books are not locked before the lower one's");
+    assert_eq!((world.money(low).await, world.money(high).await), ((990, 0, 10), (990, 0, 10)));
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn other_words_at_our_place_are_suspense() {
     let mut world = World::new().await;
@@ -151,6 +263,72 @@ async fn other_words_at_our_place_are_suspense() {
     world.confirm(confirmed(Some(1), vec![settled])).await;
     assert_eq!(world.money(campaign).await, (980, 20, 0));
     assert_eq!(world.number("SELECT count(*) FROM suspense").await, 1);
+    world.finish().await;
+}
+
+/// Two grants that a stranger pays by two segments of one transaction which begin at the same sequence number: the first
+/// has a hole where the second pays.
+fn two_segments_of_one_seq(campaign: CampaignId, totals: [u64; 2]) -> Vec<SettledSegment> {
+    let segment = |log_index: u32, total: u64| SettledSegment {
+        log_index,
+        campaign,
+        first_seq: 500,
+        count: 1,
+        total: Amount::from(total),
+        words_hash: B256::with_last_byte(log_index as u8),
+        paid: mask(500, [500 + u64::from(log_index)]),
+    };
+    vec![segment(0, totals[0]), segment(1, totals[1])]
+}
+
+/// The ledger can represent whatever the chain did: of equal payments none is lost, of other ones none halts the books.
+#[tokio::test]
+async fn suspense_holds_every_segment_that_begins_at_one_seq() {
+    for totals in [[10, 10], [10, 30]] {
+        let mut world = World::new().await;
+        let campaign = with_grants(&mut world, 1).await;
+        world.confirm(confirmed(None, two_segments_of_one_seq(campaign, totals))).await;
+        let suspense = world.number("SELECT coalesce(sum(amount), 0)::bigint FROM suspense").await;
+        assert_eq!(suspense, 10 + totals[1].cast_signed(), "{totals:?}");
+        // Handled again it is the same.
+        let before = world.fingerprint().await;
+        world.rewind_books().await;
+        world.keep_books().await;
+        assert_eq!(world.fingerprint().await, before);
+        world.finish().await;
+    }
+}
+
+/// The same log cannot tell another story.
+#[tokio::test]
+async fn a_log_that_is_told_with_another_amount_halts_the_books() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 1).await;
+    let mut segments = two_segments_of_one_seq(campaign, [10, 30]);
+    world.confirm(confirmed(None, segments.clone())).await;
+    segments[1].total = Amount::from(31_u64);
+    world.append(&[confirmed(None, segments).into()]).await;
+    let halted = world.books_round().await.unwrap_err();
+    assert!(halted.chain().contains("exists with another amount"), "{}", halted.chain());
+    assert_eq!(world.number("SELECT sum(amount)::bigint FROM suspense").await, 40);
+}
+
+/// A segment of a batch of ours that the chain told in two logs, each with a part of its bits, is posted whole.
+#[tokio::test]
+async fn a_segment_in_two_logs_is_one_posting() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 3).await;
+    let whole = world.batch(1, campaign, &[0, 1, 2]).await;
+    let part = |log_index: u32, seqs: &[u64]| SettledSegment {
+        log_index,
+        count: seqs.len() as u32,
+        total: Amount::from(10 * seqs.len() as u64),
+        paid: mask(0, seqs.iter().copied()),
+        ..whole.clone()
+    };
+    world.confirm(confirmed(Some(1), vec![part(0, &[0, 2]), part(1, &[1])])).await;
+    assert_eq!(world.money(campaign).await, (970, 0, 30));
+    assert_eq!(world.number("SELECT count(*) FROM suspense").await, 0);
     world.finish().await;
 }
 

@@ -1,8 +1,9 @@
 //! A grant names the version of the rule that granted it.
 
-use laurel_campaign::{CampaignError, change_campaign};
+use laurel_campaign::{CampaignError, Caps, Definition, Move, change_campaign};
+use laurel_events::EventKind;
 
-use crate::world::{ORG, World, definition, fixed, outcome};
+use crate::world::{ORG, World, definition, drain, fixed, outcome};
 
 #[tokio::test]
 async fn an_edited_rule_applies_from_then_on_only() {
@@ -70,5 +71,53 @@ async fn a_change_of_what_somebody_else_changed_is_refused() {
     .await;
     assert!(matches!(late, Err(CampaignError::Changed { wanted: 1, found: 2 })), "{late:?}");
     drop(tx);
+    world.finish().await;
+}
+
+/// A rule that an earlier version of the program took and this one does not: its campaign is paused, and others go on.
+#[tokio::test]
+async fn a_stored_rule_that_does_not_compile_pauses_its_campaign_only() {
+    let mut world = World::new().await;
+    let caps = Caps { grants_per_player: Some(3), ..Caps::default() };
+    let broken = world.campaign(&Definition { caps, ..definition() }, 1_000).await;
+    let fine = world.campaign(&definition(), 1_000).await;
+    world.decide(outcome(1)).await;
+    for statement in [
+        "ALTER TABLE campaign_rules DISABLE TRIGGER campaign_rules_change",
+        "UPDATE campaign_rules SET rule = 'outcome.gone == 1' WHERE grants_per_player = 3",
+    ] {
+        sqlx::query(statement).execute(world.pool()).await.unwrap();
+    }
+    // A replica that has not compiled it before.
+    let mut decider = world.another_decider();
+    for _ in 0..2 {
+        let met = outcome(1);
+        world.record(std::slice::from_ref(&met)).await;
+        drain(&mut decider).await;
+        let mut expected = [(broken, "campaign_paused"), (fine, "granted 10")];
+        expected.sort_unstable();
+        assert_eq!(world.verdicts(met.outcome).await, expected.map(|(_, verdict)| verdict));
+    }
+    let alerts: Vec<(String, String)> =
+        sqlx::query_as("SELECT code, about FROM alerts").fetch_all(world.pool()).await.unwrap();
+    assert_eq!(alerts, [("rule_does_not_compile".to_owned(), format!("campaign:{broken}"))]);
+    assert_eq!(world.events(EventKind::OperatorAlertRaised).await.len(), 1);
+    let reason: Option<String> = sqlx::query_scalar("SELECT state_reason FROM campaigns WHERE id = $1")
+        .bind(broken.number())
+        .fetch_one(world.pool())
+        .await
+        .unwrap();
+    assert_eq!(reason.as_deref(), Some("rule_does_not_compile"));
+
+    // Its manager mends the rule; what was granted before still counts.
+    world.change(broken, |definition| definition.rule = "true".to_owned()).await;
+    world.transition(broken, Move::Resume).await;
+    assert_eq!(world.number("SELECT count(*) FROM alerts").await, 0);
+    for expected in ["granted 10", "granted 10", "grants_cap_reached"] {
+        let verdicts = world.decide(outcome(1)).await;
+        let mut expected = [(broken, expected), (fine, "granted 10")];
+        expected.sort_unstable();
+        assert_eq!(verdicts, expected.map(|(_, verdict)| verdict));
+    }
     world.finish().await;
 }

@@ -28,6 +28,7 @@ impl World {
         }
         let total = words.iter().map(|word| GrantWord::decode(*word).unwrap().amount()).sum();
         let settled = SettledSegment {
+            log_index: u32::try_from(first_seq).unwrap(),
             campaign,
             first_seq,
             count: numbers.len() as u32,
