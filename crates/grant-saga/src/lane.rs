@@ -3,14 +3,14 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use alloy::{
-    primitives::{Address, Bytes, U256, hex},
+    primitives::{Address, Bytes, U256},
     sol_types::SolCall,
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{
     BlockRef, Call, CallError, ChainError, ChainNode, KeyError, LaneSigner, NonceAt, RewardVault, SendError,
-    Settlement, TxRequest,
+    Settlement, TxRequest, revert_reason,
 };
 use laurel_events::{AttemptId, BatchId, CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised};
 use laurel_ledger::{Context, LedgerError, Vault, append, clear_alert, raise_alert};
@@ -335,7 +335,7 @@ impl LaneDriver {
                 let pays = masks.iter().flatten().any(|mask| *mask != U256::ZERO);
                 Ok((!pays).then(|| "it would pay nobody: every place is burned".to_owned()))
             }
-            Err(CallError::Reverted(data)) => Ok(Some(revert_reason(&data))),
+            Err(CallError::Reverted(data)) => Ok(Some(format!("it would revert: {}", revert_reason(&data)))),
             Err(CallError::Chain(error)) => Err(error.into()),
         }
     }
@@ -463,14 +463,5 @@ impl LaneDriver {
     /// The lane's account.
     pub fn address(&self) -> Address {
         self.signer.address()
-    }
-}
-
-/// What a revert's data says, as far as the vault's own errors go.
-fn revert_reason(data: &Bytes) -> String {
-    use alloy::sol_types::SolInterface;
-    match RewardVault::RewardVaultErrors::abi_decode(data) {
-        Ok(error) => format!("it would revert: {error:?}"),
-        Err(_) => format!("it would revert with 0x{}", hex::encode(data)),
     }
 }

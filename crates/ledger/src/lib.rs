@@ -39,7 +39,7 @@ pub use self::{
         post, void,
     },
     alerts::{Alert, clear_alert, list_alerts, raise_alert},
-    chains::{PinError, Vault, VaultIdentity, list_vaults, pin_vault, reserved_addresses},
+    chains::{PinError, Vault, VaultIdentity, is_vault_or_lane, list_vaults, pin_vault, reserved_addresses},
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{
         Claim, claim_cursor, cursor_position, lagging_partitions, move_cursor, reset_cursors, stage_lag,
