@@ -28,12 +28,16 @@ pub async fn request_funding(
     }
     let books = lock_accounts(conn, &[id]).await?;
     let funded = books.get(&id).map_or(Amount::ZERO, |books| books.funded);
-    let requested = sqlx::query_scalar!("SELECT cap FROM funding_requests WHERE campaign = $1", id.number())
-        .fetch_optional(&mut *conn)
-        .await?
-        .map(|cap| amount_from_sql(&cap, "funding_requests", "cap", id))
-        .transpose()?
-        .unwrap_or(Amount::ZERO);
+    // One that failed may be mended by asking for less.
+    let requested = sqlx::query_scalar!(
+        "SELECT cap FROM funding_requests WHERE campaign = $1 AND failures = 0",
+        id.number(),
+    )
+    .fetch_optional(&mut *conn)
+    .await?
+    .map(|cap| amount_from_sql(&cap, "funding_requests", "cap", id))
+    .transpose()?
+    .unwrap_or(Amount::ZERO);
     let current = funded.max(requested);
     if cap <= current {
         return Err(CampaignError::CapNotRaised { asked: cap, current });

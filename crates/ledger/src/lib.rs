@@ -58,7 +58,7 @@ pub use self::{
     ranges::{ahead_positions, ensure_ranges},
     segments::{Place as ChainPlace, find_places, find_segments},
     suspense::record_suspense,
-    transfers::{Transfer, list_transfers},
+    transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
 };
 
 /// The schema, as reversible steps.

@@ -38,6 +38,11 @@ async fn a_cap_that_is_not_on_the_chain_is_shown_with_its_error() {
         .await
         .unwrap();
     assert_eq!(show().await["funding"]["error"], "too little");
+    // What failed can be mended by asking for less.
+    let request = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/fund"));
+    request.json(&json!({ "cap": "50" })).send().await.accepted();
+    let pending = show().await["funding"].clone();
+    assert_eq!((&pending["cap"], &pending["error"]), (&json!("50"), &Value::Null));
 }
 
 #[rstest]

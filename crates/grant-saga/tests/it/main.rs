@@ -6,6 +6,7 @@ mod faulty_node;
 mod lanes;
 mod sending;
 mod settling;
+mod treasury;
 mod wallet_checks;
 mod wallets;
 mod world;

@@ -5,4 +5,5 @@ mod accounts;
 mod journal;
 mod migrations;
 mod outcomes;
+mod transfers;
 mod world;
