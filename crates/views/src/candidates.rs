@@ -22,7 +22,7 @@ pub(crate) type Key = (i64, i64);
 /// milliseconds of deriving states.
 const SUPERSET: i64 = 250;
 
-/// How many numbers are compared with the runs in one statement: some ten milliseconds.
+/// How many numbers are compared with the runs in one statement: a fifth of a second at the most.
 const WINDOW: i64 = 20_000;
 
 /// Grants that may be on the page.

@@ -17,14 +17,7 @@ const TOO_MUCH: u128 = (1 << 96) - 1;
 fn treasury(world: &World) -> Treasury {
     let signer = Arc::new(key(0));
     let pool = world.pool().clone();
-    Treasury::new(
-        world.vault.clone(),
-        signer,
-        world.node.clone(),
-        pool,
-        world.clock.clone(),
-        "one".to_owned(),
-    )
+    Treasury::new(world.vault, signer, world.node.clone(), pool, world.clock.clone(), "one".to_owned())
 }
 
 async fn ask(world: &World, campaign: CampaignId, cap: u128) {
@@ -91,14 +84,8 @@ async fn a_node_that_is_away_is_no_alert() {
     ask(&world, campaign, 1_000_500).await;
     let away = Arc::new(laurel_chain::HttpNode::new("http://127.0.0.1:9").unwrap());
     let pool = world.pool().clone();
-    let blind = Treasury::new(
-        world.vault.clone(),
-        Arc::new(key(0)),
-        away,
-        pool,
-        world.clock.clone(),
-        "one".to_owned(),
-    );
+    let blind =
+        Treasury::new(world.vault, Arc::new(key(0)), away, pool, world.clock.clone(), "one".to_owned());
     blind.round().await.unwrap();
     assert_eq!(failures(&world).await.0, 1);
     assert_eq!(alerts(&world).await, []);
@@ -112,7 +99,7 @@ async fn the_vaults_own_errors_are_told_in_words() {
     let world = World::new().await;
     let campaign = world.campaign(7).await;
     let stranger = Treasury::new(
-        world.vault.clone(),
+        world.vault,
         Arc::new(key(3)),
         world.node.clone(),
         world.pool().clone(),
