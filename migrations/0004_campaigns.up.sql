@@ -123,6 +123,7 @@ CREATE TABLE postings (
     recorded_at timestamptz NOT NULL,
     PRIMARY KEY (batch, campaign)
 );
+CREATE INDEX postings_campaign ON postings (campaign, recorded_at, batch);
 CREATE TRIGGER postings_change BEFORE UPDATE OR DELETE ON postings
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
@@ -135,6 +136,7 @@ CREATE TABLE voids (
     recorded_at timestamptz NOT NULL,
     PRIMARY KEY (campaign, number)
 );
+CREATE INDEX voids_recorded ON voids (campaign, recorded_at, number);
 CREATE TRIGGER voids_change BEFORE UPDATE OR DELETE ON voids
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 

@@ -17,6 +17,8 @@ CREATE TABLE exceptions (
     CHECK ((state = 'queued') <= (seq IS NOT NULL)),
     CHECK ((state = 'awaiting_wallet') <= (wallet_until IS NOT NULL AND seq IS NULL))
 );
+-- what is listed by its state; those that got a place in the end stay, and are many
+CREATE INDEX exceptions_state ON exceptions (campaign, state, number) WHERE state <> 'queued';
 CREATE INDEX exceptions_held ON exceptions (campaign, seq) WHERE state = 'held';
 CREATE INDEX exceptions_awaiting ON exceptions (player, chain_id) WHERE state IN ('awaiting_wallet', 'held');
 
@@ -121,6 +123,8 @@ CREATE TABLE segments (
     PRIMARY KEY (campaign, first_seq, batch)
 ) WITH (fillfactor = 70);
 CREATE INDEX segments_batch ON segments (batch);
+-- under way, which are few beside those that the books have
+CREATE INDEX segments_open ON segments (campaign, first_seq) WHERE posted_at IS NULL;
 
 -- Every transaction that we signed. The bytes are stored before they are sent.
 CREATE TABLE attempts (
@@ -144,5 +148,9 @@ CREATE TABLE funding_requests (
     cap numeric(78, 0) NOT NULL CHECK (cap > 0),
     requested_by text NOT NULL,
     requested_at timestamptz NOT NULL,
-    error text
+    -- how often in a row it did not succeed, why the last time, and when it is tried again
+    failures integer NOT NULL DEFAULT 0 CHECK (failures >= 0),
+    error text,
+    retry_at timestamptz,
+    CHECK ((failures = 0) = (error IS NULL) AND (error IS NULL) = (retry_at IS NULL))
 );

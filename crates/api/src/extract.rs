@@ -1,30 +1,49 @@
 //! Bodies, paths and pages; what is wrong with them becomes a [`Problem`].
 
 use axum::{
-    Json,
     body::Bytes,
     extract::{
         FromRequest, FromRequestParts, Request,
-        rejection::{BytesRejection, FailedToBufferBody, JsonRejection},
+        rejection::{BytesRejection, FailedToBufferBody},
     },
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
-use crate::Problem;
+use crate::{
+    Principal, Problem, Role,
+    shape::{Lists, check_shape},
+};
 
 /// The largest body: 1,000 outcomes with all attributes at their longest, in plain UTF-8, are 6 MB.
 pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What a route reads from a body.
+pub(crate) trait RequestBody: DeserializeOwned {
+    /// Who may send it: the body of anybody else is not even looked at.
+    const ROLES: &'static [Role];
+    /// Where it may hold lists.
+    const LISTS: Lists = Lists::NONE;
+}
+
+/// Refuses callers who may not send a `T`.
+pub(crate) fn require_role<T: RequestBody>(request: &Request) -> Result<(), Problem> {
+    let principal = request.extensions().get::<Principal>();
+    let principal =
+        principal.ok_or_else(|| Problem::internal("a route reads its body before it knows the caller"))?;
+    principal.require(T::ROLES)
+}
 
 /// A JSON body.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Body<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
+impl<S: Send + Sync, T: RequestBody> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        require_role::<T>(&request)?;
         let (_, bytes) = read_body(request, state).await?;
         Ok(Self(parse_json(&bytes)?))
     }
@@ -64,14 +83,18 @@ fn is_json(headers: &HeaderMap) -> bool {
 }
 
 /// What the bytes say.
-pub(crate) fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
-    match Json::<T>::from_bytes(bytes) {
-        Ok(Json(body)) => Ok(body),
-        Err(JsonRejection::JsonDataError(error)) => {
-            Err(Problem::unprocessable("invalid_body", error.body_text()))
+pub(crate) fn parse_json<T: RequestBody>(bytes: &[u8]) -> Result<T, Problem> {
+    check_shape(bytes, T::LISTS).map_err(|error| {
+        let detail = error.to_string();
+        if error.is_data() {
+            Problem::unprocessable("invalid_body", detail)
+        } else {
+            Problem::bad_request("malformed_json", format!("the body is no JSON: {detail}"))
         }
-        Err(error) => Err(Problem::bad_request("malformed_json", error.body_text())),
-    }
+    })?;
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(&mut deserializer)
+        .map_err(|error| Problem::unprocessable("invalid_body", error.to_string()))
 }
 
 /// Whether a part of the address holds a NUL, which no name has and PostgreSQL cannot store.
@@ -111,7 +134,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
         }
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
             Ok(axum::extract::Query(query)) => Ok(Self(query)),
-            Err(error) => Err(Problem::bad_request("invalid_query", error.body_text())),
+            Err(error) => {
+                let text = error.body_text();
+                let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
+                Err(Problem::bad_request("invalid_query", reason))
+            }
         }
     }
 }

@@ -20,13 +20,13 @@ use axum::{
 use chrono::{DateTime, Utc};
 use laurel_events::canonical_json;
 use laurel_ledger::{IdempotencyScope, StoredAnswer, find_answer, lock_idempotency_key, store_answer};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 
 use crate::{
     Principal, Problem,
-    extract::{parse_json, read_body},
+    extract::{RequestBody, parse_json, read_body, require_role},
 };
 
 /// The request's header.
@@ -121,10 +121,11 @@ pub(crate) struct Keyed<T> {
     pub(crate) idempotency: Idempotency,
 }
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Keyed<T> {
+impl<S: Send + Sync, T: RequestBody> FromRequest<S> for Keyed<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        require_role::<T>(&request)?;
         let key = key_of(request.headers())?.ok_or_else(|| {
             Problem::bad_request(
                 "idempotency_key_missing",
@@ -134,7 +135,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Keyed<T> {
         let (parts, bytes) = read_body(request, state).await?;
         let request = parse_json(&bytes)?;
         // Two spellings of the same content are the same request.
-        let content: serde_json::Value = parse_json(&bytes)?;
+        let content: serde_json::Value =
+            serde_json::from_slice(&bytes).map_err(|error| Problem::internal(&error.to_string()))?;
         let content = canonical_json(&content).map_err(|error| Problem::internal(&error.to_string()))?;
         Ok(Self { request, idempotency: Idempotency::new(&parts, key, &content) })
     }

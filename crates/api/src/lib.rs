@@ -15,6 +15,7 @@ mod idempotency;
 mod problem;
 mod request_id;
 mod routes;
+mod shape;
 mod state;
 
 pub use self::{

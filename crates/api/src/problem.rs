@@ -130,7 +130,7 @@ impl From<CampaignError> for Problem {
             CampaignError::Definition(_) => Self::unprocessable("invalid_campaign", detail),
             CampaignError::NoVault(_) => Self::unprocessable("unknown_chain", detail),
             CampaignError::Unknown(_) => Self::not_found("campaign"),
-            CampaignError::State(_) => Self::conflict("wrong_state", detail),
+            CampaignError::State(_) | CampaignError::Ended => Self::conflict("wrong_state", detail),
             CampaignError::Changed { .. } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "version_changed", detail)
             }

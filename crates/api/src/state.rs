@@ -31,8 +31,8 @@ pub struct ApiParts {
     pub auth: AuthMode,
     /// The address under which clients reach the interface.
     pub public_url: String,
-    /// Whether a treasury key brings caps onto the chain.
-    pub treasury: bool,
+    /// By the id of each chain whose caps a treasury brings onto it: the organisations that may spend it.
+    pub treasuries: BTreeMap<u64, Vec<String>>,
 }
 
 /// What every route can use. Cheap to clone.
@@ -50,6 +50,11 @@ impl ApiState {
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
         self.parts.clock.now()
+    }
+
+    /// Whether a treasury brings an organisation's caps onto a chain.
+    pub(crate) fn has_treasury(&self, chain_id: u64, org: &str) -> bool {
+        self.treasuries.get(&chain_id).is_some_and(|orgs| orgs.iter().any(|name| name == org))
     }
 
     /// A generator of its own for one request.

@@ -7,6 +7,7 @@ use sqlx::PgConnection;
 use crate::{
     Campaign, CampaignError, CampaignState, Definition, Move,
     counters::{Kept, change_kept},
+    funding::drop_request,
     meeting::RULE_DOES_NOT_COMPILE,
     store::{find_campaign, insert_rule},
     unexplained::PAYMENT_WITHOUT_HOLD,
@@ -145,8 +146,11 @@ pub(crate) async fn set_state(
         reason,
         version,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    if to == CampaignState::Ended {
+        drop_request(conn, id).await?;
+    }
     Ok(CampaignStateChanged {
         campaign: id,
         version,

@@ -1,7 +1,9 @@
 //! What a manager says of a campaign.
 
+use std::ops::RangeInclusive;
+
 use alloy_primitives::{Address, B256};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use laurel_events::canonical_json;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -24,6 +26,9 @@ pub const GAMES_MAX: usize = 100;
 
 /// The longest time that a player may be given to link a wallet: a year.
 const WALLET_DEADLINE_HOURS_MAX: u32 = 366 * 24;
+
+/// The years of a window. Earlier nobody played here; later has more than four digits, which RFC 3339 does not write.
+const YEARS: RangeInclusive<i32> = 1970..=9999;
 
 /// A campaign's definition, checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -91,6 +96,11 @@ impl Definition {
                 "games",
                 format!("a game's name has 1 to {GAME_NAME_MAX} bytes, no control characters"),
             );
+        }
+        for (field, time) in [("starts_at", self.starts_at), ("ends_at", self.ends_at)] {
+            if time.is_some_and(|time| !YEARS.contains(&time.year())) {
+                return refuse(field, format!("a year from {} to {}", YEARS.start(), YEARS.end()));
+            }
         }
         if self.starts_at.zip(self.ends_at).is_some_and(|(starts, ends)| starts >= ends) {
             return refuse("ends_at", "must be after starts_at".to_owned());

@@ -1,10 +1,11 @@
 //! Caps that managers ask for, until the vault has them.
 
+use chrono::{DateTime, Utc};
 use laurel_events::{Amount, CampaignId, OrgId};
 use laurel_ledger::{Context, LedgerError, amount_from_sql, amount_to_sql, lock_accounts};
 use sqlx::PgConnection;
 
-use crate::{CampaignError, change::lock_campaign};
+use crate::{CampaignError, CampaignState, change::lock_campaign};
 
 /// Asks for a cap in the vault; the treasury brings it onto the chain.
 ///
@@ -21,15 +22,22 @@ pub async fn request_funding(
     if cap.is_zero() || cap > Amount::GRANT_MAX {
         return Err(CampaignError::CapRange);
     }
-    lock_campaign(conn, org, id, None).await?;
+    let campaign = lock_campaign(conn, org, id, None).await?;
+    if campaign.state == CampaignState::Ended {
+        return Err(CampaignError::Ended);
+    }
     let books = lock_accounts(conn, &[id]).await?;
     let funded = books.get(&id).map_or(Amount::ZERO, |books| books.funded);
-    let requested = sqlx::query_scalar!("SELECT cap FROM funding_requests WHERE campaign = $1", id.number())
-        .fetch_optional(&mut *conn)
-        .await?
-        .map(|cap| amount_from_sql(&cap, "funding_requests", "cap", id))
-        .transpose()?
-        .unwrap_or(Amount::ZERO);
+    // One that failed may be mended by asking for less.
+    let requested = sqlx::query_scalar!(
+        "SELECT cap FROM funding_requests WHERE campaign = $1 AND failures = 0",
+        id.number(),
+    )
+    .fetch_optional(&mut *conn)
+    .await?
+    .map(|cap| amount_from_sql(&cap, "funding_requests", "cap", id))
+    .transpose()?
+    .unwrap_or(Amount::ZERO);
     let current = funded.max(requested);
     if cap <= current {
         return Err(CampaignError::CapNotRaised { asked: cap, current });
@@ -38,7 +46,8 @@ pub async fn request_funding(
         r#"
         INSERT INTO funding_requests (campaign, cap, requested_by, requested_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (campaign) DO UPDATE
-        SET cap = EXCLUDED.cap, requested_by = EXCLUDED.requested_by, requested_at = EXCLUDED.requested_at, error = NULL
+        SET cap = EXCLUDED.cap, requested_by = EXCLUDED.requested_by, requested_at = EXCLUDED.requested_at, failures = 0,
+            error = NULL, retry_at = NULL
         "#,
         id.number(),
         amount_to_sql(cap),
@@ -47,6 +56,44 @@ pub async fn request_funding(
     )
     .execute(conn)
     .await?;
+    Ok(())
+}
+
+/// A cap that was asked for and that the ledger has not seen on the chain yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingFunding {
+    /// The cap.
+    pub cap: Amount,
+    /// Since when.
+    pub requested_at: DateTime<Utc>,
+    /// Why it is not on the chain, where it was tried.
+    pub error: Option<String>,
+}
+
+/// The cap that a campaign waits for, if any.
+///
+/// # Errors
+/// If the row is inconsistent or the database does not answer.
+pub async fn pending_funding(
+    conn: &mut PgConnection,
+    id: CampaignId,
+) -> Result<Option<PendingFunding>, LedgerError> {
+    let row = sqlx::query!(
+        "SELECT cap, requested_at, error FROM funding_requests WHERE campaign = $1",
+        id.number()
+    )
+    .fetch_optional(conn)
+    .await?;
+    row.map(|row| {
+        let cap = amount_from_sql(&row.cap, "funding_requests", "cap", id)?;
+        Ok(PendingFunding { cap, requested_at: row.requested_at, error: row.error })
+    })
+    .transpose()
+}
+
+/// Forgets what was asked for a campaign that is over: tokens committed to it could never be paid.
+pub(crate) async fn drop_request(conn: &mut PgConnection, id: CampaignId) -> Result<(), LedgerError> {
+    sqlx::query!("DELETE FROM funding_requests WHERE campaign = $1", id.number()).execute(conn).await?;
     Ok(())
 }
 

@@ -34,7 +34,7 @@ pub use self::{
     decide::{ActiveCampaign, DeclineReason},
     decisions::DecisionStage,
     definition::{CAMPAIGN_NAME_MAX, Definition, DefinitionError, GAME_NAME_MAX, GAMES_MAX},
-    funding::request_funding,
+    funding::{PendingFunding, pending_funding, request_funding},
     rules::RuleCache,
     state::{CampaignState, IllegalTransition, Move},
     store::{Campaign, CampaignError, create_campaign, find_campaign, list_campaigns},

@@ -49,6 +49,9 @@ pub enum CampaignError {
     /// It is not in a state for this.
     #[error(transparent)]
     State(#[from] IllegalTransition),
+    /// It is over, so that nothing it is given could ever be paid.
+    #[error("a campaign that is ended cannot be funded: nothing could be paid from it any more")]
+    Ended,
     /// Somebody changed it in between.
     #[error("the campaign has version {found} by now, not {wanted}")]
     Changed {

@@ -18,6 +18,7 @@ mod http;
 mod identity;
 mod node;
 mod receipts;
+mod revert;
 mod settlement;
 mod signer;
 mod vault_log;
@@ -33,6 +34,7 @@ pub use self::{
     identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
     node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt},
     receipts::{verify_receipts, verify_transactions},
+    revert::revert_reason,
     settlement::{Settlement, SettlementSegment, words_hash},
     signer::{KeyError, KeySource, LaneSigner, LocalKey, SignedTx, TxRequest},
     vault_log::{VaultLog, decode_vault_logs},

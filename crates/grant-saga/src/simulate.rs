@@ -1,12 +1,13 @@
 //! What the chain says of a settlement before it is signed, and the gas that it gets.
 
 use alloy::{
-    primitives::{Bytes, U256, hex},
+    primitives::{B256, Bytes, U256},
     sol_types::{SolCall, SolInterface as _},
 };
 use laurel_chain::{
     Call, CallError, ChainError, ChainNode, GrantWord,
     RewardVault::{self, RewardVaultErrors as VaultError},
+    revert_reason,
 };
 
 /// Gas that a settlement needs beside its grants: calldata's base, the campaign, the log, and a stipend of up to
@@ -55,13 +56,12 @@ fn verdict_of(revert: &Bytes) -> Verdict {
         Ok(VaultError::CapExceeded(error)) => Verdict::OverLimit { left: error.left },
         Ok(VaultError::WindowExceeded(error)) => Verdict::OverLimit { left: error.left },
         Ok(VaultError::GasTooLow(_)) => Verdict::GasTooLow,
-        Ok(error) => Verdict::Never(format!("it would revert: {error:?}")),
-        Err(_) => Verdict::Never(format!("it would revert with 0x{}", hex::encode(revert))),
+        _ => Verdict::Never(format!("it would revert: {}", revert_reason(revert))),
     }
 }
 
 /// How many of the words, from the first on, pay no more than `left` together.
-pub(crate) fn words_within(words: &[alloy::primitives::B256], left: U256) -> usize {
+pub(crate) fn words_within(words: &[B256], left: U256) -> usize {
     let mut sum = U256::ZERO;
     words
         .iter()
@@ -117,7 +117,7 @@ impl GasPlan {
 
 #[cfg(test)]
 mod tests {
-    use alloy::{primitives::B256, sol_types::SolError};
+    use alloy::sol_types::SolError;
     use laurel_events::Amount;
 
     use super::*;

@@ -12,10 +12,13 @@ use alloy::{
 use chrono::TimeDelta;
 use laurel_chain::{
     BlockRef, Call, CallError, ChainError, ChainNode, Erc20, KeyError, LaneSigner, NonceAt, RewardVault,
-    SendError, TxRequest, funding_call,
+    SendError, TxRequest, funding_call, revert_reason,
 };
-use laurel_events::{Amount, CampaignId, Clock};
-use laurel_ledger::{LedgerError, Vault, acquire_lease, amount_from_sql};
+use laurel_events::{Amount, CampaignId, Clock, OperatorAlertRaised};
+use laurel_ledger::{
+    Context, LedgerError, Vault, acquire_lease, amount_from_sql, amount_to_sql, append, clear_alert,
+    raise_alert,
+};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -31,6 +34,14 @@ const MINED_WITHIN: Duration = Duration::from_secs(60);
 /// How often to look whether it was mined.
 const MINED_POLL: Duration = Duration::from_millis(100);
 
+/// How long a request rests after it failed for the first time, and at most: each failure doubles it. What a manager can
+/// mend in a minute is tried again soon, and what nobody mends costs a node a handful of questions an hour.
+const RETRY_BASE: TimeDelta = TimeDelta::seconds(2);
+const RETRY_CAP: TimeDelta = TimeDelta::minutes(10);
+
+/// The code of the alert about a campaign whose cap cannot be brought onto the chain.
+const ALERT: &str = "funding_failed";
+
 /// The most gas that opening or funding a campaign may use; unused gas costs nothing.
 const GAS_LIMIT: u64 = 500_000;
 
@@ -43,14 +54,13 @@ pub enum TreasuryError {
     /// The chain.
     #[error(transparent)]
     Chain(#[from] ChainError),
-    /// A call reverted.
-    #[error("{step}: {source}")]
-    Call {
+    /// A call reverts.
+    #[error("{step}: {reason}")]
+    Reverts {
         /// The step.
         step: &'static str,
-        /// What came of it.
-        #[source]
-        source: CallError,
+        /// Why.
+        reason: String,
     },
     /// The key.
     #[error(transparent)]
@@ -84,6 +94,38 @@ pub enum TreasuryError {
         /// What is missing in the vault.
         wanted: U256,
     },
+}
+
+impl TreasuryError {
+    fn call(step: &'static str, error: CallError) -> Self {
+        match error {
+            CallError::Reverted(data) => Self::Reverts { step, reason: revert_reason(&data) },
+            CallError::Chain(error) => error.into(),
+        }
+    }
+
+    /// Whether it stays as it is until somebody does something about it.
+    const fn lasts(&self) -> bool {
+        match self {
+            Self::Reverts { .. } | Self::Key(_) | Self::TooLittle { .. } => true,
+            Self::Chain(error) => matches!(error, ChainError::Untrue(_)),
+            Self::Send { source, .. } => {
+                matches!(source, SendError::InsufficientFunds(_) | SendError::Refused(_))
+            }
+            Self::Ledger(_) | Self::NotMined { .. } => false,
+        }
+    }
+}
+
+fn about(campaign: CampaignId) -> String {
+    format!("campaign:{campaign}")
+}
+
+/// How long a request rests that failed so often in a row.
+fn rest_after(failures: i32) -> TimeDelta {
+    let doublings = u32::try_from(failures - 1).unwrap_or_default();
+    let factor = 2_i32.checked_pow(doublings).unwrap_or(i32::MAX);
+    RETRY_BASE.checked_mul(factor).map_or(RETRY_CAP, |rest| rest.min(RETRY_CAP))
 }
 
 impl From<sqlx::Error> for TreasuryError {
@@ -129,18 +171,20 @@ impl Treasury {
         }
     }
 
-    /// Brings every request onto the chain, one after the other.
+    /// Brings every request that does not rest onto the chain, one after the other.
     ///
     /// # Errors
     /// If the database does not answer. What the chain does not do is noted with the request.
     pub async fn round(&self) -> Result<(), TreasuryError> {
         let requests = sqlx::query!(
             r#"
-            SELECT f.campaign, f.cap, c.token FROM funding_requests f JOIN campaigns c ON c.id = f.campaign
-            WHERE c.vault = $1
+            SELECT f.campaign, f.cap, f.failures, c.token
+            FROM funding_requests f JOIN campaigns c ON c.id = f.campaign
+            WHERE c.vault = $1 AND (f.retry_at IS NULL OR f.retry_at <= $2)
             ORDER BY f.requested_at
             "#,
             self.vault.id.0,
+            self.clock.now(),
         )
         .fetch_all(&self.pool)
         .await?;
@@ -153,18 +197,82 @@ impl Treasury {
             drop(conn);
             let cap = amount_from_sql(&request.cap, "funding_requests", "cap", request.campaign)?;
             let campaign = CampaignId::from(request.campaign.cast_unsigned());
-            let done = self.bring(campaign, Address::from_slice(&request.token), cap).await;
-            let error = done.as_ref().err().map(ToString::to_string);
-            sqlx::query!(
-                "UPDATE funding_requests SET error = $2 WHERE campaign = $1 AND error IS DISTINCT FROM $2",
-                request.campaign,
-                error,
-            )
-            .execute(&self.pool)
-            .await?;
-            if let Err(error) = done {
-                tracing::warn!(campaign.id = %campaign, %error, "the cap is not on the chain yet");
+            match self.bring(campaign, Address::from_slice(&request.token), cap).await {
+                Ok(()) => self.succeeded(campaign).await?,
+                Err(error) => self.failed(campaign, cap, request.failures, &error).await?,
             }
+        }
+        self.clear_alerts().await
+    }
+
+    async fn succeeded(&self, campaign: CampaignId) -> Result<(), TreasuryError> {
+        sqlx::query!(
+            r#"
+            UPDATE funding_requests SET failures = 0, error = NULL, retry_at = NULL
+            WHERE campaign = $1 AND failures > 0
+            "#,
+            campaign.number(),
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    /// Notes why a request failed and has it rest, unless another cap is asked for by now.
+    async fn failed(
+        &self,
+        campaign: CampaignId,
+        cap: Amount,
+        failures: i32,
+        error: &TreasuryError,
+    ) -> Result<(), TreasuryError> {
+        let failures = failures.saturating_add(1);
+        let now = self.clock.now();
+        let rest = rest_after(failures);
+        tracing::warn!(campaign.id = %campaign, %error, failures, rest = %rest, "the cap is not on the chain yet");
+        let detail = error.to_string();
+        let mut tx = self.pool.begin().await?;
+        let noted = sqlx::query!(
+            r#"
+            UPDATE funding_requests SET failures = $3, error = $4, retry_at = $5
+            WHERE campaign = $1 AND cap = $2
+            "#,
+            campaign.number(),
+            amount_to_sql(cap),
+            failures,
+            detail,
+            now + rest,
+        )
+        .execute(&mut *tx)
+        .await?;
+        if noted.rows_affected() == 1 && error.lasts() {
+            let alert = OperatorAlertRaised { code: ALERT.to_owned(), about: about(campaign), detail };
+            if let Some(raised) = raise_alert(&mut tx, now, alert).await? {
+                append(&mut tx, &Context::at(now), &[raised.into()]).await?;
+            }
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Clears the alerts about requests that succeeded, or that nobody makes any more.
+    async fn clear_alerts(&self) -> Result<(), TreasuryError> {
+        let over = sqlx::query_scalar!(
+            r#"
+            SELECT a.about FROM alerts a
+            WHERE a.code = $1 AND NOT EXISTS (
+                SELECT FROM funding_requests f WHERE f.failures > 0 AND a.about = 'campaign:' || f.campaign)
+            "#,
+            ALERT,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        for about in over {
+            let mut tx = self.pool.begin().await?;
+            if let Some(cleared) = clear_alert(&mut tx, ALERT, &about).await? {
+                append(&mut tx, &Context::at(self.clock.now()), &[cleared.into()]).await?;
+            }
+            tx.commit().await?;
         }
         Ok(())
     }
@@ -207,7 +315,7 @@ impl Treasury {
         call: C,
     ) -> Result<C::Return, TreasuryError> {
         let call = Call { from: self.signer.address(), to, data: call.abi_encode().into(), gas: None };
-        let answer = self.node.call(call).await.map_err(|source| TreasuryError::Call { step, source })?;
+        let answer = self.node.call(call).await.map_err(|error| TreasuryError::call(step, error))?;
         C::abi_decode_returns(&answer)
             .map_err(|error| ChainError::Untrue(format!("{step} answered what it cannot: {error}")).into())
     }
@@ -216,7 +324,7 @@ impl Treasury {
     async fn transact(&self, step: &'static str, to: Address, data: Bytes) -> Result<(), TreasuryError> {
         let from = self.signer.address();
         let call = Call { from, to, data: data.clone(), gas: Some(GAS_LIMIT) };
-        self.node.call(call).await.map_err(|source| TreasuryError::Call { step, source })?;
+        self.node.call(call).await.map_err(|error| TreasuryError::call(step, error))?;
         let nonce = self.node.nonce(from, NonceAt::Latest).await?;
         let fees = self.node.fees().await?;
         let signed = self.signer.sign(&TxRequest {

@@ -67,10 +67,8 @@ impl App {
     pub(crate) async fn connect(config: Config, environment: Environment) -> anyhow::Result<Self> {
         let pool = connect::database(&config.database.url, config.database.connections_max).await?;
         connect::require_current_schema(&pool).await?;
-        let read_pool = match &config.database.read_url {
-            Some(url) => connect::database(url, config.database.connections_max).await?,
-            None => pool.clone(),
-        };
+        let read_url = config.database.read_url.as_ref().unwrap_or(&config.database.url);
+        let read_pool = connect::read_database(read_url).await?;
         let mut chains = Vec::with_capacity(config.chains.len());
         for chain in &config.chains {
             chains.push(connect::chain(&pool, chain).await?);

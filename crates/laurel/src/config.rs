@@ -152,6 +152,9 @@ pub(crate) struct Chain {
     /// Source of the key of the vault's owner.
     #[serde(default)]
     pub(crate) treasury_key: Option<String>,
+    /// The organisations whose managers may spend the treasury; the others are told what to call.
+    #[serde(default = "treasury_orgs")]
+    pub(crate) treasury_orgs: Vec<String>,
     /// The most a unit of gas may cost.
     #[serde(default = "max_fee_per_gas_gwei")]
     pub(crate) max_fee_per_gas_gwei: u64,
@@ -165,6 +168,11 @@ pub(crate) struct Chain {
 
 const fn finalized() -> Finality {
     Finality::Finalized
+}
+
+/// The organisation that every database begins with.
+fn treasury_orgs() -> Vec<String> {
+    vec!["default".to_owned()]
 }
 
 const fn max_fee_per_gas_gwei() -> u64 {

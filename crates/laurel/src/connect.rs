@@ -21,6 +21,13 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a statement may run: ten times the slowest that is expected.
 const STATEMENT_TIMEOUT_MS: u32 = 30_000;
 
+/// The most connections of this process for reads: enough to keep two cores busy, few beside those that write.
+const READ_CONNECTIONS_MAX: u32 = 8;
+
+/// How long a statement of a reader may run: ten times the slowest that is expected, and no longer than a reader waits for
+/// one of the few connections.
+const READ_STATEMENT_TIMEOUT_MS: u32 = 5_000;
+
 /// How long a statement may wait for a lock.
 const LOCK_TIMEOUT_MS: u32 = 10_000;
 
@@ -29,11 +36,20 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS: u32 = 15_000;
 
 /// Connects to a database.
 pub(crate) async fn database(url: &Secret, connections_max: u32) -> anyhow::Result<PgPool> {
+    connect(url, connections_max, STATEMENT_TIMEOUT_MS).await
+}
+
+/// Connects to a database for reads only, so that readers never take what writers need.
+pub(crate) async fn read_database(url: &Secret) -> anyhow::Result<PgPool> {
+    connect(url, READ_CONNECTIONS_MAX, READ_STATEMENT_TIMEOUT_MS).await
+}
+
+async fn connect(url: &Secret, connections_max: u32, statement_timeout_ms: u32) -> anyhow::Result<PgPool> {
     let options = PgConnectOptions::from_str(url.reveal())
         .map_err(|_| anyhow::anyhow!("database.url is no postgres:// URL"))?
         .application_name("laurel")
         .options([
-            ("statement_timeout", STATEMENT_TIMEOUT_MS.to_string()),
+            ("statement_timeout", statement_timeout_ms.to_string()),
             ("lock_timeout", LOCK_TIMEOUT_MS.to_string()),
             ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS.to_string()),
         ]);

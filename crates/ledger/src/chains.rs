@@ -189,6 +189,31 @@ pub async fn list_vaults(conn: &mut PgConnection, chain_id: u64) -> Result<Vec<V
         .collect()
 }
 
+/// Whether `address` is a vault or a lane on a chain: such an address is never a token.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn is_vault_or_lane(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    address: Address,
+) -> Result<bool, LedgerError> {
+    let found = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM vaults v
+            WHERE v.chain_id = $1
+              AND (v.address = $2 OR EXISTS (SELECT FROM lanes l WHERE l.vault = v.id AND l.address = $2))
+        ) AS "found!"
+        "#,
+        chain_id.cast_signed(),
+        address.as_slice(),
+    )
+    .fetch_one(conn)
+    .await?;
+    Ok(found)
+}
+
 /// Which of `addresses` are a vault, a token, a lane, or nobody on a chain: such an address is never a recipient.
 ///
 /// # Errors

@@ -40,7 +40,7 @@ pub use self::{
         post, void,
     },
     alerts::{Alert, clear_alert, list_alerts, raise_alert},
-    chains::{PinError, Vault, VaultIdentity, list_vaults, pin_vault, reserved_addresses},
+    chains::{PinError, Vault, VaultIdentity, is_vault_or_lane, list_vaults, pin_vault, reserved_addresses},
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{
         Claim, STAGE_HALTED, claim_cursor, cursor_position, halted_partition, lagging_partitions,
@@ -61,7 +61,7 @@ pub use self::{
     ranges::{ahead_positions, ensure_ranges},
     segments::{Place as ChainPlace, find_places, find_segments},
     suspense::record_suspense,
-    transfers::{Transfer, list_transfers},
+    transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
 };
 
 /// The schema, as reversible steps.

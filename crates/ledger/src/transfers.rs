@@ -1,8 +1,19 @@
 //! Every movement of money, for whoever wants to add it up.
+//!
+//! ```text
+//!   grants (hold) ──── by number ─────────╮
+//!   fundings ───────── by place on chain ─┤ each read from where the page before left it,
+//!   postings (post) ── by time ───────────┤ merged by time: no page sorts more than it shows
+//!   voids ──────────── by time ───────────╯
+//! ```
 
+use std::{fmt, iter::Peekable, str::FromStr, vec::IntoIter};
+
+use bigdecimal::BigDecimal;
 use chrono::{DateTime, Utc};
 use laurel_events::{Amount, CampaignId};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::{LedgerError, numeric::amount_from_sql};
 
@@ -10,62 +21,294 @@ use crate::{LedgerError, numeric::amount_from_sql};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
     /// funding, hold, post or void.
-    pub kind: String,
+    pub kind: &'static str,
     /// What it concerns: a block and log, a grant, or a batch.
     pub reference: String,
     /// The account it leaves.
-    pub debit: String,
+    pub debit: &'static str,
     /// The account it enters.
-    pub credit: String,
+    pub credit: &'static str,
     /// How much.
     pub amount: Amount,
     /// When it was written.
     pub recorded_at: DateTime<Utc>,
     /// Where a list goes on after it.
-    pub cursor: String,
+    pub cursor: TransferCursor,
 }
 
-/// A campaign's transfers in the order of their writing, after the one whose cursor is `after`.
+/// Up to where each kind of transfer was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TransferCursor {
+    hold: i64,
+    funding: (i64, i32),
+    post: (DateTime<Utc>, Uuid),
+    void: (DateTime<Utc>, i64),
+}
+
+impl TransferCursor {
+    /// Before every transfer.
+    pub const START: Self = Self {
+        hold: -1,
+        funding: (-1, -1),
+        post: (DateTime::UNIX_EPOCH, Uuid::nil()),
+        void: (DateTime::UNIX_EPOCH, -1),
+    };
+}
+
+impl fmt::Display for TransferCursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hold, funding, post, void } = self;
+        let (posted, voided) = (post.0.timestamp_micros(), void.0.timestamp_micros());
+        write!(f, "{hold}.{}.{}.{posted}.{}.{voided}.{}", funding.0, funding.1, post.1.simple(), void.1)
+    }
+}
+
+/// A text that is no [`TransferCursor`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("this is no cursor of a list of transfers")]
+pub struct NoTransferCursor;
+
+impl FromStr for TransferCursor {
+    type Err = NoTransferCursor;
+
+    fn from_str(text: &str) -> Result<Self, NoTransferCursor> {
+        let parts: Vec<&str> = text.split('.').collect();
+        let [hold, block, log, posted, batch, voided, number] = parts[..] else {
+            return Err(NoTransferCursor);
+        };
+        fn part<T: FromStr>(text: &str) -> Result<T, NoTransferCursor> {
+            text.parse().map_err(|_| NoTransferCursor)
+        }
+        let time = |text: &str| {
+            let time = DateTime::from_timestamp_micros(part(text)?).ok_or(NoTransferCursor)?;
+            // The database keeps no others.
+            if TIMES.contains(&time) { Ok(time) } else { Err(NoTransferCursor) }
+        };
+        Ok(Self {
+            hold: part(hold)?,
+            funding: (part(block)?, part(log)?),
+            post: (time(posted)?, part(batch)?),
+            void: (time(voided)?, part(number)?),
+        })
+    }
+}
+
+/// From when on anything was recorded, and until when at the very most: the year 9999.
+const TIMES: std::ops::RangeInclusive<DateTime<Utc>> = DateTime::UNIX_EPOCH
+    ..=match DateTime::from_timestamp_secs(253_402_300_799) {
+        Some(end) => end,
+        None => DateTime::UNIX_EPOCH,
+    };
+
+/// A transfer as its table has it, and what a cursor becomes behind it.
+struct Row {
+    recorded_at: DateTime<Utc>,
+    reference: String,
+    amount: BigDecimal,
+    kind: Kind,
+}
+
+/// What kind of transfer it is, with what tells it from the others of its kind.
+#[derive(Clone, Copy)]
+enum Kind {
+    Funding(i64, i32),
+    Hold(i64),
+    Post(Uuid),
+    Void(i64),
+}
+
+impl Row {
+    fn transfer(self, cursor: &mut TransferCursor) -> Result<Transfer, LedgerError> {
+        let (kind, debit, credit) = match self.kind {
+            Kind::Funding(block, log) => {
+                cursor.funding = (block, log);
+                ("funding", "chain", "available")
+            }
+            Kind::Hold(number) => {
+                cursor.hold = number;
+                ("hold", "available", "reserved")
+            }
+            Kind::Post(batch) => {
+                cursor.post = (self.recorded_at, batch);
+                ("post", "reserved", "paid")
+            }
+            Kind::Void(number) => {
+                cursor.void = (self.recorded_at, number);
+                ("void", "reserved", "available")
+            }
+        };
+        let amount = amount_from_sql(&self.amount, "transfers", "amount", &self.reference)?;
+        let (recorded_at, reference) = (self.recorded_at, self.reference);
+        Ok(Transfer { kind, reference, debit, credit, amount, recorded_at, cursor: *cursor })
+    }
+}
+
+/// A campaign's transfers in the order of their writing, after `after`.
 ///
 /// # Errors
 /// If a row is inconsistent or the database does not answer.
 pub async fn list_transfers(
     conn: &mut PgConnection,
     campaign: CampaignId,
-    after: Option<&str>,
+    after: TransferCursor,
     limit: i64,
 ) -> Result<Vec<Transfer>, LedgerError> {
+    // Where times are equal, the first of these comes first.
+    let mut kinds: [Peekable<IntoIter<Row>>; 4] = [
+        fundings(conn, campaign, after, limit).await?.into_iter().peekable(),
+        holds(conn, campaign, after, limit).await?.into_iter().peekable(),
+        posts(conn, campaign, after, limit).await?.into_iter().peekable(),
+        voids(conn, campaign, after, limit).await?.into_iter().peekable(),
+    ];
+    let mut cursor = after;
+    let mut transfers = Vec::new();
+    while i64::try_from(transfers.len()).is_ok_and(|found| found < limit) {
+        let heads = kinds.iter_mut().filter_map(|rows| Some((rows.peek()?.recorded_at, rows)));
+        let Some(row) = heads.min_by_key(|(at, _)| *at).and_then(|(_, rows)| rows.next()) else { break };
+        transfers.push(row.transfer(&mut cursor)?);
+    }
+    Ok(transfers)
+}
+
+async fn fundings(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    after: TransferCursor,
+    limit: i64,
+) -> Result<Vec<Row>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT kind AS "kind!", reference AS "reference!", debit AS "debit!", credit AS "credit!", amount AS "amount!",
-               recorded_at AS "recorded_at!", cursor AS "cursor!"
-        FROM (
-            SELECT t.*, to_char(recorded_at AT TIME ZONE 'UTC', 'YYYYMMDDHH24MISSUS') || '.' || kind || '.' || reference
-                        AS cursor
-            FROM transfers t
-            WHERE campaign = $1
-        ) t
-        WHERE $2::text IS NULL OR cursor COLLATE "C" > $2
-        ORDER BY cursor COLLATE "C"
-        LIMIT $3
+        SELECT block_number, log_index, added, recorded_at FROM fundings
+        WHERE campaign = $1 AND (block_number, log_index) > ($2, $3)
+        ORDER BY block_number, log_index
+        LIMIT $4
         "#,
         campaign.number(),
-        after,
+        after.funding.0,
+        after.funding.1,
         limit,
     )
     .fetch_all(conn)
     .await?;
-    rows.into_iter()
-        .map(|row| {
-            Ok(Transfer {
-                amount: amount_from_sql(&row.amount, "transfers", "amount", &row.cursor)?,
-                kind: row.kind,
-                reference: row.reference,
-                debit: row.debit,
-                credit: row.credit,
-                recorded_at: row.recorded_at,
-                cursor: row.cursor,
-            })
-        })
-        .collect()
+    let rows = rows.into_iter().map(|row| Row {
+        recorded_at: row.recorded_at,
+        reference: format!("{}/{}", row.block_number, row.log_index),
+        amount: row.added,
+        kind: Kind::Funding(row.block_number, row.log_index),
+    });
+    Ok(rows.collect())
+}
+
+/// A hold's number rises with its time: both are given while the campaign's books are locked.
+async fn holds(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    after: TransferCursor,
+    limit: i64,
+) -> Result<Vec<Row>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT number, amount, recorded_at FROM grants
+        WHERE campaign = $1 AND number > $2
+        ORDER BY number
+        LIMIT $3
+        "#,
+        campaign.number(),
+        after.hold,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let rows = rows.into_iter().map(|row| Row {
+        recorded_at: row.recorded_at,
+        reference: format!("{campaign}-{}", row.number),
+        amount: row.amount,
+        kind: Kind::Hold(row.number),
+    });
+    Ok(rows.collect())
+}
+
+async fn posts(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    after: TransferCursor,
+    limit: i64,
+) -> Result<Vec<Row>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT batch, amount, recorded_at FROM postings
+        WHERE campaign = $1 AND (recorded_at, batch) > ($2, $3)
+        ORDER BY recorded_at, batch
+        LIMIT $4
+        "#,
+        campaign.number(),
+        after.post.0,
+        after.post.1,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let rows = rows.into_iter().map(|row| Row {
+        recorded_at: row.recorded_at,
+        reference: row.batch.to_string(),
+        amount: row.amount,
+        kind: Kind::Post(row.batch),
+    });
+    Ok(rows.collect())
+}
+
+async fn voids(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    after: TransferCursor,
+    limit: i64,
+) -> Result<Vec<Row>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT number, amount, recorded_at FROM voids
+        WHERE campaign = $1 AND (recorded_at, number) > ($2, $3)
+        ORDER BY recorded_at, number
+        LIMIT $4
+        "#,
+        campaign.number(),
+        after.void.0,
+        after.void.1,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let rows = rows.into_iter().map(|row| Row {
+        recorded_at: row.recorded_at,
+        reference: format!("{campaign}-{}", row.number),
+        amount: row.amount,
+        kind: Kind::Void(row.number),
+    });
+    Ok(rows.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_goes_there_and_back() {
+        let cursor = TransferCursor {
+            hold: 12,
+            funding: (3, 4),
+            post: (DateTime::from_timestamp_micros(1_767_225_600_000_001).unwrap(), Uuid::from_u128(5)),
+            void: (DateTime::UNIX_EPOCH, 6),
+        };
+        for cursor in [cursor, TransferCursor::START] {
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+    }
+
+    #[test]
+    fn what_is_no_cursor_is_refused() {
+        let start = TransferCursor::START.to_string();
+        for text in ["", "1.2.3", "x", &format!("{start}.1"), &start.replace(".0.", ".9223372036854775807.")]
+        {
+            assert_eq!(text.parse::<TransferCursor>(), Err(NoTransferCursor), "{text}");
+        }
+    }
 }

@@ -9,6 +9,8 @@ use laurel_events::{
 use laurel_ledger::{LedgerError, amount_from_sql, read_one};
 use sqlx::PgConnection;
 
+use crate::candidates::{Key, candidates};
+
 /// A grant as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GrantView {
@@ -131,6 +133,15 @@ impl TryFrom<Row> for GrantView {
     }
 }
 
+/// Grants of a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GrantPage {
+    /// In the order of their ids. There may be fewer than wanted also where the list goes on.
+    pub grants: Vec<GrantView>,
+    /// Behind which the list goes on.
+    pub next: Option<GrantId>,
+}
+
 /// The grant of that id, as it is now.
 ///
 /// # Errors
@@ -140,13 +151,15 @@ pub async fn find_grant_view(
     org: OrgId,
     id: GrantId,
 ) -> Result<Option<GrantView>, LedgerError> {
-    let filter = GrantFilter { campaign: Some(id.campaign), ..GrantFilter::default() };
-    let after = i64::try_from(id.number).unwrap_or(i64::MAX) - 1;
-    let found = select(conn, org, &filter, (id.campaign.number(), after), 1).await?;
-    Ok(found.into_iter().find(|grant| grant.id == id))
+    let Ok(number) = i64::try_from(id.number) else { return Ok(None) };
+    Ok(show(conn, org, &[(id.campaign.number(), number)]).await?.pop())
 }
 
-/// The organisation's grants that the filter lets pass, in the order of their ids.
+/// How often at most one call looks for more candidates, so that a rare state among many grants costs some hundred
+/// milliseconds a page and not a minute for the first.
+const ROUNDS_MAX: usize = 8;
+
+/// The next `limit` of the organisation's grants that the filter lets pass, or as many as a reasonable search finds.
 ///
 /// # Errors
 /// If a row is inconsistent or the database does not answer.
@@ -155,90 +168,61 @@ pub async fn list_grant_views(
     org: OrgId,
     filter: &GrantFilter<'_>,
     limit: i64,
-) -> Result<Vec<GrantView>, LedgerError> {
-    let after =
-        filter.after.map_or((i64::MIN, -1), |after| (after.campaign.number(), after.number.cast_signed()));
-    select(conn, org, filter, after, limit).await
+) -> Result<GrantPage, LedgerError> {
+    let mut after =
+        filter.after.map_or((0, -1), |after| (after.campaign.number(), after.number.cast_signed()));
+    let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
+    let mut page = GrantPage::default();
+    for _ in 0..ROUNDS_MAX {
+        let candidates = candidates(conn, org, filter, after, limit).await?;
+        let shown = show(conn, org, &candidates.keys).await?;
+        page.grants
+            .extend(shown.into_iter().filter(|grant| filter.state.is_none_or(|state| state == grant.state)));
+        if page.grants.len() >= wanted {
+            page.grants.truncate(wanted);
+            page.next = page.grants.last().map(|grant| grant.id);
+            return Ok(page);
+        }
+        let Some(next) = candidates.next else {
+            page.next = None;
+            return Ok(page);
+        };
+        page.next = Some(grant_id(next)?);
+        after = next;
+    }
+    Ok(page)
 }
 
-/// A segment holds at most this many places, so that the segments of a place begin within this many before it.
-pub(crate) const SEGMENT_MAX: i64 = 1_000;
+fn grant_id((campaign, number): Key) -> Result<GrantId, LedgerError> {
+    let id = format!("{campaign}-{number}");
+    id.parse().map_err(|_| LedgerError::Inconsistent { table: "grants", column: "number", id })
+}
 
-/// The numbers of a run span at most this many. Requests come some thousands at a time; one that was set aside and tried
-/// again has a run of its own, in the middle of another's span.
-const RUN_SPAN_MAX: i64 = 10_000;
-
-async fn select(
-    conn: &mut PgConnection,
-    org: OrgId,
-    filter: &GrantFilter<'_>,
-    after: (i64, i64),
-    limit: i64,
-) -> Result<Vec<GrantView>, LedgerError> {
+/// The organisation's grants among `keys`, in the order of their ids.
+async fn show(conn: &mut PgConnection, org: OrgId, keys: &[Key]) -> Result<Vec<GrantView>, LedgerError> {
+    if keys.is_empty() {
+        return Ok(Vec::new());
+    }
+    let campaigns: Vec<i64> = keys.iter().map(|key| key.0).collect();
+    let numbers: Vec<i64> = keys.iter().map(|key| key.1).collect();
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT g.campaign, g.number, g.outcome, g.player, g.amount, g.rule_version, g.recorded_at, g.part, g.position,
-               g.idx, c.org, c.token, v.chain_id, v.address AS vault, e.reason AS "reason?",
-               e.wallet_until AS "wallet_until?", p.seq AS "seq?", p.wallet AS "wallet?", p.queued_at AS "queued_at?",
-               b.id AS "batch?", b.tx AS "tx?", b.block_number AS "block_number?",
-               b.posted_at AS "posted_at?", s.state AS "state!"
-        FROM grants g
-        JOIN campaigns c ON c.id = g.campaign
+        SELECT g.campaign AS "campaign!", g.number AS "number!", g.outcome AS "outcome!", g.player AS "player!",
+               g.amount AS "amount!", g.rule_version AS "rule_version!", g.recorded_at AS "recorded_at!",
+               g.part AS "part!", g.position AS "position!", g.idx AS "idx!", g.reason, g.wallet_until, g.seq,
+               g.wallet, g.queued_at, g.batch, g.tx, g.block_number, g.posted_at, g.state AS "state!",
+               c.org, c.token, v.chain_id, v.address AS vault
+        FROM unnest($2::bigint[], $3::bigint[]) AS k (campaign, number)
+        JOIN grant_states g ON g.campaign = k.campaign AND g.number = k.number
+        JOIN campaigns c ON c.id = k.campaign
         JOIN vaults v ON v.id = c.vault
-        LEFT JOIN exceptions e ON e.campaign = g.campaign AND e.number = g.number
-        LEFT JOIN LATERAL (
-            SELECT r.first_seq + i.at - 1 AS seq, r.queued_at,
-                   substring(r.words FROM (32 * (i.at - 1) + 1)::integer FOR 20) AS wallet
-            FROM (
-                (SELECT * FROM runs r
-                 WHERE e.seq IS NULL AND r.campaign = g.campaign AND r.first_number <= g.number
-                   AND r.first_number > g.number - $9 AND g.number = ANY (r.numbers)
-                 ORDER BY r.first_number DESC LIMIT 1)
-                UNION ALL
-                (SELECT * FROM runs r
-                 WHERE e.seq IS NOT NULL AND r.campaign = g.campaign AND r.first_seq <= e.seq
-                 ORDER BY r.first_seq DESC LIMIT 1)
-            ) r
-            CROSS JOIN LATERAL (SELECT array_position(r.numbers, g.number) AS at) i
-            WHERE i.at IS NOT NULL
-        ) p ON true
-        LEFT JOIN LATERAL (
-            SELECT b.id, b.state, b.block_number, s.posted_at,
-                   coalesce(b.mined_tx, (SELECT a.tx FROM attempts a WHERE a.batch = b.id
-                                         ORDER BY a.signed_at DESC, a.id DESC LIMIT 1)) AS tx
-            FROM segments s JOIN batches b ON b.id = s.batch
-            WHERE s.campaign = g.campaign AND s.first_seq <= p.seq AND s.first_seq > p.seq - $8
-              AND s.first_seq + s.count > p.seq
-            ORDER BY b.created_at DESC
-            LIMIT 1
-        ) b ON true
-        CROSS JOIN LATERAL (
-            SELECT CASE
-                WHEN e.state <> 'queued' THEN e.state
-                WHEN p.seq IS NULL THEN 'requested'
-                WHEN b.id IS NULL OR b.state = 'reverted' THEN 'queued'
-                WHEN b.posted_at IS NOT NULL THEN 'completed'
-                ELSE b.state
-            END AS state
-        ) s
         WHERE c.org = $1
-          AND ($2::bigint IS NULL OR g.campaign = $2)
-          AND ($3::uuid IS NULL OR g.player = $3)
-          AND ($4::text IS NULL OR s.state = $4)
-          AND (g.campaign, g.number) > ($5, $6)
-        ORDER BY g.campaign, g.number
-        LIMIT $7
+        ORDER BY k.campaign, k.number
         "#,
         org.0,
-        filter.campaign.map(CampaignId::number),
-        filter.player.map(PlayerId::uuid),
-        filter.state,
-        after.0,
-        after.1,
-        limit,
-        SEGMENT_MAX,
-        RUN_SPAN_MAX,
+        &campaigns,
+        &numbers,
     )
     .fetch_all(conn)
     .await?;

@@ -9,7 +9,7 @@ use laurel_ledger::{LedgerError, read_one, reset_cursors};
 use sqlx::{Connection, PgConnection};
 use uuid::Uuid;
 
-use crate::{GrantView, grants::SEGMENT_MAX};
+use crate::GrantView;
 
 /// Notes where in the journal the steps of batches stand, and of grants that did not go the plain way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -221,6 +221,9 @@ pub async fn grant_timeline(
     timeline.sort_by_key(|entry| (entry.at, rank(entry.event), entry.id));
     Ok(timeline)
 }
+
+/// A segment holds at most this many places, so that the segments of a place begin within this many before it.
+const SEGMENT_MAX: i64 = 1_000;
 
 /// Where the journal has the grant's own steps, and those of every batch that it has been in.
 async fn step_ids(conn: &mut PgConnection, grant: &GrantView) -> Result<Vec<EventId>, LedgerError> {

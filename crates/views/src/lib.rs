@@ -10,6 +10,7 @@
 //! A grant's state is derived from where it is, not kept. What is kept here is a projection, which `laurel replay` drops
 //! and rebuilds from the journal.
 
+mod candidates;
 mod grants;
 mod history;
 mod latency;
@@ -18,7 +19,7 @@ mod tokens;
 mod transactions;
 
 pub use self::{
-    grants::{GrantFilter, GrantView, find_grant_view, grant_outcome_id, list_grant_views},
+    grants::{GrantFilter, GrantPage, GrantView, find_grant_view, grant_outcome_id, list_grant_views},
     history::{HistoryStage, TimelineEntry, grant_timeline, rebuild_history},
     latency::{LatencyStage, ViewsMetrics},
     stats::{CampaignStats, CampaignStatsStage, campaign_stats, rebuild_campaign_stats},

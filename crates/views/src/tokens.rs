@@ -4,10 +4,8 @@ use std::collections::BTreeMap;
 
 use alloy_primitives::Address;
 use laurel_events::{Amount, OrgId, PlayerId};
-use laurel_ledger::LedgerError;
+use laurel_ledger::{LedgerError, amount_from_sql};
 use sqlx::PgConnection;
-
-use crate::{GrantFilter, list_grant_views};
 
 /// A player's grants in one token, summed up.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -17,9 +15,6 @@ pub struct TokenBalance {
     /// On its way.
     pub pending: Amount,
 }
-
-/// How many grants of one player are summed up at the most; a player has some thousands in a lifetime.
-const GRANTS_MAX: i64 = 100_000;
 
 /// A player's balances, by chain and token. Derived from the player's grants: a kept row per player would cost every
 /// grant more than all stages together.
@@ -31,15 +26,33 @@ pub async fn token_balances(
     org: OrgId,
     player: PlayerId,
 ) -> Result<BTreeMap<(u64, Address), TokenBalance>, LedgerError> {
-    let filter = GrantFilter { player: Some(player), ..GrantFilter::default() };
-    let mut balances: BTreeMap<(u64, Address), TokenBalance> = BTreeMap::new();
-    for grant in list_grant_views(conn, org, &filter, GRANTS_MAX).await? {
-        let balance = balances.entry((grant.chain_id, grant.token)).or_default();
-        match grant.state.as_str() {
-            "completed" => balance.completed = balance.completed.plus(grant.amount)?,
-            "failed" | "compensated" => {}
-            _ => balance.pending = balance.pending.plus(grant.amount)?,
-        }
+    let rows = sqlx::query!(
+        r#"
+        SELECT v.chain_id, c.token,
+               coalesce(sum(g.amount) FILTER (WHERE g.state = 'completed'), 0) AS "completed!",
+               coalesce(sum(g.amount) FILTER (WHERE g.state NOT IN ('completed', 'failed', 'compensated')), 0)
+                   AS "pending!"
+        FROM grant_states g
+        JOIN campaigns c ON c.id = g.campaign
+        JOIN vaults v ON v.id = c.vault
+        WHERE g.player = $2 AND c.org = $1
+        GROUP BY v.chain_id, c.token
+        "#,
+        org.0,
+        player.uuid(),
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut balances = BTreeMap::new();
+    for row in rows {
+        let token = Address::try_from(row.token.as_slice()).map_err(|_| LedgerError::Inconsistent {
+            table: "campaigns",
+            column: "token",
+            id: player.to_string(),
+        })?;
+        let completed = amount_from_sql(&row.completed, "grants", "amount", player)?;
+        let pending = amount_from_sql(&row.pending, "grants", "amount", player)?;
+        balances.insert((row.chain_id.cast_unsigned(), token), TokenBalance { completed, pending });
     }
     Ok(balances)
 }

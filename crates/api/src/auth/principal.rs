@@ -129,12 +129,15 @@ impl FromRequestParts<ApiState> for Principal {
                 (claims.org, claims.sub, Some(claims.role))
             }
         };
-        // Only now: whoever has no token costs no connection.
-        let found = find_organisation(&mut *state.read_pool.acquire().await?, &org_name).await?;
+        // Only now: whoever has no token costs no connection. And not where reads go: who writes does not wait for them.
+        let found = find_organisation(&mut *state.pool.acquire().await?, &org_name).await?;
         let org = found.ok_or_else(|| match role {
             None => Problem::internal("there is no organisation `default`"),
             Some(_) => unauthorized("the token's organisation does not exist: get a token of one that does"),
         })?;
-        Ok(Self { subject, org, org_name, role })
+        let principal = Self { subject, org, org_name, role };
+        // For the body, which is not looked at unless the caller may send one.
+        parts.extensions.insert(principal.clone());
+        Ok(principal)
     }
 }

@@ -85,14 +85,30 @@ fn api() -> OpenApiRouter<ApiState> {
     OpenApiRouter::with_openapi(Document::openapi()).nest("/v1", routes)
 }
 
+/// The routes and their document.
+fn parts() -> (Router<ApiState>, utoipa::openapi::OpenApi) {
+    let (routes, mut document) = api().split_for_parts();
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
+        for operation in operations.into_iter().flatten() {
+            let answers = &mut operation.responses.responses;
+            // Whatever asks the database or a chain may find it away; a problem looks the same everywhere.
+            if let Some(problem) = answers.get("4XX").cloned() {
+                answers.entry("503".to_owned()).or_insert(problem);
+            }
+        }
+    }
+    (routes, document)
+}
+
 /// The OpenAPI 3.1 document of all routes.
 pub fn openapi() -> utoipa::openapi::OpenApi {
-    api().split_for_parts().1
+    parts().1
 }
 
 /// The interface, ready to be served.
 pub fn router(state: ApiState) -> Router {
-    let (routes, document) = api().split_for_parts();
+    let (routes, document) = parts();
     let page = docs::page(&document);
     let document = get(move || std::future::ready(Json(document.clone())));
     let page = get(move || std::future::ready(([docs::POLICY], Html(page.clone()))));

@@ -66,6 +66,15 @@ fn zero() -> String {
     json!({ "starts_at": "2026-02-01T00:00:00Z", "ends_at": "2026-01-01T00:00:00Z" }),
     "invalid_campaign", "must be after starts_at"
 )]
+#[case::starts_before_all_years(
+    json!({ "starts_at": "-9999-01-01T00:00:00Z" }), "invalid_campaign", "starts_at: a year from 1970 to 9999"
+)]
+#[case::ends_before_all_years(
+    json!({ "ends_at": "-9999-01-01T00:00:00Z" }), "invalid_campaign", "ends_at: a year from 1970 to 9999"
+)]
+#[case::ends_after_all_years(
+    json!({ "ends_at": "+262142-01-01T00:00:00Z" }), "invalid_campaign", "ends_at: a year from 1970 to 9999"
+)]
 #[case::no_time_for_a_wallet(json!({ "wallet_deadline_hours": 0 }), "invalid_campaign", "wallet_deadline_hours")]
 #[case::unknown_field(json!({ "colour": "red" }), "invalid_body", "unknown field `colour`")]
 #[tokio::test]

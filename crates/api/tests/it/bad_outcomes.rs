@@ -90,7 +90,7 @@ async fn a_list_has_1_to_1000_outcomes(#[case] count: usize) {
 #[rstest]
 #[case::malformed("{\"outcomes\":[", 400, "malformed_json", "line 1 column")]
 #[case::nothing("", 400, "malformed_json", "line 1 column")]
-#[case::no_object("[]", 422, "invalid_body", "expected struct Request with 1 element")]
+#[case::no_object("[]", 422, "invalid_body", "a list stands where")]
 #[case::unknown_field("{\"outcomes\":[],\"extra\":1}", 422, "invalid_body", "unknown field `extra`")]
 #[case::missing_field("{}", 422, "invalid_body", "missing field `outcomes`")]
 #[case::trailing("{\"outcomes\":[]} x", 400, "malformed_json", "trailing characters")]

@@ -74,13 +74,12 @@ impl Chain {
     }
 
     async fn world(&self, vault: Address) -> World {
-        World::of(Setup {
-            rpc_url: self.anvil.rpc_url().to_owned(),
-            vault,
-            treasury: false,
-            ..Setup::default()
-        })
-        .await
+        self.world_with(vault, false).await
+    }
+
+    async fn world_with(&self, vault: Address, treasury: bool) -> World {
+        let rpc_url = Some(self.anvil.rpc_url().to_owned());
+        World::of(Setup { rpc_url, vault, treasury, ..Setup::default() }).await
     }
 }
 
@@ -109,6 +108,29 @@ async fn without_a_treasury_the_owner_is_told_what_to_call() {
     // Nothing is kept of it but the answer.
     assert_eq!(world.rows("funding_requests").await, 0);
     assert_eq!(fund().send().await.header("idempotency-replayed"), Some("true"));
+}
+
+#[tokio::test]
+async fn the_treasury_is_spent_by_the_organisations_that_may_and_no_others() {
+    let chain = Chain::start().await;
+    let (vault, token) = (chain.vault().await, chain.token().await);
+    let world = chain.world_with(vault, true).await;
+    let mut definition = definition();
+    definition["token"] = json!(token);
+    for (org, spends) in [("default", true), ("other", false)] {
+        let call = |line: &str| world.call(Role::Manager, line).by(Role::Manager, org, "manager");
+        let made = call("POST /v1/campaigns").json(&definition).send().await.created();
+        let id = made["id"].as_str().unwrap();
+        let answer = call(&format!("POST /v1/campaigns/{id}/fund")).json(&json!({ "cap": "1000" }));
+        let answer = answer.send().await.accepted();
+        assert_eq!(answer.get("to").is_none() && answer.get("data").is_none(), spends, "{org}: {answer}");
+        let asked: Vec<i64> = sqlx::query_scalar("SELECT campaign FROM funding_requests WHERE campaign = $1")
+            .bind(id.parse::<CampaignId>().unwrap().number())
+            .fetch_all(world.pool())
+            .await
+            .unwrap();
+        assert_eq!(asked.len(), usize::from(spends), "{org}");
+    }
 }
 
 #[tokio::test]

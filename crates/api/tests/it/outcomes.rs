@@ -7,7 +7,7 @@ use laurel_events::{EventId, OrgId, OutcomeKey, Partition};
 use laurel_ledger::{Place, RecordedOutcome, insert_outcomes};
 use serde_json::{Value, json};
 
-use crate::world::{World, outcome};
+use crate::world::{READ_CONNECTIONS, World, outcome};
 
 /// How often each outcome stands in the journal.
 async fn journaled(world: &World) -> BTreeMap<String, usize> {
@@ -200,4 +200,19 @@ async fn the_journal_keeps_the_request_id() {
             .await
             .unwrap();
     assert_eq!(id.as_deref(), Some("match-77"));
+}
+
+#[tokio::test]
+async fn readers_that_take_every_connection_of_theirs_do_not_stop_intake() {
+    let world = World::new().await;
+    world.player("p-1").await;
+    let mut taken = Vec::new();
+    for _ in 0..READ_CONNECTIONS {
+        taken.push(world.read_pool.acquire().await.unwrap());
+    }
+    let list = world.call(Role::Auditor, "GET /v1/grants").send().await;
+    list.is_problem(503, "unavailable", "try again in a moment");
+    assert_eq!(world.post_outcomes(&[outcome("o-1", "p-1", 15)]).await["accepted"], 1);
+    drop(taken);
+    world.call(Role::Auditor, "GET /v1/grants").send().await.ok();
 }

@@ -1,6 +1,6 @@
 //! What the tests stand on: a database, the router, two organisations, a vault and a lane whose keys we hold.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256, keccak256};
 use axum::Router;
@@ -15,27 +15,35 @@ use laurel_ledger::{Funding, MIGRATOR, VaultIdentity, add_organisation, fund, pi
 use laurel_views::CampaignStatsStage;
 use prometheus::Registry;
 use serde_json::{Value, json};
-use sqlx::{AssertSqlSafe, PgPool};
+use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
 
-use crate::call::Call;
+use crate::{call::Call, token_node::TokenNode};
 
 pub(crate) const CHAIN: u64 = 31_337;
 
-/// Where nobody listens: enough of a node for what never asks one.
-const NO_NODE: &str = "http://127.0.0.1:9";
+/// Where nobody listens.
+pub(crate) const NO_NODE: &str = "http://127.0.0.1:9";
+
+/// Few, so that a test can take them all.
+pub(crate) const READ_CONNECTIONS: u32 = 2;
+
+/// How long a reader waits for one: long enough for a test that takes none.
+const READ_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const SIGNING_KEY: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
 
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
     pub(crate) router: Router,
+    pub(crate) read_pool: PgPool,
     pub(crate) clock: Arc<MockClock>,
     pub(crate) vault: VaultId,
 }
 
 /// How a world differs from the usual one.
 pub(crate) struct Setup {
-    pub(crate) rpc_url: String,
+    /// Without, a node that knows the token and nothing else.
+    pub(crate) rpc_url: Option<String>,
     pub(crate) vault: Address,
     pub(crate) treasury: bool,
     pub(crate) sign_in: bool,
@@ -43,7 +51,7 @@ pub(crate) struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { rpc_url: NO_NODE.to_owned(), vault: address("vault"), treasury: true, sign_in: true }
+        Self { rpc_url: None, vault: address("vault"), treasury: true, sign_in: true }
     }
 }
 
@@ -80,19 +88,26 @@ impl World {
         register_lane(&mut conn, vault, address("lane"), 0).await.unwrap();
         drop(conn);
         let clock = Arc::new(MockClock::default());
-        let node: Arc<dyn ChainNode> = Arc::new(HttpNode::new(&setup.rpc_url).unwrap());
+        let node: Arc<dyn ChainNode> = match &setup.rpc_url {
+            Some(url) => Arc::new(HttpNode::new(url).unwrap()),
+            None => Arc::new(TokenNode),
+        };
         let auth = if setup.sign_in { AuthMode::Jwt(vec![token_key()]) } else { AuthMode::None };
+        let read_pool = PgPoolOptions::new()
+            .max_connections(READ_CONNECTIONS)
+            .acquire_timeout(READ_ACQUIRE_TIMEOUT)
+            .connect_lazy_with((*database.pool().connect_options()).clone());
         let parts = ApiParts {
             pool: database.pool().clone(),
-            read_pool: database.pool().clone(),
+            read_pool: read_pool.clone(),
             clock: clock.clone(),
             wakes: Wakes::new().0,
             nodes: BTreeMap::from([(CHAIN, node)]),
             auth,
             public_url: "https://play.example".to_owned(),
-            treasury: setup.treasury,
+            treasuries: setup.treasury.then(|| (CHAIN, vec!["default".to_owned()])).into_iter().collect(),
         };
-        Self { database, router: router(ApiState::new(parts, [7; 32])), clock, vault }
+        Self { database, router: router(ApiState::new(parts, [7; 32])), read_pool, clock, vault }
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

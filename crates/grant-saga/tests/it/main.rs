@@ -7,6 +7,7 @@ mod lanes;
 mod sending;
 mod setbacks;
 mod settling;
+mod treasury;
 mod wallet_checks;
 mod wallets;
 mod world;

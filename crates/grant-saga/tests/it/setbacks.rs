@@ -221,6 +221,7 @@ async fn refused_places_that_are_apart_stay_apart() {
         total: segment.total,
         words_hash: segment.words_hash,
         paid: vec![U256::from(0b0101)],
+        log_index: 0,
     };
     let confirmed = BlockchainTxConfirmed {
         sighting: sighting(&world, &batch, 1).await,

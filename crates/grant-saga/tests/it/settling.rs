@@ -243,6 +243,7 @@ async fn of_a_partly_paid_batch_only_the_paid_grants_are_complete() {
         total: Amount::from(4_u64),
         words_hash: segment.words_hash,
         paid: vec![U256::from(0b101)],
+        log_index: 0,
     };
     let confirmed = BlockchainTxConfirmed {
         sighting: sighting(&world, &batch, 1).await,

@@ -165,6 +165,7 @@ impl World {
             total: Amount::from(amount),
             words_hash: B256::ZERO,
             paid: Vec::new(),
+            log_index: 0,
         };
         let mut conn = self.database.pool().acquire().await.unwrap();
         record_suspense(&mut conn, DateTime::UNIX_EPOCH, &sighting, &settled).await.unwrap();

@@ -170,6 +170,7 @@ fn config_of(database_url: &str, rpc_url: &str, deployed: &Deployed) -> Config {
             finality: laurel_chain_watcher::Finality::Finalized,
             lane_keys: LANES.iter().map(|name| format!("env:{name}")).collect(),
             treasury_key: Some(format!("env:{}", OWNER)),
+            treasury_orgs: vec!["default".to_owned()],
             max_fee_per_gas_gwei: 200,
             settlement_lifetime_ms: 600_000,
             poll_interval_ms: 50,

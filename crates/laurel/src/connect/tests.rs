@@ -37,6 +37,7 @@ fn config_for(rpc_url: &str, vault: Address) -> config::Chain {
         finality: Finality::Finalized,
         lane_keys: Vec::new(),
         treasury_key: None,
+        treasury_orgs: Vec::new(),
         max_fee_per_gas_gwei: 200,
         settlement_lifetime_ms: 600_000,
         poll_interval_ms: 50,

@@ -23,7 +23,13 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
         nodes: app.nodes(),
         auth: app.auth.clone(),
         public_url: app.config.api.public_url.clone(),
-        treasury: app.config.chains.iter().any(|chain| chain.treasury_key.is_some()),
+        treasuries: app
+            .config
+            .chains
+            .iter()
+            .filter(|chain| chain.treasury_key.is_some())
+            .map(|chain| (chain.id, chain.treasury_orgs.clone()))
+            .collect(),
     };
     let mut seed = [0; 32];
     StdRng::from_os_rng().fill_bytes(&mut seed);

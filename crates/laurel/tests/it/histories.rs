@@ -16,7 +16,8 @@ const SAMPLE: u64 = 20;
 /// Checks the grants of a story that is over. Returns how many of them once awaited a wallet.
 pub(crate) async fn assert_histories(pool: &PgPool) -> usize {
     let mut conn = pool.acquire().await.unwrap();
-    let grants = list_grant_views(&mut conn, OrgId(1), &GrantFilter::default(), GRANTS_MAX).await.unwrap();
+    let filter = GrantFilter::default();
+    let grants = list_grant_views(&mut conn, OrgId(1), &filter, GRANTS_MAX).await.unwrap().grants;
     let mut awaited = 0;
     for grant in &grants {
         let own_steps: Option<i32> =

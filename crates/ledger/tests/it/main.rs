@@ -7,4 +7,5 @@ mod journal;
 mod migrations;
 mod outcomes;
 mod ranges;
+mod transfers;
 mod world;

@@ -13,7 +13,7 @@ async fn view(world: &World, grant: GrantId) -> GrantView {
 async fn ids(world: &World, filter: GrantFilter<'_>, limit: i64) -> Vec<String> {
     let mut conn = world.pool().acquire().await.unwrap();
     let found = list_grant_views(&mut conn, ORG, &filter, limit).await.unwrap();
-    found.into_iter().map(|grant| grant.id.to_string()).collect()
+    found.grants.into_iter().map(|grant| grant.id.to_string()).collect()
 }
 
 #[tokio::test]

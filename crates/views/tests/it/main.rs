@@ -3,6 +3,7 @@
 
 mod grants;
 mod history;
+mod lists;
 mod stats;
 mod tokens;
 mod transactions;

@@ -137,6 +137,15 @@ impl World {
         .execute(self.pool())
         .await
         .unwrap();
+        sqlx::query(
+            "INSERT INTO queues (campaign, vault, next_seq) SELECT id, vault, $2 FROM campaigns WHERE id = $1
+             ON CONFLICT (campaign) DO UPDATE SET next_seq = EXCLUDED.next_seq",
+        )
+        .bind(campaign.number())
+        .bind(first_seq + numbers.len() as i64)
+        .execute(self.pool())
+        .await
+        .unwrap();
     }
 
     pub(crate) async fn batch(&self, batch: Batch<'_>) {
@@ -174,6 +183,26 @@ impl World {
         .execute(self.pool())
         .await
         .unwrap();
+        sqlx::query(
+            "UPDATE queues SET batched_to = least(next_seq, greatest(batched_to, $2)) WHERE campaign = $1",
+        )
+        .bind(batch.campaign.number())
+        .bind(batch.first_seq + i64::from(batch.count))
+        .execute(self.pool())
+        .await
+        .unwrap();
+        if batch.state == "reverted" {
+            sqlx::query(
+                "INSERT INTO requeues (campaign, first_seq, count, queued_at) VALUES ($1, $2, $3, $4)",
+            )
+            .bind(batch.campaign.number())
+            .bind(batch.first_seq)
+            .bind(batch.count)
+            .bind(self.now())
+            .execute(self.pool())
+            .await
+            .unwrap();
+        }
     }
 
     /// A signed transaction of a batch.

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 use super::campaign;
 use crate::{
     ApiState, Principal, Problem, Role,
-    extract::Path,
+    extract::{Path, RequestBody},
     idempotency::{Keyed, Reply},
     request_id::RequestId,
 };
@@ -23,6 +23,10 @@ pub(crate) struct Request {
     /// The whole cap in the token's base units, not the difference. It only rises.
     #[schema(value_type = String)]
     cap: Amount,
+}
+
+impl RequestBody for Request {
+    const ROLES: &'static [Role] = &[Role::Manager];
 }
 
 #[derive(Serialize, ToSchema)]
@@ -41,7 +45,8 @@ pub(crate) struct Answer {
 
 /// Fund a campaign
 ///
-/// Opens the campaign in the vault or raises its cap. The ledger is funded when that is final on the chain.
+/// Opens the campaign in the vault or raises its cap. The ledger is funded when that is final on the chain. Where no
+/// treasury does it for the organisation, the answer is what the vault's owner has to call.
 #[utoipa::path(
     post, path = "/campaigns/{campaign_id}/fund", tag = "campaigns", operation_id = "fund_campaign",
     params(
@@ -58,7 +63,6 @@ pub(crate) async fn handler(
     Path(id): Path<CampaignId>,
     Keyed { request: Request { cap }, idempotency }: Keyed<Request>,
 ) -> Result<Reply, Problem> {
-    principal.require(&[Role::Manager])?;
     let context = state.context(&request_id);
     let mut tx = state.pool.begin().await?;
     if let Some(reply) = idempotency.begin(&mut tx, context.now, &principal).await? {
@@ -67,7 +71,7 @@ pub(crate) async fn handler(
     let funded = campaign(&mut tx, &principal, id).await?;
     let mut asked = tx.begin().await?;
     request_funding(&mut asked, &context, principal.org, id, cap, &principal.subject).await?;
-    let answer = if state.treasury {
+    let answer = if state.has_treasury(funded.definition.chain_id, &principal.org_name) {
         asked.commit().await?;
         Answer { cap, to: None, data: None }
     } else {

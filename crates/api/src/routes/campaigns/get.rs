@@ -1,6 +1,7 @@
 //! `GET /v1/campaigns/{campaign_id}`
 
 use axum::{Json, extract::State, response::IntoResponse};
+use laurel_campaign::pending_funding;
 use laurel_events::CampaignId;
 
 use super::{
@@ -23,5 +24,9 @@ pub(crate) async fn handler(
     principal.require(&[Role::Manager, Role::Auditor])?;
     let mut conn = state.read_pool.acquire().await?;
     let found = campaign(&mut conn, &principal, id).await?;
-    Ok((etag(found.version), Json(CampaignOut::from(found))))
+    let pending = pending_funding(&mut conn, id).await?;
+    let tag = etag(found.version);
+    let mut out = CampaignOut::from(found);
+    out.funding = pending.map(Into::into);
+    Ok((tag, Json(out)))
 }

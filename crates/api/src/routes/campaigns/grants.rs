@@ -46,6 +46,6 @@ pub(crate) async fn handler(
     let mut conn = state.read_pool.acquire().await?;
     campaign(&mut conn, &principal, id).await?;
     let filter = GrantFilter { campaign: Some(id), state: wanted, after, ..GrantFilter::default() };
-    let grants = list_grant_views(&mut conn, principal.org, &filter, limit).await?;
-    Ok(Json(show_all(&mut conn, &principal.org_name, grants, limit).await?))
+    let page = list_grant_views(&mut conn, principal.org, &filter, limit).await?;
+    Ok(Json(show_all(&mut conn, &principal.org_name, page).await?))
 }

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use laurel_events::{Amount, CampaignId};
-use laurel_ledger::list_transfers;
+use laurel_ledger::{TransferCursor, list_transfers};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,13 +16,13 @@ use crate::{
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TransferOut {
     /// funding, hold, post or void.
-    kind: String,
+    kind: &'static str,
     /// What it concerns: a block and log, a grant, or a batch.
     reference: String,
     /// The account it leaves.
-    debit: String,
+    debit: &'static str,
     /// The account it enters.
-    credit: String,
+    credit: &'static str,
     /// Base units.
     #[schema(value_type = String)]
     amount: Amount,
@@ -43,12 +43,13 @@ pub(crate) async fn handler(
     Query(paging): Query<Paging>,
 ) -> Result<Json<Page<TransferOut>>, Problem> {
     principal.require(&[Role::Manager, Role::Auditor])?;
-    let (after, limit) = Paging::parse::<String>(paging.cursor.as_deref(), paging.limit)?;
+    let (after, limit) = Paging::parse::<TransferCursor>(paging.cursor.as_deref(), paging.limit)?;
+    let after = after.unwrap_or(TransferCursor::START);
     let mut conn = state.read_pool.acquire().await?;
     campaign(&mut conn, &principal, id).await?;
-    let transfers = list_transfers(&mut conn, id, after.as_deref(), limit).await?;
+    let transfers = list_transfers(&mut conn, id, after, limit).await?;
     let full = i64::try_from(transfers.len()).is_ok_and(|found| found >= limit);
-    let next = transfers.last().filter(|_| full).map(|transfer| transfer.cursor.clone());
+    let next = transfers.last().filter(|_| full).map(|transfer| transfer.cursor.to_string());
     let items = transfers
         .into_iter()
         .map(|transfer| TransferOut {

@@ -16,7 +16,10 @@ use laurel_campaign::{Campaign, find_campaign};
 use laurel_events::CampaignId;
 use sqlx::PgConnection;
 
-use crate::{Principal, Problem};
+use crate::{Principal, Problem, shape::Lists};
+
+/// Where a definition holds lists.
+const LISTS: Lists = Lists::of(&["games", "amounts"]);
 
 /// The campaign in the path, of the caller's organisation.
 async fn campaign(

@@ -5,12 +5,31 @@ use axum::http::{
     header::{ETAG, IF_MATCH},
 };
 use chrono::{DateTime, Utc};
-use laurel_campaign::{Campaign, CampaignState, Caps, reward::Reward};
-use laurel_events::CampaignId;
+use laurel_campaign::{Campaign, CampaignState, Caps, PendingFunding, reward::Reward};
+use laurel_events::{Amount, CampaignId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::Problem;
+
+/// A cap that is not on the chain yet.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct FundingOut {
+    /// The cap that was asked for.
+    #[schema(value_type = String)]
+    cap: Amount,
+    /// Since when.
+    requested_at: DateTime<Utc>,
+    /// Why it is not there; null while it is on its way.
+    error: Option<String>,
+}
+
+impl From<PendingFunding> for FundingOut {
+    fn from(pending: PendingFunding) -> Self {
+        let PendingFunding { cap, requested_at, error } = pending;
+        Self { cap, requested_at, error }
+    }
+}
 
 /// A campaign.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -54,6 +73,9 @@ pub(crate) struct CampaignOut {
     version: i32,
     /// When it was made.
     created_at: DateTime<Utc>,
+    /// The cap that the treasury has still to bring onto the chain; only where one campaign is asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) funding: Option<FundingOut>,
 }
 
 impl From<Campaign> for CampaignOut {
@@ -77,6 +99,7 @@ impl From<Campaign> for CampaignOut {
             rule_version: campaign.rule_version,
             version: campaign.version,
             created_at: campaign.created_at,
+            funding: None,
         }
     }
 }

@@ -7,11 +7,15 @@ use laurel_events::{CampaignId, EventKind};
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
-use super::out::{CampaignOut, etag, if_match};
+use super::{
+    LISTS,
+    out::{CampaignOut, etag, if_match},
+};
 use crate::{
     ApiState, Principal, Problem, Role,
-    extract::{Body, Path},
+    extract::{Body, Path, RequestBody},
     request_id::RequestId,
+    shape::Lists,
 };
 
 /// What is absent stays as it is.
@@ -48,6 +52,11 @@ pub(crate) struct Request {
     wallet_deadline_hours: Option<u32>,
 }
 
+impl RequestBody for Request {
+    const ROLES: &'static [Role] = &[Role::Manager];
+    const LISTS: Lists = LISTS;
+}
+
 /// Tells null from absent.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
     T::deserialize(deserializer).map(Some)
@@ -78,7 +87,11 @@ fn set<T>(field: &mut T, value: Option<T>) {
 /// Send the last ETag as If-Match, so that nobody's change is overwritten unseen.
 #[utoipa::path(
     patch, path = "/campaigns/{campaign_id}", tag = "campaigns", operation_id = "patch_campaign",
-    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body = Request,
+    params(
+        ("campaign_id" = String, Path, description = "The campaign's id"),
+        ("if-match" = Option<String>, Header, description = "The ETag of the version that is to be changed"),
+    ),
+    request_body = Request,
     responses((status = 200, body = CampaignOut), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
@@ -89,7 +102,6 @@ pub(crate) async fn handler(
     Path(id): Path<CampaignId>,
     Body(request): Body<Request>,
 ) -> Result<impl IntoResponse, Problem> {
-    principal.require(&[Role::Manager])?;
     let version = if_match(&headers)?;
     let context = state.context(&request_id);
     let mut tx = state.pool.begin().await?;

@@ -3,20 +3,24 @@
 use alloy_primitives::Address;
 use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
-use laurel_campaign::{Caps, Definition, create_campaign, reward::Reward};
+use laurel_campaign::{CampaignError, Caps, Definition, create_campaign, reward::Reward};
 use laurel_events::EventKind;
+use laurel_ledger::is_vault_or_lane;
 use serde::Deserialize;
+use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::{
-    campaign,
+    LISTS, campaign,
     out::{CampaignOut, tag},
 };
 use crate::{
     ApiState, Principal, Problem, Role,
     address::checksummed,
+    extract::RequestBody,
     idempotency::{Keyed, Reply},
     request_id::RequestId,
+    shape::Lists,
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -40,8 +44,8 @@ pub(crate) struct Request {
     reward: Reward,
     /// What one player may get at most.
     #[serde(default)]
-    #[schema(value_type = Object)]
-    caps: Caps,
+    #[schema(value_type = Option<Object>)]
+    caps: Option<Caps>,
     /// The beginning of its window.
     #[serde(default)]
     starts_at: Option<DateTime<Utc>>,
@@ -50,6 +54,11 @@ pub(crate) struct Request {
     ends_at: Option<DateTime<Utc>>,
     /// How long a player has to link a wallet.
     wallet_deadline_hours: u32,
+}
+
+impl RequestBody for Request {
+    const ROLES: &'static [Role] = &[Role::Manager];
+    const LISTS: Lists = LISTS;
 }
 
 impl Request {
@@ -73,12 +82,34 @@ impl Request {
             games,
             rule,
             reward,
-            caps,
+            caps: caps.unwrap_or_default(),
             starts_at,
             ends_at,
             wallet_deadline_hours,
         }
     }
+}
+
+/// Refuses a token that can never be paid: nothing on the chain, or one of our own addresses.
+async fn require_token(
+    state: &ApiState,
+    conn: &mut PgConnection,
+    definition: &Definition,
+) -> Result<(), Problem> {
+    // A chain that is not configured has no vault either, or one that another process looks after.
+    let Some(node) = state.nodes.get(&definition.chain_id) else {
+        return Err(CampaignError::NoVault(definition.chain_id).into());
+    };
+    let refuse = |why| Problem::unprocessable("invalid_token", format!("token: {why}"));
+    if is_vault_or_lane(conn, definition.chain_id, definition.token).await? {
+        return Err(refuse("this is a vault or a lane of Laurel, not a token"));
+    }
+    if node.code(definition.token).await?.is_empty() {
+        return Err(refuse(
+            "there is no contract at this address on this chain: compare address and chain_id",
+        ));
+    }
+    Ok(())
 }
 
 /// Make a campaign
@@ -95,7 +126,6 @@ pub(crate) async fn handler(
     request_id: RequestId,
     Keyed { request, idempotency }: Keyed<Request>,
 ) -> Result<Reply, Problem> {
-    principal.require(&[Role::Manager])?;
     let definition = request.definition();
     let mut rng = state.rng().await;
     let context = state.context(&request_id);
@@ -103,6 +133,8 @@ pub(crate) async fn handler(
     if let Some(reply) = idempotency.begin(&mut tx, context.now, &principal).await? {
         return Ok(reply);
     }
+    definition.check().map_err(CampaignError::from)?;
+    require_token(&state, &mut tx, &definition).await?;
     let id =
         create_campaign(&mut tx, &context, &mut rng, principal.org, &principal.subject, &definition).await?;
     let made = campaign(&mut tx, &principal, id).await?;

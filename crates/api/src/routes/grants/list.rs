@@ -58,6 +58,6 @@ pub(crate) async fn handler(
         },
     };
     let filter = GrantFilter { campaign: query.campaign_id, player, state: wanted, after };
-    let grants = list_grant_views(&mut conn, principal.org, &filter, limit).await?;
-    Ok(Json(show_all(&mut conn, &principal.org_name, grants, limit).await?))
+    let page = list_grant_views(&mut conn, principal.org, &filter, limit).await?;
+    Ok(Json(show_all(&mut conn, &principal.org_name, page).await?))
 }

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use laurel_events::{Amount, CampaignId, GrantId, OutcomeKey, PlayerId};
 use laurel_ledger::LedgerError;
 use laurel_players::players_of_ids;
-use laurel_views::{GrantView, TimelineEntry};
+use laurel_views::{GrantPage, GrantView, TimelineEntry};
 use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -143,17 +143,17 @@ impl From<TimelineEntry> for TimelineOut {
 pub(crate) async fn show_all(
     conn: &mut PgConnection,
     org: &str,
-    grants: Vec<GrantView>,
-    limit: i64,
+    page: GrantPage,
 ) -> Result<Page<GrantOut>, LedgerError> {
-    let players: Vec<PlayerId> = grants.iter().map(|grant| grant.player).collect();
+    let players: Vec<PlayerId> = page.grants.iter().map(|grant| grant.player).collect();
     let names = players_of_ids(conn, &players).await?;
-    let items = grants
+    let items = page
+        .grants
         .into_iter()
         .map(|grant| {
             let name = names.get(&grant.player).cloned();
             GrantOut::new(grant, org, name)
         })
         .collect();
-    Ok(Page::new(items, limit, |grant: &GrantOut| grant.id.to_string()))
+    Ok(Page { items, next: page.next.map(|id| id.to_string()) })
 }

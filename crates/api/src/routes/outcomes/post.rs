@@ -11,7 +11,12 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::validate::{Checked, OutcomeIn, Rejected, advice, check};
-use crate::{ApiState, Principal, Problem, Role, extract::Body, request_id::RequestId};
+use crate::{
+    ApiState, Principal, Problem, Role,
+    extract::{Body, RequestBody},
+    request_id::RequestId,
+    shape::Lists,
+};
 
 /// How many outcomes one request may report.
 const OUTCOMES_MAX: usize = 1_000;
@@ -26,6 +31,11 @@ pub(crate) struct Request {
     /// 1 to 1,000 outcomes.
     #[schema(value_type = Vec<OutcomeIn>, min_items = 1, max_items = 1000)]
     outcomes: Vec<Box<RawValue>>,
+}
+
+impl RequestBody for Request {
+    const ROLES: &'static [Role] = &[Role::GameServer];
+    const LISTS: Lists = Lists { fields: &["outcomes"], items_apart: true };
 }
 
 /// What became of one outcome.
@@ -75,7 +85,7 @@ pub(crate) struct Answer {
 /// Each outcome is recorded exactly once, whatever is sent again. A bad one never sinks the rest.
 #[utoipa::path(
     post, path = "/outcomes", tag = "outcomes", operation_id = "post_outcomes", request_body = Request,
-    responses((status = 202, body = Answer), (status = "4XX", body = Problem), (status = 503, body = Problem)),
+    responses((status = 202, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,
@@ -83,7 +93,6 @@ pub(crate) async fn handler(
     request_id: RequestId,
     Body(request): Body<Request>,
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
-    principal.require(&[Role::GameServer])?;
     if request.outcomes.is_empty() || request.outcomes.len() > OUTCOMES_MAX {
         let detail = format!("send 1 to {OUTCOMES_MAX} outcomes at once, not {}", request.outcomes.len());
         return Err(Problem::unprocessable("outcomes_count", detail));

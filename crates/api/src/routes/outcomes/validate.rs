@@ -10,6 +10,8 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 use utoipa::ToSchema;
 
+use crate::shape::{Lists, check_shape};
+
 /// The longest ids and names, in bytes.
 const OUTCOME_ID_MAX: usize = 128;
 const GAME_MAX: usize = 64;
@@ -92,14 +94,15 @@ pub(crate) fn advice(code: &str) -> &'static str {
         }
         _ => {
             "an outcome is an object of outcome_id, game, player_id, score (a whole number), rank, attributes and \
-             occurred_at (RFC 3339), and nothing else"
+             occurred_at (RFC 3339), each once, and nothing else"
         }
     }
 }
 
 /// Checks one outcome of a request.
 pub(crate) fn check(now: DateTime<Utc>, raw: &RawValue) -> Result<Checked, Rejected> {
-    let outcome: OutcomeIn = serde_json::from_str(raw.get())
+    let outcome: OutcomeIn = check_shape(raw.get().as_bytes(), Lists::NONE)
+        .and_then(|()| serde_json::from_str(raw.get()))
         .map_err(|_| Rejected { outcome_id: outcome_id(raw), code: "invalid_outcome" })?;
     match check_fields(now, &outcome) {
         Ok((score, rank)) => {
@@ -189,6 +192,10 @@ mod tests {
     #[case(r#""score":5"#, r#""score":5,"attributes":{"a":1.5}"#, "invalid_outcome")]
     #[case(r#""score":5"#, r#""score":5,"attributes":{"":1}"#, "invalid_attributes")]
     #[case(r#""score":5"#, r#""score":5,"attributes":{"a":9007199254740992}"#, "invalid_attributes")]
+    #[case(r#""score":5"#, r#""score":5,"attributes":{"a":1,"a":2}"#, "invalid_outcome")]
+    #[case(r#""score":5"#, r#""score":5,"score":5"#, "invalid_outcome")]
+    #[case(r#""score":5"#, r#""score":5,"attributes":[["a",1]]"#, "invalid_outcome")]
+    #[case(GOOD, r#"["o-1","quiz","p",5,null,{},"2026-01-01T00:00:00Z"]"#, "invalid_outcome")]
     #[case("o-1", "", "invalid_outcome_id")]
     #[case("o-1", r"o\u0007", "invalid_outcome_id")]
     #[case("quiz", "", "invalid_game")]

@@ -11,7 +11,7 @@ use super::{player, refuse_recipient};
 use crate::{
     ApiState, Principal, Problem, Role,
     address::checksummed,
-    extract::Path,
+    extract::{Path, RequestBody},
     idempotency::{Keyed, Reply},
 };
 
@@ -24,6 +24,10 @@ pub(crate) struct Request {
     address: Address,
     /// The chain it is for.
     chain_id: u64,
+}
+
+impl RequestBody for Request {
+    const ROLES: &'static [Role] = &[Role::Player, Role::GameServer];
 }
 
 #[derive(Serialize, ToSchema)]

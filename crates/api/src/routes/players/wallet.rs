@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::player;
 use crate::{
     ApiState, Principal, Problem, Role,
-    extract::{Body, Path},
+    extract::{Body, Path, RequestBody},
     request_id::RequestId,
 };
 
@@ -22,6 +22,10 @@ pub(crate) struct Request {
     /// The wallet's signature of it, in hexadecimal.
     #[schema(value_type = String)]
     signature: Bytes,
+}
+
+impl RequestBody for Request {
+    const ROLES: &'static [Role] = &[Role::Player, Role::GameServer];
 }
 
 #[derive(Serialize, ToSchema)]

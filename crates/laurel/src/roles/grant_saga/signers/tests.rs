@@ -34,6 +34,7 @@ async fn with_keys<T>(
         finality: Finality::Finalized,
         lane_keys: lanes.iter().map(source).collect(),
         treasury_key: treasury.as_ref().map(source),
+        treasury_orgs: Vec::new(),
         max_fee_per_gas_gwei: 200,
         settlement_lifetime_ms,
         poll_interval_ms: 50,

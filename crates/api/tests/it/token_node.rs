@@ -1,0 +1,69 @@
+//! Enough of a node for campaigns to be made: the token has code, and nothing else is answered.
+
+use std::time::Duration;
+
+use alloy_primitives::{Address, B256, Bytes};
+use async_trait::async_trait;
+use laurel_chain::{
+    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt,
+};
+
+use crate::world::address;
+
+#[derive(Debug)]
+pub(crate) struct TokenNode;
+
+fn silent<T>(operation: &'static str) -> Result<T, ChainError> {
+    Err(ChainError::TimedOut { operation, after: Duration::ZERO })
+}
+
+#[async_trait]
+impl ChainNode for TokenNode {
+    async fn chain_id(&self) -> Result<u64, ChainError> {
+        silent("eth_chainId")
+    }
+
+    async fn block(&self, _: BlockRef) -> Result<Option<Block>, ChainError> {
+        silent("eth_getBlockByNumber")
+    }
+
+    async fn receipts(&self, _: B256) -> Result<Option<Vec<TxReceipt>>, ChainError> {
+        silent("eth_getBlockReceipts")
+    }
+
+    async fn transactions(&self, _: B256) -> Result<Option<Vec<Bytes>>, ChainError> {
+        silent("eth_getBlockByHash")
+    }
+
+    async fn nonce(&self, _: Address, _: NonceAt) -> Result<u64, ChainError> {
+        silent("eth_getTransactionCount")
+    }
+
+    async fn fees(&self) -> Result<Fees, ChainError> {
+        silent("eth_feeHistory")
+    }
+
+    async fn code(&self, account: Address) -> Result<Bytes, ChainError> {
+        let known = [address("token"), address("another")].contains(&account);
+        Ok(if known { Bytes::from_static(&[0xfe]) } else { Bytes::new() })
+    }
+
+    async fn code_at(&self, account: Address, _: u64) -> Result<Option<Bytes>, ChainError> {
+        self.code(account).await.map(Some)
+    }
+
+    async fn call(&self, _: Call) -> Result<Bytes, CallError> {
+        Ok(silent("eth_call")?)
+    }
+
+    async fn call_at(&self, _: Call, _: u64) -> Result<Bytes, CallError> {
+        Ok(silent("eth_call")?)
+    }
+
+    async fn send(&self, _: Bytes) -> Result<B256, SendError> {
+        Err(SendError::PerhapsSent(ChainError::TimedOut {
+            operation: "eth_sendRawTransaction",
+            after: Duration::ZERO,
+        }))
+    }
+}

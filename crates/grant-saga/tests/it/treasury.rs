@@ -1,0 +1,116 @@
+//! The treasury brings caps onto the chain, and does not hammer at what cannot succeed.
+
+use std::sync::Arc;
+
+use alloy::{primitives::U256, sol_types::SolCall};
+use chrono::TimeDelta;
+use laurel_chain::Erc20;
+use laurel_events::{CampaignId, Event, EventKind};
+use laurel_grant_saga::Treasury;
+use laurel_ledger::list_alerts;
+
+use crate::world::{World, key};
+
+/// More than the treasury owns: the most that a cap can be.
+const TOO_MUCH: u128 = (1 << 96) - 1;
+
+fn treasury(world: &World) -> Treasury {
+    let signer = Arc::new(key(0));
+    let pool = world.pool().clone();
+    Treasury::new(world.vault, signer, world.node.clone(), pool, world.clock.clone(), "one".to_owned())
+}
+
+async fn ask(world: &World, campaign: CampaignId, cap: u128) {
+    sqlx::query(
+        "INSERT INTO funding_requests (campaign, cap, requested_by, requested_at) VALUES ($1, $2::numeric, 'm', $3)
+         ON CONFLICT (campaign) DO UPDATE SET cap = EXCLUDED.cap, failures = 0, error = NULL, retry_at = NULL",
+    )
+    .bind(campaign.number())
+    .bind(bigdecimal::BigDecimal::from(cap))
+    .bind(world.now())
+    .execute(world.pool())
+    .await
+    .unwrap();
+}
+
+/// How often in a row the request failed, and why.
+async fn failures(world: &World) -> (i32, Option<String>) {
+    sqlx::query_as("SELECT failures, error FROM funding_requests").fetch_one(world.pool()).await.unwrap()
+}
+
+async fn alerts(world: &World) -> Vec<(String, String)> {
+    let mut conn = world.pool().acquire().await.unwrap();
+    let alerts = list_alerts(&mut conn, None, 10).await.unwrap();
+    alerts.into_iter().map(|alert| (alert.code, alert.about)).collect()
+}
+
+#[tokio::test]
+async fn what_cannot_succeed_rests_longer_each_time_and_is_told_once() {
+    let world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let treasury = treasury(&world);
+    ask(&world, campaign, TOO_MUCH).await;
+    treasury.round().await.unwrap();
+    let (failed, error) = failures(&world).await;
+    assert_eq!(failed, 1);
+    assert!(error.unwrap().contains("has to give"));
+    assert_eq!(alerts(&world).await, [("funding_failed".to_owned(), "campaign:7".to_owned())]);
+    // It rests 2 seconds, then 4, and in the end 10 minutes.
+    for (rest, after) in [(1, 1), (1, 2), (3, 2), (1, 3)] {
+        world.clock.advance(TimeDelta::seconds(rest));
+        treasury.round().await.unwrap();
+        assert_eq!(failures(&world).await.0, after);
+    }
+    for after in 4..14 {
+        world.clock.advance(TimeDelta::minutes(10));
+        treasury.round().await.unwrap();
+        assert_eq!(failures(&world).await.0, after);
+    }
+    assert_eq!(world.events(&[EventKind::OperatorAlertRaised]).await.len(), 1);
+
+    // Another cap, which it can bring, is brought at once.
+    ask(&world, campaign, 1_000_500).await;
+    treasury.round().await.unwrap();
+    assert_eq!(failures(&world).await, (0, None));
+    assert_eq!(alerts(&world).await, []);
+    let cleared = world.events(&[EventKind::OperatorAlertCleared]).await;
+    assert!(matches!(&cleared[..], [one] if matches!(&one.event, Event::OperatorAlertCleared(_))));
+}
+
+#[tokio::test]
+async fn a_node_that_is_away_is_no_alert() {
+    let world = World::new().await;
+    let campaign = world.campaign(7).await;
+    ask(&world, campaign, 1_000_500).await;
+    let away = Arc::new(laurel_chain::HttpNode::new("http://127.0.0.1:9").unwrap());
+    let pool = world.pool().clone();
+    let blind =
+        Treasury::new(world.vault, Arc::new(key(0)), away, pool, world.clock.clone(), "one".to_owned());
+    blind.round().await.unwrap();
+    assert_eq!(failures(&world).await.0, 1);
+    assert_eq!(alerts(&world).await, []);
+    world.clock.advance(TimeDelta::seconds(2));
+    treasury(&world).round().await.unwrap();
+    assert_eq!(failures(&world).await, (0, None));
+}
+
+#[tokio::test]
+async fn the_vaults_own_errors_are_told_in_words() {
+    let world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let stranger = Treasury::new(
+        world.vault,
+        Arc::new(key(3)),
+        world.node.clone(),
+        world.pool().clone(),
+        world.clock.clone(),
+        "one".to_owned(),
+    );
+    // The vault has what backs it; only its owner may raise the cap.
+    let transfer = Erc20::transferCall { to: world.deployed.vault, value: U256::from(500) };
+    world.owner_sends(world.deployed.token, transfer.abi_encode().into()).await;
+    ask(&world, campaign, 1_000_500).await;
+    stranger.round().await.unwrap();
+    let error = failures(&world).await.1.unwrap();
+    assert!(error.contains("may not do this in the vault"), "{error}");
+}
