@@ -104,6 +104,7 @@ async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, Ledge
                 r#"
                 WITH taken AS (
                     DELETE FROM requeues WHERE campaign = $1 AND first_seq = $2 AND count = $3
+                      AND EXISTS (SELECT FROM queues WHERE campaign = $1 AND halted IS NULL)
                     RETURNING campaign, first_seq, queued_at, setbacks
                 ), left_over AS (
                     INSERT INTO requeues (campaign, first_seq, count, queued_at, setbacks)

@@ -249,3 +249,32 @@ async fn nothing_is_signed_for_a_halted_chain() {
     halt(None).execute(world.pool()).await.unwrap();
     assert_eq!(driver.step().await.unwrap(), Progress::Sent);
 }
+
+/// Halted between the plan and the commit: neither what is queued nor what goes again is taken.
+#[tokio::test]
+async fn a_campaign_that_is_halted_while_a_batch_is_signed_is_not_settled() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let halt = |reason: Option<&'static str>| sqlx::query("UPDATE queues SET halted = $1").bind(reason);
+    for goes_again in [false, true] {
+        if goes_again {
+            sqlx::query("UPDATE queues SET batched_to = next_seq").execute(world.pool()).await.unwrap();
+            sqlx::query("INSERT INTO requeues (campaign, first_seq, count, queued_at) VALUES (7, 0, 2, $1)")
+                .bind(world.now())
+                .execute(world.pool())
+                .await
+                .unwrap();
+        }
+        let mut driver = world.driver(1, "a").await;
+        world.node.stop_before_call();
+        let planned = tokio::spawn(async move { driver.step().await.unwrap() });
+        world.node.stopped.notified().await;
+        halt(Some("a payment of a stranger's")).execute(world.pool()).await.unwrap();
+        world.node.go_on.notify_one();
+        planned.await.unwrap();
+        assert_eq!(submitted(&world).await, []);
+        halt(None).execute(world.pool()).await.unwrap();
+    }
+    assert_eq!(world.driver(1, "a").await.step().await.unwrap(), Progress::Sent);
+}
