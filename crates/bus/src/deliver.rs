@@ -52,8 +52,26 @@ pub(crate) async fn deliver(
     now: DateTime<Utc>,
     care: Care,
 ) -> Result<Delivered, StageError> {
+    let delivered = deliver_to(pool, stage, partition, now, care, i64::MAX).await?;
+    let Delivered::Halted(Halt { event: Some((event, _)), .. }) = &delivered else { return Ok(delivered) };
+    // What stands before the event does not wait for it.
+    match deliver_to(pool, stage, partition, now, care, event.offset).await? {
+        Delivered::Idle => Ok(delivered),
+        before => Ok(before),
+    }
+}
+
+/// The same up to an offset, which is not reached.
+async fn deliver_to(
+    pool: &PgPool,
+    stage: &dyn Stage,
+    partition: Partition,
+    now: DateTime<Utc>,
+    care: Care,
+    end: i64,
+) -> Result<Delivered, StageError> {
     let mut tx = pool.begin().await?;
-    let delivered = deliver_in(&mut tx, stage, partition, now, care).await;
+    let delivered = deliver_in(&mut tx, stage, partition, now, care, end).await;
     let delivered = match (delivered, care) {
         // Not one of the events, but the batch itself: the journal cannot be read, or its effects not be written.
         (Err(error @ StageError::Poison(_)), Care::SetAside { .. }) => {
@@ -76,15 +94,16 @@ async fn deliver_in(
     partition: Partition,
     now: DateTime<Utc>,
     care: Care,
+    end: i64,
 ) -> Result<Delivered, StageError> {
     let Some(claim) = claim_cursor(tx, stage.name(), partition).await? else {
         return Ok(Delivered::Busy);
     };
-    if claim.next >= claim.head {
+    let end = claim.head.min(end);
+    if claim.next >= end {
         return Ok(Delivered::Idle);
     }
-    let (events, next) =
-        read(tx, partition, claim.next, claim.head, stage.kinds(), stage.events_max()).await?;
+    let (events, next) = read(tx, partition, claim.next, end, stage.kinds(), stage.events_max()).await?;
     let request_id = events.first().and_then(|event| event.request_id.clone());
     let trace = events.first().and_then(|event| event.trace.clone());
     let parked = if claim.parked { parked_subjects(tx, stage.name()).await? } else { HashSet::new() };

@@ -1,7 +1,7 @@
 //! Changing campaigns: their definitions and their states, while their books are locked.
 
 use laurel_events::{CampaignChanged, CampaignId, CampaignStateChanged, NewEvent, OrgId};
-use laurel_ledger::{Context, append, clear_alert, lock_accounts, resume_queue};
+use laurel_ledger::{Context, append, clear_alert, lock_accounts};
 use sqlx::PgConnection;
 
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     funding::drop_request,
     meeting::RULE_DOES_NOT_COMPILE,
     store::{find_campaign, insert_rule},
-    unexplained::PAYMENT_WITHOUT_HOLD,
 };
 
 /// Locks a campaign's books and reads it: whoever holds them sees it unchanged.
@@ -103,8 +102,7 @@ pub async fn change_campaign(
     Ok(campaign)
 }
 
-/// Moves a campaign to another state. Whoever resumes one that Laurel has paused has dealt with what it was paused for: its
-/// queue goes on.
+/// Moves a campaign to another state. A queue that was halted stays so: that is for an operator to lift.
 ///
 /// # Errors
 /// If its state does not allow it, or the database does not answer.
@@ -120,7 +118,6 @@ pub async fn move_campaign(
     let changed = set_state(conn, id, action, by, None).await?;
     let mut events = vec![NewEvent::from(changed.clone())];
     if action == Move::Resume {
-        resume_queue(conn, id, PAYMENT_WITHOUT_HOLD).await?;
         let cleared = clear_alert(conn, RULE_DOES_NOT_COMPILE, &format!("campaign:{id}")).await?;
         events.extend(cleared.map(NewEvent::from));
     }

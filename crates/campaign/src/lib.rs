@@ -38,4 +38,5 @@ pub use self::{
     rules::RuleCache,
     state::{CampaignState, IllegalTransition, Move},
     store::{Campaign, CampaignError, create_campaign, find_campaign, list_campaigns},
+    unexplained::acknowledge_alert,
 };

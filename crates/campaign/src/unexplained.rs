@@ -3,14 +3,17 @@
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{BlockchainTxConfirmed, CampaignId, Event, OperatorAlertRaised, SettledSegment};
-use laurel_ledger::{Written, raise_alert, record_suspense};
-use sqlx::PgConnection;
+use laurel_ledger::{
+    Context, Written, append, clear_alert, has_alert, lock_accounts, raise_alert, record_suspense,
+    resume_queue,
+};
+use sqlx::{Connection, PgConnection};
 
-use crate::{CampaignState, Move, change::set_state, find_campaign};
+use crate::{CampaignError, CampaignState, Move, change::set_state, find_campaign};
 
 /// Why a campaign is paused and its queue halted, and the code of the alert, one for each campaign and transaction. The
-/// alert is about a fact, not about a state: it stays until an operator has dealt with the payment, and nothing that Laurel
-/// sees afterwards clears it.
+/// alert is about a fact, not about a state: it stays until an operator says that the payment was dealt with, and nothing
+/// that Laurel sees afterwards clears it, nor anything that a campaign's manager does.
 pub(crate) const PAYMENT_WITHOUT_HOLD: &str = "payment_without_hold";
 
 /// Books a payment that no batch of ours explains, alerts, and pauses the campaign. `None` if it was booked before;
@@ -28,7 +31,7 @@ pub(crate) async fn suspend(
     let mut events = Vec::new();
     let alert = OperatorAlertRaised {
         code: PAYMENT_WITHOUT_HOLD.to_owned(),
-        about: format!("campaign:{}/tx:{}", settled.campaign, sighting.tx),
+        about: format!("{}{}", about_payments(settled.campaign), sighting.tx),
         detail: format!(
             "transaction {} paid {} from seq {} and is no settlement of this ledger",
             sighting.tx, settled.total, settled.first_seq,
@@ -46,4 +49,42 @@ async fn pause(conn: &mut PgConnection, campaign: CampaignId) -> Result<Option<E
     }
     let paused = set_state(conn, campaign, Move::Pause, "laurel", Some(PAYMENT_WITHOUT_HOLD)).await?;
     Ok(Some(paused.into()))
+}
+
+/// An operator says that what an alert tells of was dealt with. With the last unexplained payment of a campaign its queue
+/// goes on, whatever the campaign's state. Says whether there was such an alert.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn acknowledge_alert(
+    conn: &mut PgConnection,
+    context: &Context,
+    code: &str,
+    about: &str,
+) -> Result<bool, CampaignError> {
+    let mut tx = conn.begin().await?;
+    let campaign = (code == PAYMENT_WITHOUT_HOLD).then(|| paid_campaign(about)).flatten();
+    if let Some(campaign) = campaign {
+        // Whoever books another payment of the campaign holds them, too.
+        lock_accounts(&mut tx, &[campaign]).await?;
+    }
+    let Some(cleared) = clear_alert(&mut tx, code, about).await? else { return Ok(false) };
+    if let Some(campaign) = campaign
+        && !has_alert(&mut tx, code, &about_payments(campaign)).await?
+    {
+        resume_queue(&mut tx, campaign, PAYMENT_WITHOUT_HOLD).await?;
+    }
+    append(&mut tx, context, &[cleared.into()]).await?;
+    tx.commit().await?;
+    Ok(true)
+}
+
+/// What the alerts about a campaign's unexplained payments begin with.
+fn about_payments(campaign: CampaignId) -> String {
+    format!("campaign:{campaign}/tx:")
+}
+
+fn paid_campaign(about: &str) -> Option<CampaignId> {
+    let (campaign, _) = about.strip_prefix("campaign:")?.split_once("/tx:")?;
+    campaign.parse().ok()
 }

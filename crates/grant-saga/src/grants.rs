@@ -17,8 +17,8 @@ use sqlx::PgConnection;
 
 use crate::{
     exceptions::{
-        Awaiting, WALLET_CHECK, Waiting, insert_waiting, lock_awaiting, lock_overdue, set_compensated,
-        set_failed, set_held, waiting_player,
+        Awaiting, WALLET_CHECK, WALLET_REFUSED, Waiting, insert_waiting, lock_awaiting, lock_overdue,
+        set_compensated, set_failed, set_held, waiting_player,
     },
     queue::{Seated, enqueue},
     recipients::{Recipient, recipients},
@@ -207,28 +207,34 @@ async fn hold_waiting(
     Ok(held.collect())
 }
 
-/// Fails a grant that still has no wallet that can be paid.
-///
-/// A wallet that was linked in time counts, also if its event is yet to be handled: that will move the grant on. A
-/// wallet that is yet to be asked is not late, we are; it gets [`WALLET_CHECK_GRACE`] more.
+/// Ends the waiting of a grant, one way or another: it is queued for a wallet that was linked in time, whether or not
+/// anybody has handled its link; or it waits [`WALLET_CHECK_GRACE`] more for a wallet that is yet to be asked, because then
+/// not the player is late, but we; or it fails.
 async fn deadline_passed(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     cause: EventId,
     passed: &WalletDeadlinePassed,
-) -> Result<Option<NewEvent>, StageError> {
-    let Some((player, chain_id)) = waiting_player(conn, passed.grant).await? else { return Ok(None) };
+) -> Result<Vec<NewEvent>, StageError> {
+    let Some((player, chain_id)) = waiting_player(conn, passed.grant).await? else { return Ok(Vec::new()) };
     let wallet = keep_wallets(conn, chain_id, &[player]).await?.remove(&player);
-    let Some(overdue) = lock_overdue(conn, passed.grant).await? else { return Ok(None) };
-    // The wallet that a grant is held for is no news.
-    let is_news = |wallet: &Wallet| overdue.reason.is_none() || wallet.linked_at > overdue.since;
-    if wallet.is_some_and(|wallet| wallet.linked_at <= overdue.until && is_news(&wallet)) {
-        return Ok(None);
+    let recipient = recipients(conn, chain_id, &[player]).await?.remove(&player);
+    let Some(overdue) = lock_overdue(conn, passed.grant).await? else { return Ok(Vec::new()) };
+    let in_time = wallet.filter(|wallet| wallet.linked_at <= overdue.until);
+    let waiting = [Awaiting { grant: overdue.grant, amount: overdue.amount, reason: overdue.reason.clone() }];
+    if let (Some(_), Some(Recipient::Payable(wallet))) = (in_time, recipient) {
+        let started = seat_waiting(conn, now, wallet, &waiting).await?;
+        return Ok(started.into_iter().map(|started| NewEvent::caused_by(cause, started)).collect());
     }
     let end = overdue.until + WALLET_CHECK_GRACE;
-    if overdue.reason.as_deref() == Some(WALLET_CHECK) && now < end {
+    // The wallet that refused is no news.
+    let to_be_asked = |wallet: &Wallet| {
+        recipient == Some(Recipient::Held(WALLET_CHECK))
+            && (overdue.reason.as_deref() != Some(WALLET_REFUSED) || wallet.linked_at > overdue.since)
+    };
+    if now < end && in_time.is_some_and(|wallet| to_be_asked(&wallet)) {
         schedule_timers(conn, &[(end, WalletDeadlinePassed { grant: passed.grant }.into())]).await?;
-        return Ok(None);
+        return hold_waiting(conn, now, cause, &waiting, WALLET_CHECK).await;
     }
     let reason = "wallet_deadline_passed";
     set_failed(conn, now, overdue.grant, reason).await?;
@@ -239,7 +245,7 @@ async fn deadline_passed(
         reason: reason.to_owned(),
         proof: VoidProof::NeverQueued,
     };
-    Ok(Some(NewEvent::caused_by(cause, failed)))
+    Ok(vec![NewEvent::caused_by(cause, failed)])
 }
 
 /// Tells of every grant that a posting completed.

@@ -50,6 +50,8 @@ pub(crate) async fn write_batch(
         r#"
         UPDATE lanes SET next_nonce = next_nonce + 1
         WHERE id = $1 AND fence = $2 AND next_nonce = $3 AND state = 'active'
+          AND NOT EXISTS (SELECT FROM vaults v JOIN chains c ON c.id = v.chain_id
+                          WHERE v.id = lanes.vault AND c.halted IS NOT NULL)
         "#,
         lane.0,
         lease.fence,
@@ -99,12 +101,19 @@ async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, Ledge
             .await?
         }
         Source::Requeue { count } => {
+            // Whoever halts the campaign waits for this batch, or is seen.
+            let goes_on = sqlx::query_scalar!(
+                "SELECT true FROM queues WHERE campaign = $1 AND halted IS NULL FOR SHARE",
+                campaign,
+            );
+            if goes_on.fetch_optional(&mut *conn).await?.is_none() {
+                return Ok(false);
+            }
             let rest = i64::from(count) - taken;
             sqlx::query!(
                 r#"
                 WITH taken AS (
                     DELETE FROM requeues WHERE campaign = $1 AND first_seq = $2 AND count = $3
-                      AND EXISTS (SELECT FROM queues WHERE campaign = $1 AND halted IS NULL)
                     RETURNING campaign, first_seq, queued_at, setbacks
                 ), left_over AS (
                     INSERT INTO requeues (campaign, first_seq, count, queued_at, setbacks)

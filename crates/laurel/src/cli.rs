@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// Dead letters
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Alerts to operators
+    #[command(subcommand)]
+    Alerts(Alerts),
     /// Drop a view and have it rebuilt from the journal
     Replay {
         /// The view
@@ -164,6 +167,19 @@ pub(crate) enum Audit {
         /// Print the report as JSON, or write it to a file
         #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
         json: Option<JsonTo>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Alerts {
+    /// The alerts that are raised
+    List,
+    /// Say that what an alert tells of was dealt with; a campaign's queue goes on with its last unexplained payment
+    Acknowledge {
+        /// The alert's code, such as payment_without_hold
+        code: String,
+        /// What it is about, as it is listed
+        about: String,
     },
 }
 

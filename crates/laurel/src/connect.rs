@@ -8,7 +8,7 @@ use laurel_chain::{
 };
 use laurel_ledger::{MIGRATOR, PinError, Vault, VaultIdentity, list_vaults, pin_vault};
 use sqlx::{
-    PgPool,
+    PgConnection, PgPool,
     migrate::Migrate,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -56,9 +56,16 @@ async fn connect(url: &Secret, connections_max: u32, statement_timeout_ms: u32) 
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .after_release(|conn, _| Box::pin(is_between_transactions(conn)))
         .connect_with(options)
         .await
         .context("the database cannot be reached: check database.url and that PostgreSQL is running")
+}
+
+/// Whether a connection that comes back may be given out again. A request that goes away while its transaction begins leaves
+/// it open, which the driver does not notice: whoever came next would write into it, and nothing of that would be kept.
+async fn is_between_transactions(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    sqlx::query_scalar("SELECT transaction_timestamp() = statement_timestamp()").fetch_one(conn).await
 }
 
 /// How a database's schema compares with this build.

@@ -81,3 +81,16 @@ pub async fn list_alerts(
     .await?;
     Ok(alerts)
 }
+
+/// Whether an alert of that code about something that begins so is raised.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn has_alert(conn: &mut PgConnection, code: &str, about: &str) -> Result<bool, LedgerError> {
+    let raised = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM alerts WHERE code = $1 AND starts_with(about, $2)) AS "raised!""#,
+        code,
+        about,
+    );
+    Ok(raised.fetch_one(conn).await?)
+}

@@ -39,7 +39,7 @@ pub use self::{
         Balances, Funding, Hold, Posting, Written, find_balances, fund, hold, lock_accounts, open_account,
         post, void,
     },
-    alerts::{Alert, clear_alert, list_alerts, raise_alert},
+    alerts::{Alert, clear_alert, has_alert, list_alerts, raise_alert},
     chains::{PinError, Vault, VaultIdentity, is_vault_or_lane, list_vaults, pin_vault, reserved_addresses},
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{

@@ -199,7 +199,8 @@ async fn fundings(
     Ok(rows.collect())
 }
 
-/// A hold's number rises with its time: both are given while the campaign's books are locked.
+/// Holds by their numbers, which rise as they are committed; their times may differ by as long as somebody waited for the
+/// campaign's books.
 async fn holds(
     conn: &mut PgConnection,
     campaign: CampaignId,

@@ -77,6 +77,23 @@ async fn a_halt_is_told_with_its_event_until_the_partition_goes_on() {
     assert_eq!(world.told().await, (2, 1));
 }
 
+/// Only the chunk that has the event waits with it, and what comes after.
+#[tokio::test]
+async fn what_stands_before_a_halt_does_not_wait() {
+    let world = halting().await;
+    for number in 0..6 {
+        world.hold(&[(1, number, if number == 4 { "poison" } else { "fine" })]).await;
+    }
+    let mut replica = world.replica();
+    assert!(replica.round().await.unwrap());
+    assert_eq!(world.handled().await, once(&[(1, 0), (1, 1), (1, 2), (1, 3)]));
+    halts(&mut replica).await;
+    assert_eq!(world.alerts().await.len(), 1);
+    world.echo.cured.store(true, Ordering::SeqCst);
+    drain(&mut replica).await;
+    assert_eq!(world.handled().await, once(&[(1, 0), (1, 1), (1, 2), (1, 3), (1, 4), (1, 5)]));
+}
+
 /// One that always has something to do is no quieter about it.
 #[tokio::test]
 async fn a_halt_is_told_while_other_partitions_go_on() {

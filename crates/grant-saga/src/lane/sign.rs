@@ -1,8 +1,11 @@
 //! From a plan to signed bytes, if the chain says that they would pay.
 
-use alloy::{primitives::Bytes, sol_types::SolCall};
+use alloy::{
+    primitives::{Bytes, U256},
+    sol_types::SolCall,
+};
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_chain::{BlockRef, Call, CallError, ChainError, RewardVault, Settlement, TxRequest};
+use laurel_chain::{BlockRef, Call, CallError, ChainError, RewardVault, Settlement, Terms, TxRequest};
 use laurel_events::{AttemptId, BatchId, CampaignId};
 
 use super::{LaneDriver, LaneError};
@@ -92,11 +95,20 @@ impl LaneDriver {
                 Verdict::Pays => return Ok(Fitted::Pays { data, gas_limit }),
                 Verdict::Never(problem) => return Ok(Fitted::Never(problem)),
                 Verdict::OverLimit { left } => match words_within(&plan.segment.words, left) {
-                    0 => return Ok(Fitted::Never(format!("the vault's limit leaves {left} to pay for now"))),
+                    0 => {
+                        let terms = self.terms(campaign).await?;
+                        let limit = U256::from(terms.windowLimit);
+                        if terms.window != 0 && words_within(&plan.segment.words, limit) == 0 {
+                            // No window will ever let the first one through: it alone is set back.
+                            plan.segment.words.truncate(1);
+                        }
+                        return Ok(Fitted::Never(format!("the vault's limit leaves {left} to pay for now")));
+                    }
                     fits => plan.segment.words.truncate(fits),
                 },
                 Verdict::GasTooLow => {
-                    let Some(raised) = gas.raised(self.grant_gas(campaign).await?) else { break };
+                    let grant_gas = self.terms(campaign).await?.grantGas;
+                    let Some(raised) = gas.raised(grant_gas.into()) else { break };
                     self.gas.insert(campaign, raised);
                 }
             }
@@ -104,8 +116,8 @@ impl LaneDriver {
         Ok(Fitted::Never("it needs more gas than a transaction may have".to_owned()))
     }
 
-    /// What the vault gives each transfer of a campaign.
-    async fn grant_gas(&self, campaign: CampaignId) -> Result<u64, LaneError> {
+    /// What the vault was told about a campaign.
+    async fn terms(&self, campaign: CampaignId) -> Result<Terms, LaneError> {
         let data = RewardVault::campaignCall { id: campaign.on_chain() }.abi_encode().into();
         let call = Call { from: self.signer.address(), to: self.vault.identity.vault, data, gas: None };
         let answer = self.node.call(call).await.map_err(|error| match error {
@@ -114,7 +126,7 @@ impl LaneDriver {
         })?;
         let found = RewardVault::campaignCall::abi_decode_returns(&answer)
             .map_err(|error| ChainError::Untrue(format!("the vault's terms: {error}")))?;
-        Ok(found.terms.grantGas.into())
+        Ok(found.terms)
     }
 
     /// Passes over, for a while and with an alert, what the chain would not pay: places that go again, alone; else their

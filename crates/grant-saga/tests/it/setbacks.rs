@@ -152,6 +152,33 @@ async fn what_is_cut_to_one_bad_grant_lets_the_next_one_pass() {
     assert_eq!(world.balance(wallet).await, 2);
 }
 
+/// A grant that no window can ever let through, such as the first rank's above the limit, waits alone.
+#[tokio::test]
+async fn a_grant_above_the_windows_whole_limit_keeps_nobody_waiting() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    // Grants of 1 to 7, of which the first four are paid before there is a limit.
+    world.queue(campaign, 4).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.queue(campaign, 3).await;
+    let limits = RewardVault::setLimitsCall {
+        campaign: campaign.on_chain(),
+        grantGas: 100_000,
+        windowLimit: "4".parse().unwrap(),
+        window: 60,
+    };
+    world.owner_sends(world.deployed.vault, limits.abi_encode().into()).await;
+    world.clock.advance(TimeDelta::seconds(1));
+    for _ in 0..3 {
+        driver.step().await.unwrap();
+    }
+    let codes: Vec<(String, String)> = alerts(&world).await;
+    let set_back = |seq: u64| ("places_set_back".to_owned(), format!("campaign:{campaign}/seq:{seq}"));
+    let campaign_alert = ("settlement_would_revert".to_owned(), format!("campaign:{campaign}"));
+    assert_eq!(codes, [set_back(4), set_back(5), campaign_alert], "the last has nobody behind it");
+}
+
 #[tokio::test]
 async fn a_vault_that_gives_each_transfer_much_gas_is_given_it() {
     let mut world = World::new().await;

@@ -357,6 +357,60 @@ async fn a_grant_whose_wallet_refuses_fails_at_the_deadline_unless_another_one_w
     assert_eq!(paid_to(&world).await, [(0, own)]);
 }
 
+/// The deadline is handled before the link of a contract that was linked in time; the grant ends one way or another, also
+/// if that contract refuses afterwards.
+#[tokio::test]
+async fn a_contract_linked_just_before_the_deadline_that_refuses_afterwards_keeps_nothing_for_ever() {
+    for refuses in [false, true] {
+        let mut world = World::new().await;
+        let (campaign, wallet) = (world.campaign(7).await, contract(&world).await);
+        let mut grants = Vec::new();
+        let players =
+            [world.player().await, world.player().await, world.player().await, world.player().await];
+        for player in players {
+            grants.extend(world.request(campaign, &[player]).await);
+        }
+        drain(&mut world.grants).await;
+        world.clock.advance(TimeDelta::minutes(59));
+        for player in players {
+            link(&world, player, wallet, WalletKind::Contract).await;
+        }
+        if refuses {
+            refuse(&world, wallet).await;
+        }
+        world.clock.advance(TimeDelta::minutes(2));
+        // Links and deadlines lie in many partitions: here one comes first, there the other.
+        world.fire_timers().await;
+        while checker_of(&world, "a").round().await.unwrap() > 0 {}
+        world.clock.advance(TimeDelta::hours(25));
+        world.fire_timers().await;
+        for grant in grants {
+            assert_eq!(state(&world, grant).await, if refuses { failed() } else { queued() });
+        }
+    }
+}
+
+/// A second contract is linked while the first is yet to be asked, and nobody ever can.
+#[tokio::test]
+async fn two_contracts_that_nobody_can_ask_keep_nothing_for_ever() {
+    let mut world = World::new().await;
+    let (campaign, first) = (world.campaign(7).await, contract(&world).await);
+    let second = contract(&world).await;
+    let player = world.player().await;
+    link(&world, player, first, WalletKind::Contract).await;
+    let grant = world.request(campaign, &[player]).await[0];
+    drain(&mut world.grants).await;
+    world.clock.advance(TimeDelta::minutes(10));
+    link(&world, player, second, WalletKind::Contract).await;
+    drain(&mut world.grants).await;
+    world.clock.advance(TimeDelta::hours(1));
+    world.fire_timers().await;
+    assert_eq!(state(&world, grant).await, held("wallet_check"));
+    world.clock.advance(TimeDelta::hours(24));
+    world.fire_timers().await;
+    assert_eq!(state(&world, grant).await, failed());
+}
+
 /// Nobody could ask the wallet: that is our delay and not the player's, but not for ever.
 #[tokio::test]
 async fn a_grant_whose_wallet_was_never_asked_has_a_day_more() {

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod alerts;
 mod audit;
 mod chain;
 mod demo;
@@ -54,6 +55,7 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
         Command::Org(org) => until(stop, org::run(&config()?, org, json)).await?,
         Command::Audit(audit) => return until(stop, audit::run(&config()?, audit)).await,
         Command::Dlq(dlq) => until(stop, dlq::run(&config()?, dlq, json)).await?,
+        Command::Alerts(alerts) => until(stop, alerts::run(&config()?, alerts, json)).await?,
         Command::Replay { view } => until(stop, replay::run(&config()?, view, json)).await?,
         Command::Openapi => openapi(json)?,
         Command::Chain(chain) => until(stop, chain::run(chain, json)).await?,

@@ -178,3 +178,21 @@ async fn a_vault_whose_blocks_were_passed_is_refused() {
     let mut conn = database.pool().begin().await.unwrap();
     pin_vault(&mut conn, &identity(deployed.block + 1)).await.expect("its blocks are still to come");
 }
+
+/// Requests that go away at any moment while their transactions begin: whoever comes next starts on a clean connection.
+#[tokio::test]
+async fn a_transaction_that_is_given_up_while_it_begins_is_not_handed_on() {
+    let test = TestDatabase::create(&MIGRATOR).await;
+    let pool = database(&Secret::new(test.url()), 1).await.unwrap();
+    let mut given_up = 0;
+    for patience in (0..20).cycle().map(|step| Duration::from_micros(25 * step)).take(200) {
+        given_up += u32::from(tokio::time::timeout(patience, pool.begin()).await.is_err());
+        let mut conn = pool.acquire().await.unwrap();
+        sqlx::query("CREATE TABLE IF NOT EXISTS kept (at integer)").execute(&mut *conn).await.unwrap();
+        sqlx::query("INSERT INTO kept VALUES (1)").execute(&mut *conn).await.unwrap();
+    }
+    assert!(given_up > 0);
+    pool.close().await;
+    let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(test.pool()).await.unwrap();
+    assert_eq!(kept, 200, "nothing was written into a transaction that nobody commits");
+}

@@ -1,8 +1,9 @@
 //! What a final settlement paid is posted once; what it paid without a hold is suspense.
 
 use alloy_primitives::B256;
-use laurel_campaign::{Move, find_campaign};
-use laurel_events::{Amount, BudgetPosted, CampaignId, Event, EventKind, SettledSegment};
+use laurel_campaign::{Move, acknowledge_alert, find_campaign};
+use laurel_events::{Amount, BudgetPosted, CampaignId, Clock, Event, EventKind, SettledSegment};
+use laurel_ledger::{Context, list_alerts};
 
 use crate::world::{
     World, data, definition, outcome,
@@ -150,8 +151,18 @@ async fn halted(world: &World) -> Vec<(i64, Option<String>)> {
         .unwrap()
 }
 
-/// Whether the campaign has a queue yet or not: what the lanes read says that nothing may be signed for it, until somebody
-/// resumes it.
+/// An operator has dealt with all payments without a hold.
+async fn acknowledge_payments(world: &World) {
+    let mut conn = world.pool().acquire().await.unwrap();
+    let context = Context::at(world.clock.now());
+    for alert in list_alerts(&mut conn, None, 100).await.unwrap() {
+        assert!(acknowledge_alert(&mut conn, &context, &alert.code, &alert.about).await.unwrap());
+        assert!(!acknowledge_alert(&mut conn, &context, &alert.code, &alert.about).await.unwrap());
+    }
+}
+
+/// Whether the campaign has a queue yet or not: what the lanes read says that nothing may be signed for it, until an
+/// operator has dealt with the payment. Whoever manages the campaign cannot lift that.
 #[tokio::test]
 async fn a_payment_without_a_hold_halts_the_queue() {
     for queued in [false, true] {
@@ -171,6 +182,8 @@ async fn a_payment_without_a_hold_halts_the_queue() {
         expected.sort_unstable();
         assert_eq!(halted(&world).await, expected);
         world.transition(campaign, Move::Resume).await;
+        assert_eq!(halted(&world).await, expected);
+        acknowledge_payments(&world).await;
         assert!(halted(&world).await.iter().all(|(_, halted)| halted.is_none()));
         // Told again it is no news.
         world.rewind_books().await;
@@ -180,7 +193,30 @@ async fn a_payment_without_a_hold_halts_the_queue() {
     }
 }
 
-/// A halt for another reason is not lifted by resuming the campaign, nor is its reason lost.
+/// An ended campaign still pays what is under way; the last of its payments without a hold lets its queue go on.
+#[tokio::test]
+async fn an_ended_campaigns_queue_goes_on_with_its_last_unexplained_payment() {
+    let mut world = World::new().await;
+    let campaign = with_grants(&mut world, 1).await;
+    world.transition(campaign, Move::End).await;
+    for number in [1, 2] {
+        let mut paid = confirmed(None, two_segments_of_one_seq(campaign, [10, 10]));
+        paid.sighting.tx = B256::with_last_byte(number);
+        paid.sighting.transition = u64::from(number);
+        world.confirm(paid).await;
+    }
+    let mut conn = world.pool().acquire().await.unwrap();
+    let context = Context::at(world.clock.now());
+    let alerts = list_alerts(&mut conn, None, 100).await.unwrap();
+    assert_eq!(alerts.len(), 2);
+    for (alert, goes_on) in alerts.iter().zip([false, true]) {
+        assert!(acknowledge_alert(&mut conn, &context, &alert.code, &alert.about).await.unwrap());
+        let halts: Vec<bool> = halted(&world).await.iter().map(|(_, halted)| halted.is_some()).collect();
+        assert_eq!(halts, [!goes_on]);
+    }
+}
+
+/// A halt for another reason is not lifted by dealing with payments, nor is its reason lost.
 #[tokio::test]
 async fn a_queue_that_is_halted_keeps_its_reason() {
     let mut world = World::new().await;
@@ -191,7 +227,7 @@ async fn a_queue_that_is_halted_keeps_its_reason() {
         .await
         .unwrap();
     world.confirm(confirmed(None, vec![settled])).await;
-    world.transition(campaign, Move::Resume).await;
+    acknowledge_payments(&world).await;
     assert_eq!(halted(&world).await, [(campaign.number(), Some("other".to_owned()))]);
 }
 
