@@ -8,7 +8,7 @@ use laurel_chain::{
 };
 use laurel_ledger::{MIGRATOR, PinError, Vault, VaultIdentity, list_vaults, pin_vault};
 use sqlx::{
-    PgConnection, PgPool,
+    PgConnection, PgPool, Row as _,
     migrate::Migrate,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -64,8 +64,11 @@ async fn connect(url: &Secret, connections_max: u32, statement_timeout_ms: u32) 
 
 /// Whether a connection that comes back may be given out again. A request that goes away while its transaction begins leaves
 /// it open, which the driver does not notice: whoever came next would write into it, and nothing of that would be kept.
+///
+/// One message of the simple protocol: with a prepared statement, the transaction begins one message before it is executed.
 async fn is_between_transactions(conn: &mut PgConnection) -> sqlx::Result<bool> {
-    sqlx::query_scalar("SELECT transaction_timestamp() = statement_timestamp()").fetch_one(conn).await
+    let between = sqlx::raw_sql("SELECT transaction_timestamp() = statement_timestamp()");
+    between.fetch_one(conn).await?.try_get(0)
 }
 
 /// How a database's schema compares with this build.

@@ -196,3 +196,18 @@ async fn a_transaction_that_is_given_up_while_it_begins_is_not_handed_on() {
     let kept: i64 = sqlx::query_scalar("SELECT count(*) FROM kept").fetch_one(test.pool()).await.unwrap();
     assert_eq!(kept, 200, "nothing was written into a transaction that nobody commits");
 }
+
+#[tokio::test]
+async fn a_connection_that_is_in_order_is_kept() {
+    let test = TestDatabase::create(&MIGRATOR).await;
+    let pool = database(&Secret::new(test.url()), 1).await.unwrap();
+    let mut sessions = std::collections::BTreeSet::new();
+    for _ in 0..50 {
+        let mut tx = pool.begin().await.unwrap();
+        let session: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *tx).await.unwrap();
+        sessions.insert(session);
+        tx.commit().await.unwrap();
+        sqlx::query("SELECT 1").execute(&pool).await.unwrap();
+    }
+    assert_eq!(sessions.len(), 1, "connecting costs a hundred times what a statement does");
+}
