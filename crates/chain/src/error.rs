@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use alloy::{
     primitives::Bytes,
-    transports::{RpcError, TransportError},
+    transports::{HttpError, RpcError, TransportError, TransportErrorKind},
 };
+use serde::Deserialize;
+
+use crate::Refusal;
 
 /// A question to a node that brought no answer to rely on. Asking again, or another node, may.
 #[derive(Debug, thiserror::Error)]
@@ -64,51 +67,101 @@ pub enum CallError {
 /// A transaction that the node did not plainly accept.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The node has it already: as good as accepted.
-    #[error("the node has the transaction already")]
-    AlreadyKnown,
-    /// The account has used the nonce. Says nothing about which transaction used it.
-    #[error("the nonce is used")]
-    NonceTooLow,
-    /// The fees are too low to be taken, or to replace another transaction of the nonce.
-    #[error("the fees are too low: {0}")]
-    Underpriced(String),
-    /// The account cannot pay for the gas.
-    #[error("the account has too little to pay for the gas: {0}")]
-    InsufficientFunds(String),
-    /// The node will not take it as it is.
-    #[error("the node refuses the transaction: {0}")]
-    Refused(String),
+    /// The node says why it does not take the transaction. Another node, or the same one before, may have taken it.
+    #[error("the node does not take the transaction: {message} ({}, code {code})", refusal.as_str())]
+    Refused {
+        /// What that means.
+        refusal: Refusal,
+        /// The node's number for it, or the HTTP status.
+        code: i64,
+        /// The node's words.
+        message: String,
+    },
+    /// The node was not reached: nothing was sent.
+    #[error("the transaction was not sent")]
+    NotSent(#[source] ChainError),
     /// Nothing is known: it may have been sent.
     #[error("the transaction was perhaps sent")]
     PerhapsSent(#[source] ChainError),
 }
 
 impl SendError {
-    /// What an answer to eth_sendRawTransaction means. Texts are those of Anvil, geth and reth.
-    pub(crate) fn classify(error: TransportError) -> Self {
-        let RpcError::ErrorResp(payload) = &error else {
-            return Self::PerhapsSent(ChainError::Rpc { operation: "eth_sendRawTransaction", source: error });
+    /// What a failed eth_sendRawTransaction means.
+    pub(crate) fn of(error: TransportError) -> Self {
+        let said = match &error {
+            RpcError::ErrorResp(payload) => Some((payload.code, payload.message.to_string())),
+            RpcError::Transport(TransportErrorKind::HttpError(http)) => said_by_status(http),
+            RpcError::Transport(TransportErrorKind::HttpErrorWithRetryAfter { error, .. }) => {
+                said_by_status(error)
+            }
+            _ => None,
         };
-        let text = payload.message.to_lowercase();
-        let says = |wanted: &[&str]| wanted.iter().any(|wanted| text.contains(wanted));
-        if says(&["already known", "already imported", "known transaction"]) {
-            Self::AlreadyKnown
-        } else if says(&["nonce too low"]) {
-            Self::NonceTooLow
-        } else if says(&["underpriced", "max fee per gas less than block base fee", "fee too low"]) {
-            Self::Underpriced(text)
-        } else if says(&["insufficient funds"]) {
-            Self::InsufficientFunds(text)
-        } else if says(&[
-            "intrinsic gas too low",
-            "exceeds block gas limit",
-            "invalid sender",
-            "nonce too high",
-        ]) {
-            Self::Refused(text)
-        } else {
-            Self::PerhapsSent(ChainError::Rpc { operation: "eth_sendRawTransaction", source: error })
+        if let Some((code, message)) = said
+            && let Some(refusal) = Refusal::classify(code, &message)
+        {
+            return Self::Refused { refusal, code, message: shortened(message) };
         }
+        let never_left = not_connected(&error);
+        let source = ChainError::Rpc { operation: "eth_sendRawTransaction", source: error };
+        if never_left { Self::NotSent(source) } else { Self::PerhapsSent(source) }
+    }
+
+    /// What the node means, if it says so.
+    pub const fn refusal(&self) -> Option<Refusal> {
+        match self {
+            Self::Refused { refusal, .. } => Some(*refusal),
+            Self::NotSent(_) | Self::PerhapsSent(_) => None,
+        }
+    }
+
+    /// Its name in metrics and alerts.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Refused { refusal, .. } => refusal.as_str(),
+            Self::NotSent(_) => "not_sent",
+            Self::PerhapsSent(_) => "perhaps_sent",
+        }
+    }
+}
+
+/// How much of a node's words is kept: some send whole pages.
+const MESSAGE_MAX: usize = 500;
+
+fn shortened(mut message: String) -> String {
+    message.truncate(message.floor_char_boundary(MESSAGE_MAX));
+    message
+}
+
+/// What an answer without JSON-RPC says by its status. A body that is a bare error object, as one provider sends it, is read.
+fn said_by_status(http: &HttpError) -> Option<(i64, String)> {
+    #[derive(Deserialize)]
+    struct Bare {
+        code: i64,
+        message: String,
+    }
+    if let Ok(Bare { code, message }) = serde_json::from_str(&http.body) {
+        return Some((code, message));
+    }
+    let message = match http.status {
+        429 => "too many requests",
+        402 => "payment required",
+        // A plan that is used up is a matter of time, a wrong key is not.
+        401 | 403 if http.body.to_lowercase().contains("limit exceeded") => "too many requests",
+        401 | 403 => "unauthorized",
+        404 | 405 | 415 => "method not supported",
+        413 => "oversized data",
+        _ => return None,
+    };
+    Some((i64::from(http.status), message.to_owned()))
+}
+
+/// Whether no connection was made, so that not a byte has left.
+fn not_connected(error: &TransportError) -> bool {
+    match error {
+        RpcError::SerError(_) => true,
+        RpcError::Transport(TransportErrorKind::Custom(source)) => {
+            source.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect)
+        }
+        _ => false,
     }
 }

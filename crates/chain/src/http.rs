@@ -5,7 +5,7 @@ use std::{fmt, future::IntoFuture, time::Duration};
 use alloy::{
     eips::{BlockId, BlockNumberOrTag, eip2718::Encodable2718 as _},
     network::{Ethereum, TransactionBuilder},
-    primitives::{Address, B256, Bytes},
+    primitives::{Address, B256, Bytes, keccak256},
     providers::{Provider, RootProvider},
     rpc::{
         client::RpcClient,
@@ -212,8 +212,12 @@ impl ChainNode for HttpNode {
     async fn send(&self, raw: Bytes) -> Result<B256, SendError> {
         let question = self.provider.send_raw_transaction(&raw);
         match tokio::time::timeout(RPC_TIMEOUT, question).await {
-            Ok(Ok(pending)) => Ok(*pending.tx_hash()),
-            Ok(Err(error)) => Err(SendError::classify(without_url(error))),
+            Ok(Ok(pending)) => {
+                let (told, own) = (*pending.tx_hash(), keccak256(&raw));
+                let other = || ChainError::Untrue(format!("asked to send {own}, the node names {told}"));
+                if told == own { Ok(own) } else { Err(SendError::PerhapsSent(other())) }
+            }
+            Ok(Err(error)) => Err(SendError::of(without_url(error))),
             Err(_) => Err(SendError::PerhapsSent(ChainError::TimedOut {
                 operation: "eth_sendRawTransaction",
                 after: RPC_TIMEOUT,

@@ -18,6 +18,7 @@ mod http;
 mod identity;
 mod node;
 mod receipts;
+mod refusal;
 mod revert;
 mod settlement;
 mod signer;
@@ -34,6 +35,7 @@ pub use self::{
     identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
     node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt},
     receipts::{verify_receipts, verify_transactions},
+    refusal::{NextStep, Refusal},
     revert::revert_reason,
     settlement::{Settlement, SettlementSegment, words_hash},
     signer::{KeyError, KeySource, LaneSigner, LocalKey, SignedTx, TxRequest},

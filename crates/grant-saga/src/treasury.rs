@@ -11,8 +11,8 @@ use alloy::{
 };
 use chrono::TimeDelta;
 use laurel_chain::{
-    BlockRef, Call, CallError, ChainError, ChainNode, Erc20, KeyError, LaneSigner, NonceAt, RewardVault,
-    SendError, TxRequest, funding_call, revert_reason,
+    BlockRef, Call, CallError, ChainError, ChainNode, Erc20, KeyError, LaneSigner, NextStep, NonceAt,
+    Refusal, RewardVault, SendError, TxRequest, funding_call, revert_reason,
 };
 use laurel_events::{Amount, CampaignId, Clock, OperatorAlertRaised};
 use laurel_ledger::{
@@ -105,12 +105,15 @@ impl TreasuryError {
     }
 
     /// Whether it stays as it is until somebody does something about it.
-    const fn lasts(&self) -> bool {
+    fn lasts(&self) -> bool {
         match self {
             Self::Reverts { .. } | Self::Key(_) | Self::TooLittle { .. } => true,
             Self::Chain(error) => matches!(error, ChainError::Untrue(_)),
             Self::Send { source, .. } => {
-                matches!(source, SendError::InsufficientFunds(_) | SendError::Refused(_))
+                matches!(
+                    source.refusal().map(Refusal::next),
+                    Some(NextStep::Park | NextStep::Halt | NextStep::OtherEndpoint)
+                )
             }
             Self::Ledger(_) | Self::NotMined { .. } => false,
         }
@@ -337,7 +340,8 @@ impl Treasury {
             max_priority_fee_per_gas: fees.priority_fee,
         })?;
         match self.node.send(signed.raw).await {
-            Ok(_) | Err(SendError::AlreadyKnown | SendError::PerhapsSent(_)) => {}
+            Ok(_) | Err(SendError::PerhapsSent(_)) => {}
+            Err(source) if source.refusal() == Some(Refusal::AlreadyKnown) => {}
             Err(source) => return Err(TreasuryError::Send { step, source }),
         }
         tracing::info!(step, tx.hash = %signed.hash, "the treasury sent a transaction");

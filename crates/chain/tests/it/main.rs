@@ -5,4 +5,6 @@ mod funding;
 mod identity;
 mod keys;
 mod receipts;
+mod refusals;
+mod sending;
 mod world;

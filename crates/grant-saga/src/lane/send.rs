@@ -2,12 +2,20 @@
 
 use alloy::primitives::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_chain::SendError;
+use laurel_chain::{NextStep, Refusal, SendError};
 use laurel_events::{BatchId, EventKind, NewEvent, OperatorAlertRaised};
 use laurel_ledger::{Context, append, clear_alert};
 
 use super::{LaneDriver, LaneError};
 use crate::submit::SignedBatch;
+
+/// What the code of an alert about a refusal begins with.
+const SEND_ALERT: &str = "send_";
+
+/// Whether a refusal lasts until somebody does something about it.
+const fn is_alarming(refusal: Refusal) -> bool {
+    matches!(refusal.next(), NextStep::Park | NextStep::Halt | NextStep::OtherEndpoint)
+}
 
 impl LaneDriver {
     /// Tells everybody of a batch that is in the database.
@@ -28,38 +36,34 @@ impl LaneDriver {
     /// Gives committed bytes to the node. Whatever it answers, the monitor will look again.
     pub(super) async fn send(&self, batch: BatchId, raw: &Bytes) -> Result<(), LaneError> {
         let answer = self.node.send(raw.clone()).await;
-        let label = match &answer {
-            Ok(_) => "accepted",
-            Err(SendError::AlreadyKnown) => "already_known",
-            Err(SendError::NonceTooLow) => "nonce_too_low",
-            Err(SendError::Underpriced(_)) => "underpriced",
-            Err(SendError::InsufficientFunds(_)) => "insufficient_funds",
-            Err(SendError::Refused(_)) => "refused",
-            Err(SendError::PerhapsSent(_)) => "perhaps_sent",
-        };
+        let label = answer.as_ref().map_or_else(SendError::as_str, |_| "accepted");
         self.metrics.broadcasts_total.with_label_values(&[label]).inc();
-        match answer {
-            Ok(_) | Err(SendError::AlreadyKnown) => {
-                sqlx::query!(
-                    "UPDATE batches SET accepted_at = $2 WHERE id = $1 AND accepted_at IS NULL",
-                    batch.uuid(),
-                    self.clock.now(),
-                )
-                .execute(&self.pool)
-                .await?;
-            }
-            Err(error @ (SendError::InsufficientFunds(_) | SendError::Refused(_))) => {
+        let error = match answer {
+            Ok(_) => return self.accepted(batch).await,
+            Err(error) => error,
+        };
+        match error.refusal() {
+            Some(Refusal::AlreadyKnown) => self.accepted(batch).await?,
+            Some(refusal) if is_alarming(refusal) => {
                 let about = format!("lane:{}", self.lane);
-                let alert =
-                    OperatorAlertRaised { code: format!("send_{label}"), about, detail: error.to_string() };
+                let code = format!("{SEND_ALERT}{label}");
                 let mut tx = self.pool.begin().await?;
-                self.raise(&mut tx, alert).await?;
+                self.raise(&mut tx, OperatorAlertRaised { code, about, detail: error.to_string() }).await?;
                 tx.commit().await?;
             }
-            Err(error) => {
-                tracing::info!(batch.id = %batch, %error, "the node did not plainly accept a batch")
-            }
+            _ => tracing::info!(batch.id = %batch, %error, "the node did not plainly accept a batch"),
         }
+        Ok(())
+    }
+
+    async fn accepted(&self, batch: BatchId) -> Result<(), LaneError> {
+        sqlx::query!(
+            "UPDATE batches SET accepted_at = $2 WHERE id = $1 AND accepted_at IS NULL",
+            batch.uuid(),
+            self.clock.now(),
+        )
+        .execute(&self.pool)
+        .await?;
         Ok(())
     }
 
@@ -98,8 +102,9 @@ impl LaneDriver {
         }
         let mut tx = self.pool.begin().await?;
         let mut cleared: Vec<NewEvent> = Vec::new();
-        for code in ["send_insufficient_funds", "send_refused"] {
-            cleared.extend(clear_alert(&mut tx, code, &format!("lane:{lane}")).await?.map(NewEvent::from));
+        for refusal in Refusal::ALL.into_iter().filter(|refusal| is_alarming(*refusal)) {
+            let code = format!("{SEND_ALERT}{}", refusal.as_str());
+            cleared.extend(clear_alert(&mut tx, &code, &format!("lane:{lane}")).await?.map(NewEvent::from));
         }
         if !cleared.is_empty() {
             append(&mut tx, &Context::at(now), &cleared).await?;
