@@ -1,2 +1,1 @@
-DROP TABLE grant_steps;
-DROP TABLE batch_steps;
+DROP TABLE history;

@@ -111,6 +111,11 @@ impl Refusal {
         }
     }
 
+    /// Whether it stays so until somebody does something about it.
+    pub const fn lasts(self) -> bool {
+        matches!(self.next(), NextStep::Park | NextStep::Halt | NextStep::OtherEndpoint)
+    }
+
     /// What an error of `eth_sendRawTransaction` means; `None` if nobody can tell, so that the transaction may have been
     /// sent.
     pub fn classify(code: i64, message: &str) -> Option<Self> {

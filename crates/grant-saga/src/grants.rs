@@ -179,8 +179,10 @@ async fn wallet_linked(
     // The wallet first, then its grants: the order of whoever checks wallets.
     let recipient = recipients(conn, linked.chain_id, &[linked.player]).await?.remove(&linked.player);
     let awaiting = lock_awaiting(conn, linked.player, linked.chain_id).await?;
+    if awaiting.is_empty() {
+        return Ok(Vec::new());
+    }
     match recipient {
-        _ if awaiting.is_empty() => Ok(Vec::new()),
         None => Ok(Vec::new()),
         Some(Recipient::Held(reason)) => hold_waiting(conn, now, cause, &awaiting, reason).await,
         Some(Recipient::Payable(wallet)) => {

@@ -111,7 +111,8 @@ pub(crate) async fn set_back(
     Ok(SetBack::Places)
 }
 
-/// Has the first `taken` places of a requeued run rest; the others stay as they are. Says whether the run is still there.
+/// Has the first `taken` places of a requeued run rest; the others stay as they are. Says whether the run was still there,
+/// and not set back already by another lane that had planned it.
 async fn rest_requeue(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -123,7 +124,7 @@ async fn rest_requeue(
         UPDATE requeues
         SET count = $4, setbacks = setbacks + 1,
             queued_at = $5::timestamptz + make_interval(secs => least($6 * power(2, least(setbacks, 16)), $7))
-        WHERE campaign = $1 AND first_seq = $2 AND count = $3
+        WHERE campaign = $1 AND first_seq = $2 AND count = $3 AND queued_at <= $5
         "#,
         campaign,
         first_seq,

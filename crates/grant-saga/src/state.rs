@@ -130,6 +130,21 @@ pub struct IllegalTransition {
 }
 
 impl GrantState {
+    /// Its name at the REST interface.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::AwaitingWallet { .. } => "awaiting_wallet",
+            Self::Held { .. } => "held",
+            Self::Queued(_) => "queued",
+            Self::Submitted { .. } => "submitted",
+            Self::Confirmed { .. } => "confirmed",
+            Self::Completed { .. } => "completed",
+            Self::Failed { .. } => "failed",
+            Self::Compensated { .. } => "compensated",
+        }
+    }
+
     /// What `event` makes of this state.
     ///
     /// # Errors
@@ -255,20 +270,6 @@ mod tests {
         ]
     }
 
-    const fn name(state: &GrantState) -> &'static str {
-        match state {
-            GrantState::Requested => "requested",
-            GrantState::AwaitingWallet { .. } => "awaiting_wallet",
-            GrantState::Held { .. } => "held",
-            GrantState::Queued(_) => "queued",
-            GrantState::Submitted { .. } => "submitted",
-            GrantState::Confirmed { .. } => "confirmed",
-            GrantState::Completed { .. } => "completed",
-            GrantState::Failed { .. } => "failed",
-            GrantState::Compensated { .. } => "compensated",
-        }
-    }
-
     /// Every state with every event: a change of any cell shows. A dot is an event that is ignored, a cross one that
     /// cannot happen.
     #[test]
@@ -278,7 +279,7 @@ mod tests {
             write!(matrix, "{about:<24}").unwrap();
             for (_, state) in states() {
                 let cell = match state.apply(event.clone()) {
-                    Ok(Applied::Moved(next)) => name(&next),
+                    Ok(Applied::Moved(next)) => next.as_str(),
                     Ok(Applied::Ignored) => ".",
                     Err(_) => "x",
                 };

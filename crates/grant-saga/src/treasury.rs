@@ -11,8 +11,8 @@ use alloy::{
 };
 use chrono::TimeDelta;
 use laurel_chain::{
-    BlockRef, Call, CallError, ChainError, ChainNode, Erc20, KeyError, LaneSigner, NextStep, NonceAt,
-    Refusal, RewardVault, SendError, TxRequest, funding_call, revert_reason,
+    BlockRef, Call, CallError, ChainError, ChainNode, Erc20, KeyError, LaneSigner, NonceAt, Refusal,
+    RewardVault, SendError, TxRequest, funding_call, revert_reason,
 };
 use laurel_events::{Amount, CampaignId, Clock, OperatorAlertRaised};
 use laurel_ledger::{
@@ -109,12 +109,7 @@ impl TreasuryError {
         match self {
             Self::Reverts { .. } | Self::Key(_) | Self::TooLittle { .. } => true,
             Self::Chain(error) => matches!(error, ChainError::Untrue(_)),
-            Self::Send { source, .. } => {
-                matches!(
-                    source.refusal().map(Refusal::next),
-                    Some(NextStep::Park | NextStep::Halt | NextStep::OtherEndpoint)
-                )
-            }
+            Self::Send { source, .. } => source.refusal().is_some_and(Refusal::lasts),
             Self::Ledger(_) | Self::NotMined { .. } => false,
         }
     }

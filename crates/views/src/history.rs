@@ -7,7 +7,6 @@ use laurel_bus::{Stage, StageError};
 use laurel_events::{BatchId, Envelope, Event, EventId, EventKind, GrantId, NewEvent, Partition, Sighting};
 use laurel_ledger::{LedgerError, read_one, reset_cursors};
 use sqlx::{Connection, PgConnection};
-use uuid::Uuid;
 
 use crate::GrantView;
 
@@ -45,98 +44,71 @@ impl Stage for HistoryStage {
         _now: DateTime<Utc>,
         events: &[Envelope],
     ) -> Result<Vec<NewEvent>, StageError> {
-        let mut of_batches = Vec::new();
-        let mut of_grants = Vec::new();
+        let mut steps = Steps::default();
         for envelope in events {
-            match whose(&envelope.event) {
-                Some(Whose::Batch(batch)) => of_batches.push((batch, envelope.id)),
-                Some(Whose::Grant(grant)) => of_grants.push((grant, envelope.id)),
-                None => {}
+            if let Some(about) = about(&envelope.event) {
+                steps.push(about, envelope.id);
             }
         }
-        note_batch_steps(conn, &of_batches).await?;
-        note_grant_steps(conn, &of_grants).await?;
+        sqlx::query!(
+            r#"
+            INSERT INTO history (about, part, position, idx)
+            SELECT * FROM unnest($1::text[], $2::smallint[], $3::bigint[], $4::integer[])
+            ON CONFLICT DO NOTHING
+            "#,
+            &steps.about,
+            &steps.parts,
+            &steps.positions,
+            &steps.indexes,
+        )
+        .execute(conn)
+        .await?;
         Ok(Vec::new())
     }
 }
 
-/// What a step belongs to.
-enum Whose {
-    Batch(BatchId),
-    Grant(GrantId),
+/// Rows of the view, column by column.
+#[derive(Debug, Default)]
+struct Steps {
+    about: Vec<String>,
+    parts: Vec<i16>,
+    positions: Vec<i64>,
+    indexes: Vec<i32>,
 }
 
-fn whose(event: &Event) -> Option<Whose> {
-    let of = |sighting: &Sighting| sighting.batch.map(Whose::Batch);
+impl Steps {
+    fn push(&mut self, about: String, id: EventId) {
+        self.about.push(about);
+        self.parts.push(id.partition.number());
+        self.positions.push(id.offset);
+        self.indexes.push(id.index);
+    }
+}
+
+/// Whose step an event is.
+fn about(event: &Event) -> Option<String> {
+    let seen = |sighting: &Sighting| sighting.batch.map(of_batch);
     match event {
-        Event::TokenGrantAwaitingWallet(event) => Some(Whose::Grant(event.grant)),
-        Event::TokenGrantHeld(event) => Some(Whose::Grant(event.grant)),
-        Event::TokenGrantFailed(event) => Some(Whose::Grant(event.grant)),
-        Event::BudgetReleased(event) => Some(Whose::Grant(event.grant)),
-        Event::BlockchainTxSubmitted(event) => Some(Whose::Batch(event.batch)),
-        Event::BlockchainTxReplaced(event) => Some(Whose::Batch(event.batch)),
-        Event::BlockchainTxMined(event) => of(&event.sighting),
-        Event::BlockchainTxReorged(event) => of(&event.sighting),
-        Event::BlockchainTxConfirmed(event) => of(&event.sighting),
-        Event::BlockchainTxReverted(event) => of(&event.sighting),
+        Event::TokenGrantAwaitingWallet(event) => Some(of_grant(event.grant)),
+        Event::TokenGrantHeld(event) => Some(of_grant(event.grant)),
+        Event::TokenGrantFailed(event) => Some(of_grant(event.grant)),
+        Event::BudgetReleased(event) => Some(of_grant(event.grant)),
+        Event::BlockchainTxSubmitted(event) => Some(of_batch(event.batch)),
+        Event::BlockchainTxReplaced(event) => Some(of_batch(event.batch)),
+        Event::BlockchainTxMined(event) => seen(&event.sighting),
+        Event::BlockchainTxReorged(event) => seen(&event.sighting),
+        Event::BlockchainTxConfirmed(event) => seen(&event.sighting),
+        Event::BlockchainTxReverted(event) => seen(&event.sighting),
         _ => None,
     }
 }
 
-async fn note_batch_steps(conn: &mut PgConnection, steps: &[(BatchId, EventId)]) -> Result<(), LedgerError> {
-    if steps.is_empty() {
-        return Ok(());
-    }
-    let batches: Vec<Uuid> = steps.iter().map(|(batch, _)| batch.uuid()).collect();
-    let (parts, positions, indexes) = columns(steps.iter().map(|(_, id)| *id));
-    sqlx::query!(
-        r#"
-        INSERT INTO batch_steps (batch, part, position, idx)
-        SELECT * FROM unnest($1::uuid[], $2::smallint[], $3::bigint[], $4::integer[])
-        ON CONFLICT DO NOTHING
-        "#,
-        &batches,
-        &parts,
-        &positions,
-        &indexes,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+fn of_grant(grant: GrantId) -> String {
+    format!("grant:{grant}")
 }
 
-async fn note_grant_steps(conn: &mut PgConnection, steps: &[(GrantId, EventId)]) -> Result<(), LedgerError> {
-    if steps.is_empty() {
-        return Ok(());
-    }
-    let campaigns: Vec<i64> = steps.iter().map(|(grant, _)| grant.campaign.number()).collect();
-    let numbers: Vec<i64> = steps.iter().map(|(grant, _)| grant.number.cast_signed()).collect();
-    let (parts, positions, indexes) = columns(steps.iter().map(|(_, id)| *id));
-    sqlx::query!(
-        r#"
-        INSERT INTO grant_steps (campaign, number, part, position, idx)
-        SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::smallint[], $4::bigint[], $5::integer[])
-        ON CONFLICT DO NOTHING
-        "#,
-        &campaigns,
-        &numbers,
-        &parts,
-        &positions,
-        &indexes,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-fn columns(ids: impl Iterator<Item = EventId>) -> (Vec<i16>, Vec<i64>, Vec<i32>) {
-    let (mut parts, mut positions, mut indexes) = (Vec::new(), Vec::new(), Vec::new());
-    for id in ids {
-        parts.push(id.partition.number());
-        positions.push(id.offset);
-        indexes.push(id.index);
-    }
-    (parts, positions, indexes)
+fn of_batch(batch: BatchId) -> String {
+    format!("batch:{batch}")
 }
 
 /// Drops the view; its stage rebuilds it from the beginning of the journal.
@@ -146,8 +118,8 @@ fn columns(ids: impl Iterator<Item = EventId>) -> (Vec<i16>, Vec<i64>, Vec<i32>)
 pub async fn rebuild_history(conn: &mut PgConnection) -> Result<(), LedgerError> {
     let mut tx = conn.begin().await?;
     reset_cursors(&mut tx, NAME).await?;
-    sqlx::query!("DELETE FROM batch_steps").execute(&mut *tx).await?;
-    sqlx::query!("DELETE FROM grant_steps").execute(&mut *tx).await?;
+    // Not row by row, which would take longer than a statement may.
+    sqlx::query!("TRUNCATE history").execute(&mut *tx).await?;
     tx.commit().await?;
     Ok(())
 }
@@ -227,22 +199,19 @@ const SEGMENT_MAX: i64 = 1_000;
 
 /// Where the journal has the grant's own steps, and those of every batch that it has been in.
 async fn step_ids(conn: &mut PgConnection, grant: &GrantView) -> Result<Vec<EventId>, LedgerError> {
-    let rows = sqlx::query!(
+    let batches = sqlx::query_scalar!(
         r#"
-        SELECT part AS "part!", position AS "position!", idx AS "idx!" FROM grant_steps
-        WHERE campaign = $1 AND number = $2
-        UNION ALL
-        SELECT t.part, t.position, t.idx FROM segments s JOIN batch_steps t ON t.batch = s.batch
-        WHERE s.campaign = $1 AND s.first_seq <= $3 AND s.first_seq > $3 - $4 AND s.first_seq + s.count > $3
+        SELECT batch FROM segments
+        WHERE campaign = $1 AND first_seq <= $2 AND first_seq > $2 - $3 AND first_seq + count > $2
         "#,
         grant.id.campaign.number(),
-        grant.id.number.cast_signed(),
         grant.seq.map(u64::cast_signed),
         SEGMENT_MAX,
-    )
-    .fetch_all(conn)
-    .await?;
-    rows.into_iter().map(|row| event_id((row.part, row.position, row.idx))).collect()
+    );
+    let mut about = vec![of_grant(grant.id)];
+    about.extend(batches.fetch_all(&mut *conn).await?.into_iter().map(|batch| of_batch(batch.into())));
+    let rows = sqlx::query!("SELECT part, position, idx FROM history WHERE about = ANY ($1)", &about);
+    rows.fetch_all(conn).await?.into_iter().map(|row| event_id((row.part, row.position, row.idx))).collect()
 }
 
 fn event_id((part, offset, index): (i16, i64, i32)) -> Result<EventId, LedgerError> {

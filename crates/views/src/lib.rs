@@ -4,7 +4,7 @@
 //!   grants ─┬─ exceptions ─┬─ runs ─┬─ segments ─┬─ batches ──► GrantView, with its state
 //!           ╵              ╵        ╵            ╵
 //!   journal ─┬─► CampaignStatsStage ──► campaign_stats ─────────────► CampaignStats
-//!            ╰─► HistoryStage ────────► batch_steps, grant_steps ───► TimelineEntry
+//!            ╰─► HistoryStage ────────► history ────────────────────► TimelineEntry
 //! ```
 //!
 //! A grant's state is derived from where it is, not kept. What is kept here is a projection, which `laurel replay` drops

@@ -2,7 +2,7 @@
 
 use alloy::primitives::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_chain::{NextStep, Refusal, SendError};
+use laurel_chain::{Refusal, SendError};
 use laurel_events::{BatchId, EventKind, NewEvent, OperatorAlertRaised};
 use laurel_ledger::{Context, append, clear_alert};
 
@@ -11,11 +11,6 @@ use crate::submit::SignedBatch;
 
 /// What the code of an alert about a refusal begins with.
 const SEND_ALERT: &str = "send_";
-
-/// Whether a refusal lasts until somebody does something about it.
-const fn is_alarming(refusal: Refusal) -> bool {
-    matches!(refusal.next(), NextStep::Park | NextStep::Halt | NextStep::OtherEndpoint)
-}
 
 impl LaneDriver {
     /// Tells everybody of a batch that is in the database.
@@ -44,7 +39,7 @@ impl LaneDriver {
         };
         match error.refusal() {
             Some(Refusal::AlreadyKnown) => self.accepted(batch).await?,
-            Some(refusal) if is_alarming(refusal) => {
+            Some(refusal) if refusal.lasts() => {
                 let about = format!("lane:{}", self.lane);
                 let code = format!("{SEND_ALERT}{label}");
                 let mut tx = self.pool.begin().await?;
@@ -102,7 +97,7 @@ impl LaneDriver {
         }
         let mut tx = self.pool.begin().await?;
         let mut cleared: Vec<NewEvent> = Vec::new();
-        for refusal in Refusal::ALL.into_iter().filter(|refusal| is_alarming(*refusal)) {
+        for refusal in Refusal::ALL.into_iter().filter(|refusal| refusal.lasts()) {
             let code = format!("{SEND_ALERT}{}", refusal.as_str());
             cleared.extend(clear_alert(&mut tx, &code, &format!("lane:{lane}")).await?.map(NewEvent::from));
         }

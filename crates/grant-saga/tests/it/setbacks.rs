@@ -3,12 +3,12 @@
 use alloy::{primitives::U256, sol_types::SolCall};
 use chrono::TimeDelta;
 use laurel_chain::RewardVault;
-use laurel_events::{BlockchainTxConfirmed, CampaignId, EventKind, SettledSegment};
+use laurel_events::{BlockchainTxConfirmed, CampaignId, EventKind};
 use laurel_grant_saga::{LaneDriver, Progress};
 
 use crate::{
     batching::submitted,
-    settling::{confirmed, sighting, tell},
+    settling::{confirmed, paid_only, tell},
     world::{World, amount_of, drain},
 };
 
@@ -240,22 +240,7 @@ async fn refused_places_that_are_apart_stay_apart() {
     let mut driver = world.driver(1, "a").await;
     driver.step().await.unwrap();
     let batch = submitted(&world).await.remove(0);
-    let segment = &batch.segments[0];
-    let settled = SettledSegment {
-        campaign,
-        first_seq: 0,
-        count: 2,
-        total: segment.total,
-        words_hash: segment.words_hash,
-        paid: vec![U256::from(0b0101)],
-        log_index: 0,
-    };
-    let confirmed = BlockchainTxConfirmed {
-        sighting: sighting(&world, &batch, 1).await,
-        gas_used: 1,
-        effective_gas_price: laurel_events::Amount::from(1_u64),
-        segments: vec![settled],
-    };
+    let confirmed = paid_only(&world, &batch, 0b0101).await;
     tell(&mut world, confirmed).await;
     let requeued: Vec<(i64, i32)> = sqlx::query_as("SELECT first_seq, count FROM requeues ORDER BY 1")
         .fetch_all(world.pool())

@@ -75,6 +75,30 @@ pub(crate) async fn confirmed(
     BlockchainTxConfirmed { sighting, gas_used: receipt.gas_used, effective_gas_price, segments }
 }
 
+/// The same for a batch in no block: the test says which of its first places were paid.
+pub(crate) async fn paid_only(
+    world: &World,
+    batch: &BlockchainTxSubmitted,
+    paid: u64,
+) -> BlockchainTxConfirmed {
+    let segment = &batch.segments[0];
+    let settled = SettledSegment {
+        log_index: 0,
+        campaign: segment.campaign,
+        first_seq: segment.first_seq,
+        count: paid.count_ones(),
+        total: segment.total,
+        words_hash: segment.words_hash,
+        paid: vec![U256::from(paid)],
+    };
+    BlockchainTxConfirmed {
+        sighting: sighting(world, batch, 1).await,
+        gas_used: 100_000,
+        effective_gas_price: Amount::from(1_u64),
+        segments: vec![settled],
+    }
+}
+
 async fn states(world: &World) -> Vec<(String, i64)> {
     sqlx::query_as("SELECT state, transition FROM batches ORDER BY nonce")
         .fetch_all(world.pool())
@@ -169,22 +193,7 @@ async fn a_refused_grant_rests_and_goes_again_with_the_same_place() {
     let mut driver = world.driver(1, "a").await;
     driver.step().await.unwrap();
     let batch = submitted(&world).await.remove(0);
-    let segment = &batch.segments[0];
-    let refused = SettledSegment {
-        log_index: 0,
-        campaign,
-        first_seq: 0,
-        count: 2,
-        total: segment.total,
-        words_hash: segment.words_hash,
-        paid: vec![U256::from(0b101)],
-    };
-    let confirmed = BlockchainTxConfirmed {
-        sighting: sighting(&world, &batch, 1).await,
-        gas_used: 100_000,
-        effective_gas_price: Amount::from(1_u128),
-        segments: vec![refused],
-    };
+    let confirmed = paid_only(&world, &batch, 0b101).await;
     tell(&mut world, confirmed).await;
     let held: Vec<_> = world.events(&[EventKind::TokenGrantHeld]).await;
     assert_eq!(held.len(), 1);
@@ -235,22 +244,7 @@ async fn of_a_partly_paid_batch_only_the_paid_grants_are_complete() {
     world.control.pause_mining().await.unwrap();
     world.driver(1, "a").await.step().await.unwrap();
     let batch = submitted(&world).await.remove(0);
-    let segment = &batch.segments[0];
-    let settled = SettledSegment {
-        campaign,
-        first_seq: 0,
-        count: 2,
-        total: Amount::from(4_u64),
-        words_hash: segment.words_hash,
-        paid: vec![U256::from(0b101)],
-        log_index: 0,
-    };
-    let confirmed = BlockchainTxConfirmed {
-        sighting: sighting(&world, &batch, 1).await,
-        gas_used: 1,
-        effective_gas_price: Amount::from(1_u64),
-        segments: vec![settled],
-    };
+    let confirmed = paid_only(&world, &batch, 0b101).await;
     tell(&mut world, confirmed.clone()).await;
     tell(&mut world, posted(&batch, &confirmed)).await;
     let completed: Vec<_> = world
