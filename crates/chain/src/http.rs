@@ -5,7 +5,7 @@ use std::{fmt, future::IntoFuture, time::Duration};
 use alloy::{
     eips::{BlockId, BlockNumberOrTag, eip2718::Encodable2718 as _},
     network::{Ethereum, TransactionBuilder},
-    primitives::{Address, B256, Bytes, keccak256},
+    primitives::{Address, B256, Bytes, U256, keccak256},
     providers::{Provider, RootProvider},
     rpc::{
         client::RpcClient,
@@ -16,7 +16,9 @@ use alloy::{
 use async_trait::async_trait;
 use url::Url;
 
-use crate::{Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt};
+use crate::{
+    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt, TxStatus,
+};
 
 /// How long a node may take to answer: longer than any healthy answer, shorter than an operator's patience.
 pub const RPC_TIMEOUT: Duration = Duration::from_secs(10);
@@ -172,8 +174,19 @@ impl ChainNode for HttpNode {
         let question = match at {
             NonceAt::Latest => question.latest(),
             NonceAt::Pending => question.pending(),
+            NonceAt::Block(number) => question.number(number),
         };
         self.ask("eth_getTransactionCount", question).await
+    }
+
+    async fn transaction(&self, hash: B256) -> Result<TxStatus, ChainError> {
+        let found = self.ask("eth_getTransactionByHash", self.provider.get_transaction_by_hash(hash)).await?;
+        Ok(found
+            .map_or(TxStatus::Unknown, |found| found.block_hash.map_or(TxStatus::Waiting, TxStatus::Mined)))
+    }
+
+    async fn balance(&self, account: Address) -> Result<U256, ChainError> {
+        self.ask("eth_getBalance", self.provider.get_balance(account)).await
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {

@@ -33,7 +33,7 @@ pub use self::{
     funding::funding_call,
     http::{HttpNode, RPC_TIMEOUT},
     identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
-    node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt},
+    node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt, TxStatus},
     receipts::{verify_receipts, verify_transactions},
     refusal::{NextStep, Refusal},
     revert::revert_reason,

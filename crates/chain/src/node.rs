@@ -2,7 +2,7 @@
 
 use alloy::{
     consensus::{Header, ReceiptEnvelope},
-    primitives::{Address, B256, Bytes},
+    primitives::{Address, B256, Bytes, U256},
 };
 use async_trait::async_trait;
 
@@ -69,6 +69,19 @@ pub enum NonceAt {
     Latest,
     /// Mined ones and those that wait at the node.
     Pending,
+    /// Mined ones, up to the canonical block of that number.
+    Block(u64),
+}
+
+/// What a node knows of a transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TxStatus {
+    /// Nothing, which proves nothing: another node, or the same one later, may know it.
+    Unknown,
+    /// It waits to be mined.
+    Waiting,
+    /// It is in the block of that hash.
+    Mined(B256),
 }
 
 /// What gas costs at the moment, in wei.
@@ -113,6 +126,18 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// If the node does not answer.
     async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError>;
+
+    /// What the node knows of a transaction.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn transaction(&self, hash: B256) -> Result<TxStatus, ChainError>;
+
+    /// What an account has of the chain's own currency after the latest block, in wei.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn balance(&self, account: Address) -> Result<U256, ChainError>;
 
     /// What gas costs.
     ///

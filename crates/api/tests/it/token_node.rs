@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use alloy_primitives::{Address, B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use laurel_chain::{
-    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt,
+    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt, TxStatus,
 };
 
 use crate::world::address;
@@ -37,6 +37,14 @@ impl ChainNode for TokenNode {
 
     async fn nonce(&self, _: Address, _: NonceAt) -> Result<u64, ChainError> {
         silent("eth_getTransactionCount")
+    }
+
+    async fn transaction(&self, _: B256) -> Result<TxStatus, ChainError> {
+        silent("eth_getTransactionByHash")
+    }
+
+    async fn balance(&self, _: Address) -> Result<U256, ChainError> {
+        silent("eth_getBalance")
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {

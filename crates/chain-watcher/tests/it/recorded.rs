@@ -5,10 +5,10 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use laurel_chain::{
-    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt,
+    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt, TxStatus,
 };
 use tokio::sync::Semaphore;
 
@@ -145,6 +145,14 @@ impl ChainNode for Recorded {
 
     async fn nonce(&self, _: Address, _: NonceAt) -> Result<u64, ChainError> {
         Err(not_recorded("eth_getTransactionCount"))
+    }
+
+    async fn transaction(&self, _: B256) -> Result<TxStatus, ChainError> {
+        Err(not_recorded("eth_getTransactionByHash"))
+    }
+
+    async fn balance(&self, _: Address) -> Result<U256, ChainError> {
+        Err(not_recorded("eth_getBalance"))
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {

@@ -1,10 +1,11 @@
 //! A node or a vault that is not the configured one is refused with a message that says what to do.
 
-use alloy::primitives::{Address, keccak256};
+use alloy::primitives::{Address, B256, U256, keccak256};
 use async_trait::async_trait;
 use laurel_chain::{
     Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, HttpNode, IdentityError, NonceAt,
-    RewardVault, SendError, TxReceipt, deploy_block, identify_chain, require_vault_code, vault_code,
+    RewardVault, SendError, TxReceipt, TxStatus, deploy_block, identify_chain, require_vault_code,
+    vault_code,
 };
 
 use crate::world::{CHAIN_ID, World};
@@ -112,19 +113,24 @@ impl ChainNode for Forgetful {
         self.0.block(which).await
     }
 
-    async fn receipts(&self, block: alloy::primitives::B256) -> Result<Option<Vec<TxReceipt>>, ChainError> {
+    async fn receipts(&self, block: B256) -> Result<Option<Vec<TxReceipt>>, ChainError> {
         self.0.receipts(block).await
     }
 
-    async fn transactions(
-        &self,
-        block: alloy::primitives::B256,
-    ) -> Result<Option<Vec<alloy::primitives::Bytes>>, ChainError> {
+    async fn transactions(&self, block: B256) -> Result<Option<Vec<alloy::primitives::Bytes>>, ChainError> {
         self.0.transactions(block).await
     }
 
     async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {
         self.0.nonce(account, at).await
+    }
+
+    async fn transaction(&self, hash: B256) -> Result<TxStatus, ChainError> {
+        self.0.transaction(hash).await
+    }
+
+    async fn balance(&self, account: Address) -> Result<U256, ChainError> {
+        self.0.balance(account).await
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {
@@ -147,7 +153,7 @@ impl ChainNode for Forgetful {
         self.0.call_at(call, block).await
     }
 
-    async fn send(&self, raw: alloy::primitives::Bytes) -> Result<alloy::primitives::B256, SendError> {
+    async fn send(&self, raw: alloy::primitives::Bytes) -> Result<B256, SendError> {
         self.0.send(raw).await
     }
 }

@@ -5,10 +5,11 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use alloy::primitives::{Address, B256, Bytes};
+use alloy::primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use laurel_chain::{
     Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, HttpNode, NonceAt, SendError, TxReceipt,
+    TxStatus,
 };
 use tokio::sync::Notify;
 
@@ -94,6 +95,14 @@ impl ChainNode for FaultyNode {
 
     async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {
         self.node.nonce(account, at).await
+    }
+
+    async fn transaction(&self, hash: B256) -> Result<TxStatus, ChainError> {
+        self.node.transaction(hash).await
+    }
+
+    async fn balance(&self, account: Address) -> Result<U256, ChainError> {
+        self.node.balance(account).await
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {
