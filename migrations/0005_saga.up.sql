@@ -77,6 +77,8 @@ CREATE TABLE lanes (
     address bytea NOT NULL CHECK (length(address) = 20),
     state text NOT NULL CHECK (state IN ('active', 'parked', 'halted', 'retired')),
     reason text,
+    -- where the key of a lane that was added later comes from (env:NAME, keystore:PATH); never the key
+    key_source text,
     next_nonce bigint NOT NULL CHECK (next_nonce >= 0),
     holder text,
     -- rises with every lease: a holder that was replaced finds it moved
@@ -126,19 +128,25 @@ CREATE INDEX segments_batch ON segments (batch);
 -- under way, which are few beside those that the books have
 CREATE INDEX segments_open ON segments (campaign, first_seq) WHERE posted_at IS NULL;
 
--- Every transaction that we signed. The bytes are stored before they are sent.
+-- Every transaction that we signed. The bytes are stored before they are sent. All attempts of a batch have its nonce; they
+-- settle its segments, or, if it can no longer be paid, nothing.
 CREATE TABLE attempts (
     id uuid PRIMARY KEY,
     batch uuid NOT NULL REFERENCES batches (id),
+    -- each outbids the one before it
+    number integer NOT NULL CHECK (number >= 0),
+    empty boolean NOT NULL,
     tx bytea NOT NULL UNIQUE CHECK (length(tx) = 32),
     raw bytea NOT NULL,
     gas_limit bigint NOT NULL,
     max_fee_per_gas numeric(78, 0) NOT NULL,
     max_priority_fee_per_gas numeric(78, 0) NOT NULL,
-    signed_at timestamptz NOT NULL
+    signed_at timestamptz NOT NULL,
+    -- the latest block's time when it was signed, in seconds since 1970: what is stuck is judged by the chain's clock
+    chain_time bigint NOT NULL,
+    UNIQUE (batch, number)
 );
 ALTER TABLE attempts ALTER COLUMN raw SET STORAGE EXTERNAL;
-CREATE INDEX attempts_batch ON attempts (batch);
 CREATE TRIGGER attempts_change BEFORE UPDATE OR DELETE ON attempts
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 

@@ -57,7 +57,7 @@ pub(crate) fn finals(seen: Seen, transition: u64) -> Vec<Event> {
         .collect();
     let segments = settled_segments(&seen.logs);
     let (gas_used, effective_gas_price) = (seen.gas_used, seen.effective_gas_price);
-    if !seen.succeeded {
+    if !seen.succeeded || seen.empty {
         events.push(BlockchainTxReverted { sighting, gas_used, effective_gas_price }.into());
     } else if sighting.batch.is_some() || !segments.is_empty() {
         events.push(BlockchainTxConfirmed { sighting, gas_used, effective_gas_price, segments }.into());

@@ -17,6 +17,7 @@ mod funding;
 mod http;
 mod identity;
 mod node;
+mod nonces;
 mod receipts;
 mod refusal;
 mod revert;
@@ -34,6 +35,7 @@ pub use self::{
     http::{HttpNode, RPC_TIMEOUT},
     identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
     node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt, TxStatus},
+    nonces::{NonceUser, find_nonce_user},
     receipts::{verify_receipts, verify_transactions},
     refusal::{NextStep, Refusal},
     revert::revert_reason,

@@ -12,11 +12,11 @@ use sqlx::PgConnection;
 pub enum LaneState {
     /// It sends.
     Active,
-    /// It waits for an operator: its fees or its gas money do not suffice.
+    /// Its fees or its gas money do not suffice. What it has under way is seen to, and it goes on when they do.
     Parked,
     /// Something happened on it that we did not do.
     Halted,
-    /// It is done.
+    /// It gets no more batches; those it has are seen to.
     Retired,
 }
 
@@ -111,13 +111,15 @@ pub async fn list_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>, LedgerErro
 /// What the holder of a lane's lease knows of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
+    /// Whether it signs batches; one that does not is still seen to.
+    pub(crate) state: LaneState,
     /// Rises whenever the holder changes; whatever a former holder does finds it moved.
     pub(crate) fence: i64,
     /// The nonce that the next batch gets.
     pub(crate) next_nonce: u64,
 }
 
-/// Takes or renews the lease of an active lane; `None` while somebody else has it.
+/// Takes or renews the lease of a lane that is not halted; `None` while somebody else has it.
 pub(crate) async fn lease_lane(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -130,8 +132,8 @@ pub(crate) async fn lease_lane(
         UPDATE lanes
         SET holder = $2, lease_until = $4,
             fence = CASE WHEN holder = $2 THEN fence ELSE fence + 1 END
-        WHERE id = $1 AND state = 'active' AND (holder IS NULL OR holder = $2 OR lease_until <= $3)
-        RETURNING fence, next_nonce
+        WHERE id = $1 AND state <> 'halted' AND (holder IS NULL OR holder = $2 OR lease_until <= $3)
+        RETURNING state AS "state: LaneState", fence, next_nonce
         "#,
         lane.0,
         holder,
@@ -140,23 +142,48 @@ pub(crate) async fn lease_lane(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| Lease { fence: row.fence, next_nonce: row.next_nonce.cast_unsigned() }))
+    Ok(row.map(|row| Lease {
+        state: row.state,
+        fence: row.fence,
+        next_nonce: row.next_nonce.cast_unsigned(),
+    }))
 }
 
-/// Stops a lane until an operator resumes it.
+/// Parks an active lane, or halts any. Says whether it was.
 pub(crate) async fn stop_lane(
     conn: &mut PgConnection,
     lane: LaneId,
+    lease: Lease,
     state: LaneState,
     reason: &str,
-) -> Result<(), LedgerError> {
-    sqlx::query!(
-        "UPDATE lanes SET state = $2, reason = $3 WHERE id = $1 AND state = 'active'",
+) -> Result<bool, LedgerError> {
+    let stopped = sqlx::query!(
+        r#"
+        UPDATE lanes SET state = $3, reason = $4
+        WHERE id = $1 AND fence = $2 AND (state = 'active' OR $3 = 'halted' AND state <> 'halted')
+        "#,
         lane.0,
+        lease.fence,
         state as LaneState,
         reason,
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(stopped.rows_affected() == 1)
+}
+
+/// Has a parked lane go on. Says whether it does.
+pub(crate) async fn unpark_lane(
+    conn: &mut PgConnection,
+    lane: LaneId,
+    lease: Lease,
+) -> Result<bool, LedgerError> {
+    let active = sqlx::query!(
+        "UPDATE lanes SET state = 'active', reason = NULL WHERE id = $1 AND fence = $2 AND state = 'parked'",
+        lane.0,
+        lease.fence,
+    )
+    .execute(conn)
+    .await?;
+    Ok(active.rows_affected() == 1)
 }

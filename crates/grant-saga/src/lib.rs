@@ -16,6 +16,7 @@
 
 mod alerts;
 mod exceptions;
+mod fees;
 mod grants;
 mod lane;
 mod lanes;

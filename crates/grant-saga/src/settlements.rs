@@ -225,7 +225,14 @@ async fn hold_refused(
     Ok(())
 }
 
-/// Puts a batch that failed back into the queue, place by place as it was.
+/// How long places rest whose settlement failed a second time; doubled with every time after that. The first time they go
+/// again at once: a settlement that came too late fails once.
+const FAILED_REST_S: f64 = 15.0;
+
+/// How long they rest at most.
+const FAILED_REST_MAX_S: f64 = 600.0;
+
+/// Puts a batch that ended without paying back into the queue, place by place as it was.
 async fn requeue_batch(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -234,10 +241,21 @@ async fn requeue_batch(
     sqlx::query!(
         r#"
         INSERT INTO requeues (campaign, first_seq, count, queued_at)
-        SELECT campaign, first_seq, count, $2 FROM segments WHERE batch = $1
+        SELECT s.campaign, s.first_seq, s.count,
+               $2::timestamptz + make_interval(secs => CASE
+                   WHEN f.before = 0 THEN 0 ELSE least($3 * power(2, least(f.before - 1, 16)), $4) END)
+        FROM segments s
+        CROSS JOIN LATERAL (
+            SELECT count(*) AS before FROM segments o JOIN batches b ON b.id = o.batch
+            WHERE o.campaign = s.campaign AND o.first_seq <= s.first_seq AND o.first_seq > s.first_seq - 1000
+              AND o.first_seq + o.count > s.first_seq AND b.state = 'reverted' AND b.id <> s.batch
+        ) f
+        WHERE s.batch = $1
         "#,
         batch.uuid(),
         now,
+        FAILED_REST_S,
+        FAILED_REST_MAX_S,
     )
     .execute(conn)
     .await?;

@@ -19,6 +19,8 @@ pub(crate) struct SignedBatch {
     pub(crate) attempt: AttemptId,
     pub(crate) plan: Plan,
     pub(crate) deadline: u64,
+    /// The latest block's time, in seconds since 1970.
+    pub(crate) chain_time: u64,
     pub(crate) request: TxRequest,
     pub(crate) signed: SignedTx,
 }
@@ -180,20 +182,54 @@ async fn insert_batch(
     )
     .execute(&mut *conn)
     .await?;
+    let attempt = NewAttempt {
+        id: signed.attempt,
+        batch: signed.batch,
+        number: 0,
+        empty: false,
+        request: &signed.request,
+        signed: &signed.signed,
+        chain_time: signed.chain_time,
+    };
+    insert_attempt(conn, now, &attempt).await
+}
+
+/// A signed transaction that is about to be stored.
+#[derive(Debug)]
+pub(crate) struct NewAttempt<'a> {
+    pub(crate) id: AttemptId,
+    pub(crate) batch: BatchId,
+    pub(crate) number: u32,
+    pub(crate) empty: bool,
+    pub(crate) request: &'a TxRequest,
+    pub(crate) signed: &'a SignedTx,
+    pub(crate) chain_time: u64,
+}
+
+/// Stores a signed transaction.
+pub(crate) async fn insert_attempt(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    attempt: &NewAttempt<'_>,
+) -> Result<(), LedgerError> {
     sqlx::query!(
         r#"
         INSERT INTO attempts
-            (id, batch, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            (id, batch, number, empty, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at,
+             chain_time)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         "#,
-        signed.attempt.uuid(),
-        signed.batch.uuid(),
-        signed.signed.hash.as_slice(),
-        signed.signed.raw.as_ref(),
-        signed.request.gas_limit.cast_signed(),
-        amount_to_sql(Amount::from(signed.request.max_fee_per_gas)),
-        amount_to_sql(Amount::from(signed.request.max_priority_fee_per_gas)),
+        attempt.id.uuid(),
+        attempt.batch.uuid(),
+        attempt.number.cast_signed(),
+        attempt.empty,
+        attempt.signed.hash.as_slice(),
+        attempt.signed.raw.as_ref(),
+        attempt.request.gas_limit.cast_signed(),
+        amount_to_sql(Amount::from(attempt.request.max_fee_per_gas)),
+        amount_to_sql(Amount::from(attempt.request.max_priority_fee_per_gas)),
         now,
+        attempt.chain_time.cast_signed(),
     )
     .execute(conn)
     .await?;

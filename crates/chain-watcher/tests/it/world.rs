@@ -100,8 +100,9 @@ impl World {
         .unwrap();
         sqlx::query(
             "INSERT INTO attempts
-                 (id, batch, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at)
-             VALUES ($1, $1, $2, $3, 1, 1, 1, $4)",
+                 (id, batch, number, empty, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at,
+                  chain_time)
+             VALUES ($1, $1, 0, false, $2, $3, 1, 1, 1, $4, 0)",
         )
         .bind(batch.uuid())
         .bind(signed.hash.as_slice())

@@ -55,7 +55,8 @@ impl Payload for BlockchainTxSubmitted {
     }
 }
 
-/// Another attempt of the same nonce was signed: the same segments with higher fees.
+/// Another attempt of the same nonce was signed, with higher fees: the same segments, or none, so that the nonce is used
+/// and its grants go again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockchainTxReplaced {
     /// The batch.
@@ -68,6 +69,9 @@ pub struct BlockchainTxReplaced {
     pub tx: B256,
     /// The hash of the attempt that it outbids.
     pub replaces: B256,
+    /// Whether it settles nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty: bool,
 }
 
 impl Payload for BlockchainTxReplaced {
@@ -167,7 +171,8 @@ pub struct BlockchainTxConfirmed {
 }
 sighting_event!(BlockchainTxConfirmed);
 
-/// A transaction of ours failed in a final block: its nonce is used, its grants are not paid.
+/// A final block used the nonce of a batch and did not settle it: the transaction failed, or it was another than the
+/// batch's settlement. Its grants are not paid and go again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockchainTxReverted {
     /// Which, and where.

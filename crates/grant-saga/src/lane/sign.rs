@@ -5,12 +5,16 @@ use alloy::{
     sol_types::SolCall,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_chain::{BlockRef, Call, CallError, ChainError, RewardVault, Settlement, Terms, TxRequest};
+use laurel_chain::{Call, CallError, ChainError, RewardVault, Settlement, Terms, TxRequest};
 use laurel_events::{AttemptId, BatchId, CampaignId};
 
-use super::{LaneDriver, LaneError};
+use super::{
+    LaneDriver, LaneError,
+    monitor::{FEE_ABOVE_CAP, Trouble},
+};
 use crate::{
     alerts::{campaign_alert, places_alert},
+    fees::Price,
     lanes::Lease,
     plan::{Closing, Plan, SetBack, plan_batch, set_back},
     simulate::{Verdict, simulate, words_within},
@@ -49,9 +53,8 @@ impl LaneDriver {
         lease: Lease,
         mut plan: Plan,
     ) -> Result<Option<SignedBatch>, LaneError> {
-        let latest = self.node.block(BlockRef::Latest).await?;
-        let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
-        let deadline = latest.header.timestamp + self.settings.settlement_lifetime.as_secs();
+        let chain_time = self.chain_time().await?;
+        let deadline = chain_time + self.settings.settlement_lifetime.as_secs();
         let (data, gas_limit) = match self.fit(&mut plan, deadline).await? {
             Fitted::Pays { data, gas_limit } => (data, gas_limit),
             Fitted::Never(problem) => {
@@ -59,22 +62,27 @@ impl LaneDriver {
                 return Ok(None);
             }
         };
-        let fees = self.node.fees().await?;
-        let wanted = fees.base_fee.saturating_mul(2).saturating_add(fees.priority_fee);
-        let max_fee_per_gas = wanted.min(self.settings.max_fee_per_gas);
+        let market = self.node.fees().await?;
+        let price = match Price::at(market, self.settings.max_fee_per_gas) {
+            Ok(price) => price,
+            Err(above) => {
+                self.park(lease, Trouble { code: FEE_ABOVE_CAP, detail: above.to_string() }).await?;
+                return Ok(None);
+            }
+        };
         let request = TxRequest {
             chain_id: self.vault.identity.chain_id,
             nonce: lease.next_nonce,
             to: Some(self.vault.identity.vault),
             data,
             gas_limit,
-            max_fee_per_gas,
-            max_priority_fee_per_gas: fees.priority_fee.min(max_fee_per_gas),
+            max_fee_per_gas: price.max_fee,
+            max_priority_fee_per_gas: price.tip,
         };
         let signed = self.signer.sign(&request)?;
         let batch = BatchId::generate(now, &mut self.rng);
         let attempt = AttemptId::generate(now, &mut self.rng);
-        Ok(Some(SignedBatch { batch, attempt, plan, deadline, request, signed }))
+        Ok(Some(SignedBatch { batch, attempt, plan, deadline, chain_time, request, signed }))
     }
 
     /// Cuts a plan to what the vault's limits and a transaction's gas let through.
