@@ -25,6 +25,7 @@ use crate::{
     submit::{Committed, write_batch},
 };
 
+pub(crate) use self::{monitor::LANE_ALERTS, unmined::attempt_hashes};
 use self::{monitor::NONCE_USED_ELSEWHERE, send::Tries};
 
 /// How lanes are driven.

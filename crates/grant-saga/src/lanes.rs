@@ -33,6 +33,8 @@ pub struct Lane {
     pub state: LaneState,
     /// Why it does not.
     pub reason: Option<String>,
+    /// Where its key comes from, if it was added later: the configuration names the others.
+    pub key_source: Option<String>,
     /// The nonce that its next batch gets.
     pub next_nonce: u64,
     /// Who has it leased.
@@ -43,7 +45,8 @@ pub struct Lane {
     pub open_batches: u64,
 }
 
-/// Registers a lane, unless it is known; a new one begins at the account's nonce on the chain.
+/// Registers a lane, unless it is known; a new one begins at the account's nonce on the chain. `key_source` says where those
+/// who drive it find its key, unless their configuration names it.
 ///
 /// # Errors
 /// If the database does not answer.
@@ -51,15 +54,17 @@ pub async fn register_lane(
     conn: &mut PgConnection,
     vault: VaultId,
     address: Address,
+    key_source: Option<&str>,
     chain_nonce: u64,
 ) -> Result<LaneId, LedgerError> {
     sqlx::query!(
         r#"
-        INSERT INTO lanes (vault, address, state, next_nonce) VALUES ($1, $2, 'active', $3)
+        INSERT INTO lanes (vault, address, state, key_source, next_nonce) VALUES ($1, $2, 'active', $3, $4)
         ON CONFLICT DO NOTHING
         "#,
         vault.0,
         address.as_slice(),
+        key_source,
         chain_nonce.cast_signed(),
     )
     .execute(&mut *conn)
@@ -81,7 +86,7 @@ pub async fn register_lane(
 pub async fn list_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT l.id, l.vault, l.address, l.state AS "state: LaneState", l.reason, l.next_nonce, l.holder,
+        SELECT l.id, l.vault, l.address, l.state AS "state: LaneState", l.reason, l.key_source, l.next_nonce, l.holder,
                l.lease_until,
                (SELECT count(*) FROM batches b WHERE b.lane = l.id AND b.state IN ('submitted', 'mined')) AS "open!"
         FROM lanes l
@@ -99,6 +104,7 @@ pub async fn list_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>, LedgerErro
                 address: Address::try_from(row.address.as_slice()).map_err(|_| wrong("address"))?,
                 state: row.state,
                 reason: row.reason,
+                key_source: row.key_source,
                 next_nonce: u64::try_from(row.next_nonce).map_err(|_| wrong("next_nonce"))?,
                 holder: row.holder,
                 lease_until: row.lease_until,

@@ -21,6 +21,7 @@ mod grants;
 mod lane;
 mod lanes;
 mod metrics;
+mod operate;
 mod plan;
 mod queue;
 mod recipients;
@@ -37,6 +38,7 @@ pub use self::{
     lane::{LaneDriver, LaneError, LaneParts, LaneSettings, Progress},
     lanes::{Lane, LaneState, list_lanes, register_lane},
     metrics::SagaMetrics,
+    operate::{OperateError, resume_lane, retire_lane},
     settlements::SettlementStage,
     state::{Applied, GrantState, IllegalTransition, SagaEvent, Seat},
     treasury::{Treasury, TreasuryError},

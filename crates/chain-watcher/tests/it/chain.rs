@@ -182,6 +182,16 @@ impl Chain {
         self.of_lane(data).await
     }
 
+    /// A signed transaction that settles nothing, with the nonce of a settlement signed before it.
+    pub(crate) async fn empty_in_the_place_of(&self, settlement: &SignedTx) -> SignedTx {
+        let before = TxRequest::decode(&settlement.raw).unwrap();
+        let (max_fee_per_gas, tip) = (before.max_fee_per_gas * 2, before.max_priority_fee_per_gas * 2);
+        let to = Some(self.lane.address());
+        let request =
+            TxRequest { to, data: Bytes::new(), max_fee_per_gas, max_priority_fee_per_gas: tip, ..before };
+        self.lane.sign(&request).unwrap()
+    }
+
     async fn of_lane(&self, data: Bytes) -> SignedTx {
         let nonce = self.lane_nonce.fetch_add(1, Ordering::SeqCst);
         self.signed(&self.lane, nonce, Some(self.vault), data).await

@@ -115,6 +115,23 @@ impl World {
         batch
     }
 
+    /// Commits another attempt of a batch, which settles nothing.
+    pub(crate) async fn submit_empty(&self, batch: BatchId, signed: &SignedTx) {
+        sqlx::query(
+            "INSERT INTO attempts
+                 (id, batch, number, empty, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at,
+                  chain_time)
+             SELECT gen_random_uuid(), batch, number + 1, true, $2, $3, 1, 1, 1, $4, 0 FROM attempts WHERE batch = $1",
+        )
+        .bind(batch.uuid())
+        .bind(signed.hash.as_slice())
+        .bind(signed.raw.as_ref())
+        .bind(self.clock.now())
+        .execute(self.pool())
+        .await
+        .unwrap();
+    }
+
     /// Signs, commits and sends a settlement of `count` grants from `first_seq` on.
     pub(crate) async fn settle(&self, chain: &Chain, first_seq: u64, count: u64) -> (BatchId, SignedTx) {
         let signed = chain.settlement(first_seq, count).await;

@@ -30,6 +30,10 @@ pub(super) const NONCE_USED_ELSEWHERE: &str = "nonce_used_elsewhere";
 /// Why a lane is halted: not even an empty transaction of it is taken.
 const LANE_REJECTED: &str = "lane_rejected";
 
+/// The alerts about a lane that end when it is resumed.
+pub(crate) const LANE_ALERTS: [&str; 4] =
+    [FEE_ABOVE_CAP, OUT_OF_GAS_MONEY, NONCE_USED_ELSEWHERE, LANE_REJECTED];
+
 /// Why a lane cannot go on for now.
 pub(super) struct Trouble {
     pub(super) code: &'static str,

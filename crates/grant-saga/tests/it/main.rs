@@ -4,6 +4,7 @@
 mod batching;
 mod faulty_node;
 mod lanes;
+mod monitor;
 mod sending;
 mod setbacks;
 mod settling;

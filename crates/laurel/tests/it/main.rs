@@ -5,6 +5,7 @@ mod audit;
 mod commands;
 mod crashes;
 mod histories;
+mod lanes;
 mod lifetimes;
 mod pipes;
 mod process;
