@@ -12,6 +12,8 @@ CREATE TABLE exceptions (
     wallet_until timestamptz,
     -- given with the place on the chain, then never changed
     seq bigint,
+    -- since when its recipient refuses what it is paid
+    refused_since timestamptz,
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (campaign, number),
     CHECK ((state = 'queued') <= (seq IS NOT NULL)),
@@ -29,6 +31,8 @@ CREATE TABLE queues (
     next_seq bigint NOT NULL DEFAULT 0 CHECK (next_seq >= 0),
     batched_to bigint NOT NULL DEFAULT 0 CHECK (batched_to >= 0),
     halted text,
+    -- the final transaction after which the vault pays nothing of it any more
+    released_tx bytea CHECK (length(released_tx) = 32),
     CHECK (batched_to <= next_seq)
 ) WITH (fillfactor = 50);
 CREATE INDEX queues_waiting ON queues (vault) WHERE batched_to < next_seq;
@@ -120,6 +124,8 @@ CREATE TABLE segments (
     count integer NOT NULL CHECK (count > 0),
     total numeric(78, 0) NOT NULL CHECK (total > 0),
     words_hash bytea NOT NULL CHECK (length(words_hash) = 32),
+    -- places whose words were sent as zero, because their grants cannot be paid now or ever: they are not in the batch
+    holes bigint[] NOT NULL DEFAULT '{}',
     -- set when the books have it
     posted_at timestamptz,
     PRIMARY KEY (campaign, first_seq, batch)
@@ -127,6 +133,13 @@ CREATE TABLE segments (
 CREATE INDEX segments_batch ON segments (batch);
 -- under way, which are few beside those that the books have
 CREATE INDEX segments_open ON segments (campaign, first_seq) WHERE posted_at IS NULL;
+
+-- Batches that burn a place instead of settling any.
+CREATE TABLE cancels (
+    batch uuid PRIMARY KEY REFERENCES batches (id),
+    campaign bigint NOT NULL REFERENCES campaigns (id),
+    seq bigint NOT NULL CHECK (seq >= 0)
+);
 
 -- Every transaction that we signed. The bytes are stored before they are sent. All attempts of a batch have its nonce; they
 -- settle its segments, or, if it can no longer be paid, nothing.

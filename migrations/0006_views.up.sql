@@ -63,7 +63,7 @@ LEFT JOIN LATERAL (
     LEFT JOIN LATERAL (SELECT a.tx, a.empty FROM attempts a WHERE a.batch = b.id
                        ORDER BY a.number DESC LIMIT 1) last ON true
     WHERE s.campaign = g.campaign AND s.first_seq <= p.seq AND s.first_seq > p.seq - 1000
-      AND s.first_seq + s.count > p.seq
+      AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes)
     ORDER BY b.created_at DESC
     LIMIT 1
 ) b ON true;

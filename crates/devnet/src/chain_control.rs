@@ -79,6 +79,15 @@ impl ChainControl {
         self.rpc.call("anvil_setBalance", json!([account, format!("{wei:#x}")])).await.map(drop)
     }
 
+    /// Gives an account other code.
+    ///
+    /// # Errors
+    ///
+    /// When the chain does not answer.
+    pub async fn set_code(&self, account: &str, code: &str) -> Result<(), DevnetError> {
+        self.rpc.call("anvil_setCode", json!([account, code])).await.map(drop)
+    }
+
     /// Has the pool forget a transaction.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! Driving a lane: plan, simulate, sign, commit, and only then send.
 
+mod fit;
 mod monitor;
 mod replace;
 mod send;
@@ -45,6 +46,8 @@ pub struct LaneSettings {
     pub monitor_timeout: Duration,
     /// How often that is checked.
     pub monitor_interval: Duration,
+    /// How long a grant is tried again that its recipient refuses, before its place is burned and its hold given back.
+    pub give_up_refused: Duration,
 }
 
 /// How long a lane's lease lasts without being renewed: a holder that died is replaced within seconds.
@@ -67,7 +70,7 @@ const WAKING: &[EventKind] = &[
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A batch was committed and sent: there may be more.
+    /// A batch was committed and sent, or the queue has moved: there may be more.
     Sent,
     /// There was nothing to do.
     Idle,
@@ -210,6 +213,10 @@ impl LaneDriver {
             return Ok(Progress::Idle);
         }
         let Some(plan) = self.plan(now, unmined == 0).await? else { return Ok(Progress::Idle) };
+        if plan.open().next().is_none() {
+            self.pass(&plan).await?;
+            return Ok(Progress::Sent);
+        }
         let Some(signed) = self.sign(now, lease, plan).await? else { return Ok(Progress::Idle) };
         let mut tx = self.pool.begin().await?;
         match write_batch(&mut tx, now, &self.vault, self.lane, lease, &signed).await? {

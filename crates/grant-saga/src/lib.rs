@@ -15,6 +15,7 @@
 //! they still accept what was signed for them, and queues what was held until then.
 
 mod alerts;
+mod compensation;
 mod exceptions;
 mod fees;
 mod grants;
@@ -25,6 +26,8 @@ mod operate;
 mod plan;
 mod queue;
 mod recipients;
+mod refused;
+mod requeues;
 mod seats;
 mod settlements;
 mod simulate;

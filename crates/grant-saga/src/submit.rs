@@ -2,14 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use laurel_chain::{SignedTx, TxRequest};
-use laurel_events::{Amount, AttemptId, BatchId, BlockchainTxSubmitted, LaneId, NewEvent, SegmentRef};
+use laurel_events::{
+    Amount, AttemptId, BatchId, BlockchainTxSubmitted, CancelRef, LaneId, NewEvent, SegmentRef,
+};
 use laurel_ledger::{Context, LedgerError, Vault, amount_to_sql, append};
 use sqlx::PgConnection;
 
 use crate::{
     alerts::paid_after_all,
     lanes::Lease,
-    plan::{Plan, Source},
+    plan::{Plan, SET_BACK_BASE, Source},
+    refused::{held, hold_refused},
+    requeues::requeue,
 };
 
 /// A batch that is signed and not yet committed.
@@ -18,6 +22,8 @@ pub(crate) struct SignedBatch {
     pub(crate) batch: BatchId,
     pub(crate) attempt: AttemptId,
     pub(crate) plan: Plan,
+    /// The plan's only place is burned instead of settled.
+    pub(crate) cancels: bool,
     pub(crate) deadline: u64,
     /// The latest block's time, in seconds since 1970.
     pub(crate) chain_time: u64,
@@ -64,8 +70,11 @@ pub(crate) async fn write_batch(
     if moved.rows_affected() != 1 {
         return Ok(Committed::LeaseLost);
     }
-    let segment = segment_ref(signed)?;
-    insert_batch(conn, now, lane, signed, &segment).await?;
+    let segments = if signed.cancels { Vec::new() } else { vec![segment_ref(signed)?] };
+    let cancels = signed.plan.open().next().filter(|_| signed.cancels);
+    let cancels = cancels.map(|place| CancelRef { campaign: signed.plan.segment.campaign, seq: place.seq });
+    insert_batch(conn, now, lane, signed).await?;
+    insert_content(conn, signed, &segments, cancels).await?;
     let submitted = BlockchainTxSubmitted {
         batch: signed.batch,
         attempt: signed.attempt,
@@ -75,16 +84,38 @@ pub(crate) async fn write_batch(
         nonce: signed.request.nonce,
         tx: signed.signed.hash,
         deadline: signed.deadline,
-        segments: vec![segment],
+        segments,
+        cancels,
     };
     let mut events: Vec<NewEvent> = paid_after_all(conn, &signed.plan).await?;
+    events.extend(leave_out(conn, now, &signed.plan).await?);
     events.push(submitted.into());
     append(conn, &Context::at(now), &events).await?;
     Ok(Committed::Yes)
 }
 
+/// Has the places that a plan leaves out rest by themselves; those whose recipients refuse are held.
+async fn leave_out(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    plan: &Plan,
+) -> Result<Vec<NewEvent>, LedgerError> {
+    let campaign = plan.segment.campaign;
+    let mut seqs: Vec<u64> = plan.refused.iter().chain(&plan.burned).map(|place| place.seq).collect();
+    if seqs.is_empty() {
+        return Ok(Vec::new());
+    }
+    seqs.sort_unstable();
+    for seq in seqs {
+        // Each alone: one that goes on being refused must not keep its neighbour waiting.
+        requeue(conn, campaign, [seq], now + SET_BACK_BASE, 1).await?;
+    }
+    let held_now = hold_refused(conn, now, campaign, &plan.refused).await?;
+    Ok(held_now.iter().map(|place| NewEvent::from(held(campaign, place))).collect())
+}
+
 /// Takes the plan's places out of the queue, if they are still there.
-async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, LedgerError> {
+pub(crate) async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, LedgerError> {
     let segment = &plan.segment;
     let (campaign, first_seq) = (segment.campaign.number(), segment.first_seq.cast_signed());
     let taken = segment.words.len() as i64;
@@ -144,7 +175,45 @@ fn segment_ref(signed: &SignedBatch) -> Result<SegmentRef, LedgerError> {
         count: u32::try_from(segment.words.len()).unwrap_or(u32::MAX),
         total: segment.total()?,
         words_hash: segment.words_hash(),
+        holes: signed.plan.holes(),
     })
+}
+
+async fn insert_content(
+    conn: &mut PgConnection,
+    signed: &SignedBatch,
+    segments: &[SegmentRef],
+    cancels: Option<CancelRef>,
+) -> Result<(), LedgerError> {
+    for segment in segments {
+        let holes: Vec<i64> = segment.holes.iter().map(|seq| seq.cast_signed()).collect();
+        sqlx::query!(
+            r#"
+            INSERT INTO segments (batch, campaign, first_seq, count, total, words_hash, holes)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            "#,
+            signed.batch.uuid(),
+            segment.campaign.number(),
+            segment.first_seq.cast_signed(),
+            segment.count.cast_signed(),
+            amount_to_sql(segment.total),
+            segment.words_hash.as_slice(),
+            &holes,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    if let Some(cancels) = cancels {
+        sqlx::query!(
+            "INSERT INTO cancels (batch, campaign, seq) VALUES ($1, $2, $3)",
+            signed.batch.uuid(),
+            cancels.campaign.number(),
+            cancels.seq.cast_signed(),
+        )
+        .execute(conn)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn insert_batch(
@@ -152,8 +221,8 @@ async fn insert_batch(
     now: DateTime<Utc>,
     lane: LaneId,
     signed: &SignedBatch,
-    segment: &SegmentRef,
 ) -> Result<(), LedgerError> {
+    let grants = if signed.cancels { 0 } else { signed.plan.open().count() };
     sqlx::query!(
         r#"
         INSERT INTO batches (id, lane, nonce, state, deadline, grants, created_at)
@@ -163,22 +232,8 @@ async fn insert_batch(
         lane.0,
         signed.request.nonce.cast_signed(),
         signed.deadline.cast_signed(),
-        segment.count.cast_signed(),
+        i32::try_from(grants).unwrap_or(i32::MAX),
         now,
-    )
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query!(
-        r#"
-        INSERT INTO segments (batch, campaign, first_seq, count, total, words_hash)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        "#,
-        signed.batch.uuid(),
-        segment.campaign.number(),
-        segment.first_seq.cast_signed(),
-        segment.count.cast_signed(),
-        amount_to_sql(segment.total),
-        segment.words_hash.as_slice(),
     )
     .execute(&mut *conn)
     .await?;

@@ -161,6 +161,9 @@ pub(crate) struct Chain {
     /// How long after its signature the vault refuses a settlement.
     #[serde(default = "settlement_lifetime_ms")]
     pub(crate) settlement_lifetime_ms: u64,
+    /// How long a grant is tried again that its recipient refuses, before it is cancelled on the chain.
+    #[serde(default = "give_up_refused_ms")]
+    pub(crate) give_up_refused_ms: u64,
     /// How often the head is asked for.
     #[serde(default = "poll_interval_ms")]
     pub(crate) poll_interval_ms: u64,
@@ -181,6 +184,11 @@ const fn max_fee_per_gas_gwei() -> u64 {
 
 const fn settlement_lifetime_ms() -> u64 {
     600_000
+}
+
+/// A day: whoever paused or locked something by mistake has noticed.
+const fn give_up_refused_ms() -> u64 {
+    86_400_000
 }
 
 /// A fifth of the shortest block time in wide use.
@@ -324,6 +332,24 @@ fn settings() -> Env {
 }
 
 impl Chain {
+    /// A chain with one node and no keys, and everything else as it is without a setting.
+    pub(crate) fn new(id: u64, rpc_url: &str, vault: Address) -> Self {
+        Self {
+            id,
+            rpc_urls: vec![Secret::new(rpc_url)],
+            vault,
+            deploy_block: None,
+            finality: finalized(),
+            lane_keys: Vec::new(),
+            treasury_key: None,
+            treasury_orgs: treasury_orgs(),
+            max_fee_per_gas_gwei: max_fee_per_gas_gwei(),
+            settlement_lifetime_ms: settlement_lifetime_ms(),
+            give_up_refused_ms: give_up_refused_ms(),
+            poll_interval_ms: poll_interval_ms(),
+        }
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         if self.id == 0 || i64::try_from(self.id).is_err() {
             bail!("chains.id is a positive number of at most 63 bits: the node's eth_chainId");

@@ -55,6 +55,9 @@ pub(crate) const GWEI: u128 = 1_000_000_000;
 /// How long a batch may be in no block.
 pub(crate) const MONITOR_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// How long a refused grant is tried again.
+pub(crate) const GIVE_UP_REFUSED: Duration = Duration::from_secs(86_400);
+
 /// Grants in a batch.
 pub(crate) const GRANTS_MAX: u32 = 4;
 
@@ -130,6 +133,7 @@ impl World {
             max_fee_per_gas: MAX_FEE_PER_GAS,
             monitor_timeout: MONITOR_TIMEOUT,
             monitor_interval: Duration::from_secs(1),
+            give_up_refused: GIVE_UP_REFUSED,
         };
         let parts = LaneParts {
             signer,

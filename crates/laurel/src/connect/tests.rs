@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use alloy::primitives::Address;
 use laurel_chain::{Deployed, deploy_contracts};
-use laurel_chain_watcher::Finality;
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 
 use super::*;
@@ -29,19 +28,7 @@ async fn devchain_with(gas_limit: Option<u64>) -> (Anvil, Deployed, config::Chai
 }
 
 fn config_for(rpc_url: &str, vault: Address) -> config::Chain {
-    config::Chain {
-        id: 31_337,
-        rpc_urls: vec![Secret::new(rpc_url)],
-        vault,
-        deploy_block: None,
-        finality: Finality::Finalized,
-        lane_keys: Vec::new(),
-        treasury_key: None,
-        treasury_orgs: Vec::new(),
-        max_fee_per_gas_gwei: 200,
-        settlement_lifetime_ms: 600_000,
-        poll_interval_ms: 50,
-    }
+    config::Chain { treasury_orgs: Vec::new(), ..config::Chain::new(31_337, rpc_url, vault) }
 }
 
 /// How many chains and vaults the database belongs to.

@@ -1,9 +1,9 @@
 //! `laurel lanes` while everything runs: a lane is added, the others are retired, and payments go on.
 
 use alloy::primitives::U256;
-use chrono::Utc;
 use laurel_chain::RewardVault;
 use laurel_devnet::dev_keys::DEV_KEYS;
+use laurel_events::{Clock, SystemClock};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -28,7 +28,7 @@ async fn lanes(world: &World, port: u16, arguments: &[&str]) -> (Option<i32>, Va
 
 async fn win(rest: &Rest, outcome: &str) {
     let outcome = json!({
-        "outcome_id": outcome, "game": "quiz", "player_id": "player", "score": 90, "occurred_at": Utc::now(),
+        "outcome_id": outcome, "game": "quiz", "player_id": "player", "score": 90, "occurred_at": SystemClock.now(),
     });
     rest.must(Method::POST, "/outcomes", Some(json!({ "outcomes": [outcome] }))).await;
 }

@@ -111,6 +111,7 @@ impl Lanes {
             max_fee_per_gas: u128::from(chain.config.max_fee_per_gas_gwei) * GWEI,
             monitor_timeout: app.config.monitor.timeout(),
             monitor_interval: app.config.monitor.check_interval(),
+            give_up_refused: Duration::from_millis(chain.config.give_up_refused_ms),
         };
         let parts = LaneParts {
             signer,
