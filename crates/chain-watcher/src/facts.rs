@@ -33,6 +33,14 @@ pub(crate) struct Fact {
     pub(crate) logs: Vec<IndexedLog>,
 }
 
+impl Fact {
+    /// Whether it pays from the vault and is none of ours.
+    pub(crate) fn settles_unknown(&self) -> bool {
+        let pays = |indexed: &IndexedLog| matches!(indexed.log, VaultLog::Settled { .. });
+        self.batch.is_none() && self.logs.iter().any(pays)
+    }
+}
+
 /// A transaction that we signed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct OurAttempt {

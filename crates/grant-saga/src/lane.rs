@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{ChainError, ChainNode, KeyError, LaneSigner, NonceAt};
 use laurel_events::{CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised};
-use laurel_ledger::{Context, LedgerError, Vault, append, raise_alert};
+use laurel_ledger::{Context, LedgerError, Vault, append, is_chain_stopped, raise_alert};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -199,6 +199,11 @@ impl LaneDriver {
             self.fence = None;
             return Ok(Progress::Idle);
         };
+        if is_chain_stopped(&mut conn, self.vault.identity.chain_id).await? {
+            // When payouts go on, everything that is under way is sent again.
+            self.fence = None;
+            return Ok(Progress::Idle);
+        }
         drop(conn);
         if self.fence != Some(lease.fence) {
             // Whoever had the lane before may have died between the commit and the sending.

@@ -5,7 +5,7 @@ use laurel_chain::{SignedTx, TxRequest};
 use laurel_events::{
     Amount, AttemptId, BatchId, BlockchainTxSubmitted, CancelRef, LaneId, NewEvent, SegmentRef,
 };
-use laurel_ledger::{Context, LedgerError, Vault, amount_to_sql, append};
+use laurel_ledger::{Context, LedgerError, Stop, Vault, amount_to_sql, append};
 use sqlx::PgConnection;
 
 use crate::{
@@ -54,20 +54,7 @@ pub(crate) async fn write_batch(
     if !take_places(conn, &signed.plan).await? {
         return Ok(Committed::Overtaken);
     }
-    let moved = sqlx::query!(
-        r#"
-        UPDATE lanes SET next_nonce = next_nonce + 1
-        WHERE id = $1 AND fence = $2 AND next_nonce = $3 AND state = 'active'
-          AND NOT EXISTS (SELECT FROM vaults v JOIN chains c ON c.id = v.chain_id
-                          WHERE v.id = lanes.vault AND c.halted IS NOT NULL)
-        "#,
-        lane.0,
-        lease.fence,
-        signed.request.nonce.cast_signed(),
-    )
-    .execute(&mut *conn)
-    .await?;
-    if moved.rows_affected() != 1 {
+    if !take_nonce(conn, vault, lane, lease, signed).await? {
         return Ok(Committed::LeaseLost);
     }
     let segments = if signed.cancels { Vec::new() } else { vec![segment_ref(signed)?] };
@@ -92,6 +79,43 @@ pub(crate) async fn write_batch(
     events.push(submitted.into());
     append(conn, &Context::at(now), &events).await?;
     Ok(Committed::Yes)
+}
+
+/// Moves the lane's nonce on, if the lane is still ours and nothing is stopped. Whoever stops waits for the lane's row, which
+/// is held from here to the commit.
+async fn take_nonce(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    lane: LaneId,
+    lease: Lease,
+    signed: &SignedBatch,
+) -> Result<bool, LedgerError> {
+    let moved = sqlx::query!(
+        r#"
+        UPDATE lanes SET next_nonce = next_nonce + 1
+        WHERE id = $1 AND fence = $2 AND next_nonce = $3 AND state = 'active'
+          AND NOT EXISTS (SELECT FROM vaults v JOIN chains c ON c.id = v.chain_id
+                          WHERE v.id = lanes.vault AND c.halted IS NOT NULL)
+        "#,
+        lane.0,
+        lease.fence,
+        signed.request.nonce.cast_signed(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    if moved.rows_affected() != 1 {
+        return Ok(false);
+    }
+    let stops = [
+        Stop::All.about(),
+        Stop::Chain(vault.identity.chain_id).about(),
+        Stop::Campaign(signed.plan.segment.campaign).about(),
+    ];
+    let stopped = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM stops WHERE about = ANY ($1)) AS "stopped!""#,
+        &stops
+    );
+    Ok(!stopped.fetch_one(conn).await?)
 }
 
 /// Has the places that a plan leaves out rest by themselves; those whose recipients refuse are held.

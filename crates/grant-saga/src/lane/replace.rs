@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use laurel_chain::{SignedTx, TxRequest};
 use laurel_events::{AttemptId, BlockchainTxReplaced, EventKind};
-use laurel_ledger::{Context, LedgerError, append};
+use laurel_ledger::{Context, LedgerError, append, is_chain_stopped};
 use sqlx::PgConnection;
 
 use super::{
@@ -97,7 +97,9 @@ impl LaneDriver {
             self.lane.0,
             lease.fence,
         );
-        if held.fetch_optional(&mut *conn).await?.is_none() {
+        if held.fetch_optional(&mut *conn).await?.is_none()
+            || is_chain_stopped(conn, self.vault.identity.chain_id).await?
+        {
             return Ok(Committed::LeaseLost);
         }
         let waits = sqlx::query_scalar!(
