@@ -11,6 +11,7 @@
 
 mod abi;
 mod bitmap;
+mod breaker;
 mod deploy;
 mod error;
 mod funding;
@@ -28,6 +29,7 @@ mod word;
 pub use self::{
     abi::{Erc20, Erc1271, RewardToken, RewardVault, Segment, Terms},
     bitmap::PaidMask,
+    breaker::{Breaker, BreakerSettings, BreakerState, Pass},
     deploy::{DeployError, Deployed, deploy_contracts},
     error::{CallError, ChainError, SendError},
     funding::funding_call,
