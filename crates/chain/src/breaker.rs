@@ -174,10 +174,12 @@ impl Breaker {
         self.enter(State::Open { rest: Span::new(now, length) });
     }
 
-    /// The other side has said for how long it wants to be left alone.
-    pub fn rest(&mut self, pass: Pass, now: DateTime<Utc>, length: Duration) {
-        if pass.round == self.round {
-            self.enter(State::Open { rest: Span::new(now, length) });
+    /// Opens for `length`, which somebody knows: the other side has said it. One that is open for longer stays so.
+    pub fn rest(&mut self, now: DateTime<Utc>, length: Duration) {
+        let rest = Span::new(now, length);
+        match self.state {
+            State::Open { rest: known } if !known.is_over(now) && known.until >= rest.until => {}
+            _ => self.enter(State::Open { rest }),
         }
     }
 

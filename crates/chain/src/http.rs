@@ -23,6 +23,13 @@ use crate::{
 /// How long a node may take to answer: longer than any healthy answer, shorter than an operator's patience.
 pub const RPC_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a node may take to say whether it has a transaction: some sequencers answer only when it is in a block, which
+/// may take them longer than ten seconds. Whoever gives up before does not know whether it was sent.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to be made: three round trips around the world, with a lost packet.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// The tip where a node knows none: 0.1 gwei.
 const PRIORITY_FEE_MIN: u128 = 100_000_000;
 
@@ -53,7 +60,9 @@ impl HttpNode {
         if !matches!(parsed.scheme(), "http" | "https") {
             return Err(ChainError::Scheme { scheme: parsed.scheme().to_owned() });
         }
-        let client = reqwest::Client::builder().timeout(RPC_TIMEOUT).build().map_err(ChainError::Client)?;
+        // The time limit of a question is its own; this one also ends what somebody forgets to limit.
+        let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(SEND_TIMEOUT);
+        let client = client.build().map_err(ChainError::Client)?;
         let host = parsed.host_str().unwrap_or("?").to_owned();
         let transport = Http::with_client(client, parsed);
         Ok(Self { provider: RootProvider::new(RpcClient::new(transport, false)), host })
@@ -224,7 +233,7 @@ impl ChainNode for HttpNode {
 
     async fn send(&self, raw: Bytes) -> Result<B256, SendError> {
         let question = self.provider.send_raw_transaction(&raw);
-        match tokio::time::timeout(RPC_TIMEOUT, question).await {
+        match tokio::time::timeout(SEND_TIMEOUT, question).await {
             Ok(Ok(pending)) => {
                 let (told, own) = (*pending.tx_hash(), keccak256(&raw));
                 let other = || ChainError::Untrue(format!("asked to send {own}, the node names {told}"));
@@ -233,7 +242,7 @@ impl ChainNode for HttpNode {
             Ok(Err(error)) => Err(SendError::of(without_url(error))),
             Err(_) => Err(SendError::PerhapsSent(ChainError::TimedOut {
                 operation: "eth_sendRawTransaction",
-                after: RPC_TIMEOUT,
+                after: SEND_TIMEOUT,
             })),
         }
     }

@@ -13,10 +13,13 @@ mod abi;
 mod bitmap;
 mod breaker;
 mod deploy;
+mod endpoints;
 mod error;
+mod finality;
 mod funding;
 mod http;
 mod identity;
+mod metrics;
 mod node;
 mod receipts;
 mod refusal;
@@ -31,11 +34,14 @@ pub use self::{
     bitmap::PaidMask,
     breaker::{Breaker, BreakerSettings, BreakerState, Pass},
     deploy::{DeployError, Deployed, deploy_contracts},
+    endpoints::{Endpoint, EndpointRefused, EndpointStatus, Endpoints, EndpointsParts},
     error::{CallError, ChainError, SendError},
+    finality::{FinalBlock, Finality},
     funding::funding_call,
-    http::{HttpNode, RPC_TIMEOUT},
+    http::{CONNECT_TIMEOUT, HttpNode, RPC_TIMEOUT, SEND_TIMEOUT},
     identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
-    node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt, TxStatus},
+    metrics::EndpointMetrics,
+    node::{Block, BlockContent, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt, TxStatus},
     receipts::{verify_receipts, verify_transactions},
     refusal::{NextStep, Refusal},
     revert::revert_reason,

@@ -165,9 +165,10 @@ fn config_of(database_url: &str, rpc_url: &str, deployed: &Deployed) -> Config {
         chains: vec![config::Chain {
             id: deployed.chain_id,
             rpc_urls: vec![Secret::new(rpc_url)],
+            final_quorum: None,
             vault: deployed.vault,
             deploy_block: Some(deployed.block),
-            finality: laurel_chain_watcher::Finality::Finalized,
+            finality: laurel_chain::Finality::Finalized,
             lane_keys: LANES.iter().map(|name| format!("env:{name}")).collect(),
             treasury_key: Some(format!("env:{}", OWNER)),
             treasury_orgs: vec!["default".to_owned()],

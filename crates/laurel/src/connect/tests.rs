@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use alloy::primitives::Address;
-use laurel_chain::{Deployed, deploy_contracts};
-use laurel_chain_watcher::Finality;
+use laurel_chain::{Deployed, Finality, deploy_contracts};
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 
 use super::*;
@@ -32,6 +31,7 @@ fn config_for(rpc_url: &str, vault: Address) -> config::Chain {
     config::Chain {
         id: 31_337,
         rpc_urls: vec![Secret::new(rpc_url)],
+        final_quorum: None,
         vault,
         deploy_block: None,
         finality: Finality::Finalized,
@@ -44,6 +44,10 @@ fn config_for(rpc_url: &str, vault: Address) -> config::Chain {
     }
 }
 
+fn parts() -> ChainParts {
+    ChainParts::unwatched().unwrap()
+}
+
 /// How many chains and vaults the database belongs to.
 async fn pinned(pool: &PgPool) -> (i64, i64) {
     sqlx::query_as("SELECT (SELECT count(*) FROM chains), (SELECT count(*) FROM vaults)")
@@ -54,7 +58,7 @@ async fn pinned(pool: &PgPool) -> (i64, i64) {
 
 async fn refused(pool: &PgPool, config: &config::Chain, saying: &[&str]) {
     let before = pinned(pool).await;
-    let error = chain(pool, config).await.unwrap_err();
+    let error = chain(pool, config, &parts()).await.unwrap_err();
     let text = format!("{error:#}");
     for part in saying {
         assert!(text.contains(part), "{part:?} is not in {text:?}");
@@ -66,12 +70,12 @@ async fn refused(pool: &PgPool, config: &config::Chain, saying: &[&str]) {
 async fn the_vault_is_pinned_with_the_block_that_was_found() {
     let database = TestDatabase::create(&MIGRATOR).await;
     let (_anvil, deployed, mut config) = devchain().await;
-    let first = chain(database.pool(), &config).await.unwrap();
+    let first = chain(database.pool(), &config, &parts()).await.unwrap();
     let found = first.vault.identity.deploy_block;
     assert!(found >= deployed.block, "{found}, deployed from block {} on", deployed.block);
     // What is pinned stays, whatever is configured later.
     config.deploy_block = Some(found - 1);
-    let again = chain(database.pool(), &config).await.unwrap();
+    let again = chain(database.pool(), &config, &parts()).await.unwrap();
     assert_eq!(again.vault, first.vault);
     assert_eq!(pinned(database.pool()).await, (1, 1));
 }
@@ -89,7 +93,7 @@ async fn a_wrong_chain_id_is_refused() {
 async fn another_chain_of_the_same_id_is_refused() {
     let database = TestDatabase::create(&MIGRATOR).await;
     let (_anvil, _, config) = devchain().await;
-    chain(database.pool(), &config).await.unwrap();
+    chain(database.pool(), &config, &parts()).await.unwrap();
     // A development chain that was started again, with or without the contracts.
     let (_other, _, with_vault) = devchain_with(Some(OTHER_GAS_LIMIT)).await;
     let empty = AnvilOptions { gas_limit: Some(OTHER_GAS_LIMIT), ..AnvilOptions::new(Mining::OnDemand) };
@@ -114,7 +118,7 @@ async fn a_vault_without_code_or_with_other_code_is_refused() {
 async fn a_vault_whose_code_changed_is_refused() {
     let database = TestDatabase::create(&MIGRATOR).await;
     let (anvil, deployed, config) = devchain().await;
-    chain(database.pool(), &config).await.unwrap();
+    chain(database.pool(), &config, &parts()).await.unwrap();
     let request = serde_json::json!({
         "jsonrpc": "2.0", "id": 1, "method": "anvil_setCode", "params": [deployed.vault, "0x60006000f3"],
     });
@@ -135,7 +139,7 @@ async fn a_node_that_is_down_at_start_is_named() {
 async fn a_second_vault_on_a_chain_is_refused() {
     let database = TestDatabase::create(&MIGRATOR).await;
     let (anvil, deployed, config) = devchain().await;
-    chain(database.pool(), &config).await.unwrap();
+    chain(database.pool(), &config, &parts()).await.unwrap();
     let node = HttpNode::new(anvil.rpc_url()).unwrap();
     let owner = LocalKey::from_hex(DEV_KEYS[0].secret).unwrap();
     let second = deploy_contracts(&node, &owner, &[]).await.unwrap();

@@ -1,13 +1,12 @@
 //! Keys that would only harm are refused before anything is signed, and the message says what to do.
 
-use laurel_chain::{HttpNode, LocalKey, deploy_contracts};
-use laurel_chain_watcher::Finality;
+use laurel_chain::{Finality, HttpNode, LocalKey, deploy_contracts};
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 use laurel_ledger::MIGRATOR;
 use rstest::rstest;
 
 use super::*;
-use crate::{config, secret::Secret};
+use crate::{config, connect::ChainParts, secret::Secret};
 
 /// An hour, which the vault allows.
 const LIFETIME_MS: u64 = 3_600_000;
@@ -29,6 +28,7 @@ async fn with_keys<T>(
     let configured = config::Chain {
         id: deployed.chain_id,
         rpc_urls: vec![Secret::new(anvil.rpc_url())],
+        final_quorum: None,
         vault: deployed.vault,
         deploy_block: None,
         finality: Finality::Finalized,
@@ -43,7 +43,8 @@ async fn with_keys<T>(
         .iter()
         .enumerate()
         .fold(Environment::process(), |all, (key, dev)| all.with(&format!("KEY_{key}"), dev.secret));
-    let chain = connect::chain(database.pool(), &configured).await.unwrap();
+    let chain =
+        connect::chain(database.pool(), &configured, &ChainParts::unwatched().unwrap()).await.unwrap();
     then(load(&chain, &environment).await).await
 }
 
