@@ -172,11 +172,11 @@ impl Endpoints {
             match self.attempt(index, pass, &question).await {
                 Ok(answer) => {
                     self.prefer(index);
-                    let enough = enough(&answer);
-                    answered.get_or_insert(answer);
-                    if enough {
+                    if enough(&answer) {
+                        answered = Some(answer);
                         break;
                     }
+                    answered.get_or_insert(answer);
                 }
                 Err(told) => {
                     if Outcome::of(&told) == Outcome::Refused {
