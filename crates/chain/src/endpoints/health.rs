@@ -29,12 +29,14 @@ pub(super) struct Health {
     pub(super) lagging: bool,
     /// What went wrong last, while its breaker is not closed.
     reason: Option<String>,
+    /// Whether the log tells of it.
+    pub(super) told: bool,
 }
 
 impl Health {
     pub(super) fn new(settings: BreakerSettings) -> Self {
         let breaker = Breaker::new(settings);
-        Self { breaker, identified_at: None, head: None, lag: 0, lagging: false, reason: None }
+        Self { breaker, identified_at: None, head: None, lag: 0, lagging: false, reason: None, told: false }
     }
 
     /// The lower, the fitter.
@@ -158,6 +160,9 @@ impl Endpoints {
                     self.judge_refusal(index, pass, true);
                 }
             }
+            Err(error @ IdentityError::NoBlock { .. }) => {
+                self.note(index, pass, Outcome::Failed, || error.to_string());
+            }
             Err(error) => self.note(index, pass, Outcome::WrongChain, || error.to_string()),
         }
         false
@@ -200,39 +205,43 @@ impl Endpoints {
 
     /// Leaves an endpoint alone for a while, because of what others say.
     pub(super) fn leave_alone(&self, index: usize, length: Duration, reason: String) {
+        self.tell_of_trouble(index, &reason);
         self.change(index, |state, now| {
             let health = &mut state.health[index];
             health.breaker.rest(now, length);
-            health.identified_at = None;
+            (health.identified_at, health.told) = (None, true);
             health.reason = Some(reason);
         });
     }
 
-    /// Changes what is known of an endpoint; says so once if it is left alone now, or used again.
+    /// Changes what is known of an endpoint. The log tells once of one that is still in trouble after a probe, and when it is
+    /// used again; one failure more or less is for the metrics.
     pub(super) fn change(&self, index: usize, change: impl FnOnce(&mut State, DateTime<Utc>)) {
         let now = self.clock.now();
-        let (before, after, reason) = {
+        let (in_trouble, back, reason) = {
             let mut state = self.lock();
             let before = state.health[index].breaker.state();
             change(&mut state, now);
-            let health = &state.health[index];
-            (before, health.breaker.state(), health.reason.clone().unwrap_or_default())
+            let health = &mut state.health[index];
+            let after = health.breaker.state();
+            let in_trouble = !health.told && (before, after) == (BreakerState::HalfOpen, BreakerState::Open);
+            let back = health.told && after == BreakerState::Closed;
+            health.told = (health.told || in_trouble) && !back;
+            (in_trouble, back, health.reason.clone().unwrap_or_default())
         };
-        if before == after {
-            return;
-        }
-        let (chain, host) = (self.chain_id, &self.endpoints[index].host);
-        match (before, after) {
-            (BreakerState::Closed, BreakerState::Open) => {
-                tracing::warn!(chain.id = chain, endpoint.index = index, endpoint.host = %host, "an endpoint is left alone: {reason}");
-            }
-            (_, BreakerState::Closed) => {
-                tracing::info!(chain.id = chain, endpoint.index = index, endpoint.host = %host, "an endpoint is used again");
-            }
-            // Between open and half open it goes to and fro for as long as the trouble lasts.
-            _ => {}
-        }
         self.show(index);
+        if in_trouble {
+            self.tell_of_trouble(index, &reason);
+        }
+        if back {
+            let host = &self.endpoints[index].host;
+            tracing::info!(chain.id = self.chain_id, endpoint.index = index, endpoint.host = %host, "an endpoint is used again");
+        }
+    }
+
+    pub(super) fn tell_of_trouble(&self, index: usize, reason: &str) {
+        let host = &self.endpoints[index].host;
+        tracing::warn!(chain.id = self.chain_id, endpoint.index = index, endpoint.host = %host, "an endpoint is left alone: {reason}");
     }
 
     pub(super) fn labels(&self, index: usize) -> [String; 3] {

@@ -94,7 +94,12 @@ impl Endpoints {
             }
             error => self.note(index, pass, Outcome::Failed, || error.to_string()),
         }
-        self.change(index, |State { health, rng, .. }, now| health[index].breaker.trip(now, rng));
+        self.change(index, |State { health, rng, .. }, now| {
+            health[index].breaker.trip(now, rng);
+            health[index].told = true;
+        });
+        let reason = self.status()[index].reason.clone().unwrap_or_default();
+        self.tell_of_trouble(index, &reason);
     }
 
     /// Looks after the endpoints. To be called every second or so, apart from what asks them: an endpoint that hangs keeps

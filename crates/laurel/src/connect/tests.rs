@@ -136,6 +136,36 @@ async fn a_node_that_is_down_at_start_is_named() {
 }
 
 #[tokio::test]
+async fn one_of_the_endpoints_may_be_down_at_the_start_while_a_quorum_is_not() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (_anvil, _, mut config) = devchain().await;
+    config.rpc_urls.insert(0, Secret::new("http://127.0.0.1:1/?key=secret"));
+    let saying = ["the node at 127.0.0.1", "1 of 2 endpoints answer", "chains.final_quorum is 2"];
+    refused(database.pool(), &config, &saying).await;
+    config.final_quorum = Some(1);
+    let connected = chain(database.pool(), &config, &parts()).await.unwrap();
+    assert_eq!(connected.node.chain_id().await.unwrap(), 31_337);
+    let states: Vec<_> = connected.endpoints.status().iter().map(ToString::to_string).collect();
+    assert_eq!(states, ["127.0.0.1 is open: eth_chainId: it cannot be reached", "127.0.0.1 is closed"]);
+}
+
+#[tokio::test]
+async fn an_endpoint_on_another_chain_is_refused_also_beside_a_good_one() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (_anvil, _, mut config) = devchain().await;
+    chain(database.pool(), &config, &parts()).await.unwrap();
+    let good = config.rpc_urls[0].clone();
+    let other = AnvilOptions { chain_id: 5, ..AnvilOptions::new(Mining::OnDemand) };
+    let other = Anvil::start(other).await.unwrap();
+    config.rpc_urls = vec![good.clone(), Secret::new(other.rpc_url())];
+    refused(database.pool(), &config, &["the node at 127.0.0.1", "the node is on chain 5"]).await;
+    // The same id, but another first block.
+    let (twin, ..) = devchain_with(Some(OTHER_GAS_LIMIT)).await;
+    config.rpc_urls = vec![good, Secret::new(twin.rpc_url())];
+    refused(database.pool(), &config, &["the node at 127.0.0.1", "it is another chain of the same id"]).await;
+}
+
+#[tokio::test]
 async fn a_second_vault_on_a_chain_is_refused() {
     let database = TestDatabase::create(&MIGRATOR).await;
     let (anvil, deployed, config) = devchain().await;
