@@ -164,6 +164,13 @@ impl Breaker {
         }
     }
 
+    /// An attempt was given up by whoever made it, and says nothing. If it was the probe, the next one may go at once.
+    pub fn abandoned(&mut self, pass: Pass, now: DateTime<Utc>) {
+        if pass.round == self.round && matches!(self.state, State::HalfOpen { .. }) {
+            self.enter(State::Open { rest: Span::new(now, Duration::ZERO) });
+        }
+    }
+
     /// Opens at once: there is no doubt. One that is open stays as it is.
     pub fn trip(&mut self, now: DateTime<Utc>, rng: &mut dyn RngCore) {
         if matches!(self.state, State::Open { .. }) {

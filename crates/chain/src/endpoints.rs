@@ -226,7 +226,9 @@ impl Endpoints {
         question: &(impl for<'a> Fn(&'a dyn ChainNode) -> BoxFuture<'a, Result<T, ChainError>> + Send + Sync),
     ) -> Result<T, ChainError> {
         let began = self.clock.now();
+        let under_way = self.under_way(index, pass);
         let answer = question(&*self.endpoints[index].node).await;
+        under_way.answered();
         self.took(index, began);
         match &answer {
             Ok(_) => self.note(index, pass, Outcome::Answered, String::new),

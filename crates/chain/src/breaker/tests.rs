@@ -77,6 +77,21 @@ fn a_probe_that_is_never_answered_is_lost() {
 }
 
 #[test]
+fn a_probe_that_is_given_up_makes_room_for_the_next() {
+    let mut breaker = open();
+    let given_up = breaker.permit(at(1_000)).unwrap();
+    breaker.abandoned(given_up, at(1_500));
+    assert_eq!(breaker.state(), BreakerState::Open);
+    let next = breaker.permit(at(1_500)).expect("at once");
+    breaker.abandoned(given_up, at(1_500));
+    breaker.succeeded(next);
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    let pass = breaker.permit(at(1_500)).unwrap();
+    breaker.abandoned(pass, at(1_500));
+    assert_eq!(breaker.state(), BreakerState::Closed, "of other attempts there are many");
+}
+
+#[test]
 fn what_began_before_it_opened_does_not_close_it() {
     let mut breaker = Breaker::new(SETTINGS);
     let early = breaker.permit(at(0)).unwrap();

@@ -85,6 +85,24 @@ impl fmt::Display for EndpointStatus {
     }
 }
 
+/// A question under way. Dropped with the future that asks it, as a request's that goes away, it gives back its pass.
+pub(super) struct UnderWay<'a>(&'a Endpoints, usize, Pass);
+
+impl UnderWay<'_> {
+    /// The answer is there.
+    pub(super) fn answered(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        let Self(endpoints, index, pass) = *self;
+        let now = endpoints.clock.now();
+        endpoints.lock().health[index].breaker.abandoned(pass, now);
+    }
+}
+
 /// How a question to an endpoint ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -132,11 +150,17 @@ impl Endpoints {
         if identified {
             return Some(pass);
         }
+        let under_way = self.under_way(index, pass);
         let found = identify_chain(&*self.endpoints[index].node, self.chain_id).await;
+        under_way.answered();
         if self.identified(index, pass, found.as_ref()) {
             return self.lock().health[index].breaker.permit(self.clock.now());
         }
         None
+    }
+
+    pub(super) const fn under_way(&self, index: usize, pass: Pass) -> UnderWay<'_> {
+        UnderWay(self, index, pass)
     }
 
     /// Notes what an endpoint said when it was asked on which chain it is. Whether that was the right one.

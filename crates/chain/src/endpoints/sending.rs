@@ -48,7 +48,9 @@ impl Endpoints {
     async fn send_to(&self, index: usize, raw: &Bytes) -> Option<Result<B256, SendError>> {
         let pass = self.ready(index).await?;
         let began = self.clock.now();
+        let under_way = self.under_way(index, pass);
         let answer = self.endpoints[index].node.send(raw.clone()).await;
+        under_way.answered();
         self.took(index, began);
         let labels = self.labels(index);
         let [chain, place, host] = labels.each_ref().map(String::as_str);

@@ -69,6 +69,24 @@ async fn whoever_limits_is_left_alone_for_as_long_as_it_says() {
 }
 
 #[tokio::test]
+async fn whoever_goes_away_in_the_middle_of_a_probe_stops_nobody() {
+    for limited in [Fault::Hangs, Fault::Limits(Some(1))] {
+        let world = World::new(1, 1).await;
+        world.fault(0, limited);
+        assert!(world.ask().await.0.is_err());
+        world.wait(1_000);
+        world.fault(0, Fault::Stuck);
+        {
+            let mut gone = std::pin::pin!(world.all.fees());
+            assert!(futures::poll!(&mut gone).is_pending());
+            assert_eq!(world.states(), ["half_open"]);
+        }
+        world.fault(0, Fault::None);
+        assert!(world.ask().await.0.is_ok(), "{limited:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_limit_without_a_time_backs_off() {
     let world = World::new(1, 1).await;
     world.fault(0, Fault::Limits(None));

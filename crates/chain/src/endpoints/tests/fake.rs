@@ -24,8 +24,10 @@ pub(super) enum Fault {
     None,
     /// It cannot be reached.
     Down,
-    /// It never answers.
+    /// Its time limit goes by.
     Hangs,
+    /// Nothing comes back, not even that.
+    Stuck,
     /// It was asked too often, and says for how many seconds to leave it alone.
     Limits(Option<u64>),
     /// It answers with an error.
@@ -85,12 +87,15 @@ impl Fake {
         std::mem::take(&mut self.asked.lock().unwrap())
     }
 
-    fn script(&self, operation: &'static str) -> Result<Script, ChainError> {
+    async fn script(&self, operation: &'static str) -> Result<Script, ChainError> {
         self.asked.lock().unwrap().push(operation);
+        if self.script.lock().unwrap().fault == Fault::Stuck {
+            std::future::pending::<()>().await;
+        }
         let script = self.script.lock().unwrap().clone();
         let rpc = |source| Err(ChainError::Rpc { operation, source });
         match script.fault {
-            Fault::None => Ok(script),
+            Fault::None | Fault::Stuck => Ok(script),
             Fault::Down => rpc(TransportErrorKind::custom_str("connection refused")),
             Fault::Hangs => Err(ChainError::TimedOut { operation, after: Duration::from_secs(10) }),
             Fault::Limits(seconds) => {
@@ -134,7 +139,7 @@ impl Script {
 #[async_trait]
 impl ChainNode for Fake {
     async fn chain_id(&self) -> Result<u64, ChainError> {
-        Ok(self.script("chain_id")?.chain_id)
+        Ok(self.script("chain_id").await?.chain_id)
     }
 
     async fn block(&self, which: BlockRef) -> Result<Option<Block>, ChainError> {
@@ -144,7 +149,8 @@ impl ChainNode for Fake {
             BlockRef::Number(0) => "genesis",
             BlockRef::Number(_) => "number",
             BlockRef::Hash(_) => "hash",
-        })?;
+        });
+        let script = script.await?;
         Ok(match which {
             BlockRef::Latest => Some(block(script.head, script.fork, script.time)),
             BlockRef::Finalized => script.last_final.map(|number| block(number, script.fork, 0)),
@@ -156,39 +162,39 @@ impl ChainNode for Fake {
     }
 
     async fn receipts(&self, _: B256) -> Result<Option<Vec<TxReceipt>>, ChainError> {
-        Ok(self.script("receipts")?.keeps.then(Vec::new))
+        Ok(self.script("receipts").await?.keeps.then(Vec::new))
     }
 
     async fn transactions(&self, _: B256) -> Result<Option<Vec<Bytes>>, ChainError> {
-        Ok(self.script("transactions")?.keeps.then(Vec::new))
+        Ok(self.script("transactions").await?.keeps.then(Vec::new))
     }
 
     async fn nonce(&self, _: Address, _: NonceAt) -> Result<u64, ChainError> {
-        Ok(self.script("nonce")?.nonce)
+        Ok(self.script("nonce").await?.nonce)
     }
 
     async fn transaction(&self, _: B256) -> Result<TxStatus, ChainError> {
-        Ok(self.script("transaction")?.status)
+        Ok(self.script("transaction").await?.status)
     }
 
     async fn balance(&self, _: Address) -> Result<U256, ChainError> {
-        self.script("balance").map(|_| U256::ZERO)
+        self.script("balance").await.map(|_| U256::ZERO)
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {
-        self.script("fees").map(|_| Fees { base_fee: 1, priority_fee: 1 })
+        self.script("fees").await.map(|_| Fees { base_fee: 1, priority_fee: 1 })
     }
 
     async fn code(&self, _: Address) -> Result<Bytes, ChainError> {
-        self.script("code").map(|_| Bytes::new())
+        self.script("code").await.map(|_| Bytes::new())
     }
 
     async fn code_at(&self, _: Address, _: u64) -> Result<Option<Bytes>, ChainError> {
-        Ok(self.script("code_at")?.keeps.then(Bytes::new))
+        Ok(self.script("code_at").await?.keeps.then(Bytes::new))
     }
 
     async fn call(&self, _: Call) -> Result<Bytes, CallError> {
-        self.script("call")?;
+        self.script("call").await?;
         Err(CallError::Reverted(Bytes::from_static(b"no")))
     }
 
@@ -197,7 +203,7 @@ impl ChainNode for Fake {
     }
 
     async fn send(&self, raw: Bytes) -> Result<B256, SendError> {
-        let script = self.script("send").map_err(SendError::PerhapsSent)?;
+        let script = self.script("send").await.map_err(SendError::PerhapsSent)?;
         match script.send {
             "accepted" => Ok(keccak256(&raw)),
             name => {
