@@ -4,7 +4,7 @@
 //!     question ──► the preferred endpoint ── no answer ──► the next best ── … ──► whoever the breaker lets try
 //!     send     ──► one after the other until one takes it; the same bytes again: to all of them
 //!     finality ──► all of them ──► what final_quorum agree on
-//!     tend     ──► all of them: on the right chain? how far is the head?
+//!     tend     ──► all of them: on the right chain? how far is the head? May those be asked again that are left alone?
 //! ```
 //!
 //! Questions stay with one endpoint while that is fit, so that the blocks which somebody reads one after the other are one
@@ -14,6 +14,7 @@
 
 mod agreement;
 mod health;
+mod identity;
 mod node;
 mod sending;
 mod tending;
@@ -31,7 +32,7 @@ use laurel_events::{Backoff, Clock};
 use rand::{SeedableRng, rngs::StdRng};
 
 use self::health::{Health, Outcome};
-pub use self::{health::EndpointStatus, tending::EndpointRefused};
+pub use self::{health::EndpointStatus, identity::EndpointRefused};
 use crate::{BreakerSettings, BreakerState, ChainError, ChainNode, EndpointMetrics, FinalBlock, Pass};
 
 /// When an endpoint is left alone. One failure may be a lost packet; three in a row are none. Half a second is enough for

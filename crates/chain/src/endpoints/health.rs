@@ -2,13 +2,10 @@
 
 use std::{fmt, time::Duration};
 
-use alloy::primitives::B256;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Endpoints, State};
-use crate::{
-    Breaker, BreakerSettings, BreakerState, ChainError, IdentityError, Pass, error::Trouble, identify_chain,
-};
+use crate::{Breaker, BreakerSettings, BreakerState, ChainError, Pass, error::Trouble};
 
 /// How long an endpoint is believed to be on the chain that it was on: a gateway may be pointed elsewhere without a
 /// connection being lost.
@@ -20,7 +17,7 @@ pub(super) struct Health {
     pub(super) breaker: Breaker,
     /// When it was last seen to be on the right chain. Forgotten with anything that goes wrong: what comes then may be a
     /// new connection, to something else.
-    identified_at: Option<DateTime<Utc>>,
+    pub(super) identified_at: Option<DateTime<Utc>>,
     /// Number and time of its head when it was last looked at.
     pub(super) head: Option<(u64, u64)>,
     /// How many blocks that is behind the others.
@@ -54,7 +51,7 @@ impl Health {
         EndpointStatus { host: host.to_owned(), state, lag_blocks: self.lag, lagging: self.lagging, reason }
     }
 
-    fn is_identified(&self, now: DateTime<Utc>) -> bool {
+    pub(super) fn is_identified(&self, now: DateTime<Utc>) -> bool {
         self.identified_at.is_some_and(|at| at <= now && now - at < IDENTITY_LASTS)
     }
 }
@@ -82,24 +79,6 @@ impl fmt::Display for EndpointStatus {
             None if *lagging => write!(f, "{host} is {lag_blocks} blocks behind"),
             None => write!(f, "{host} is {}", state.as_str()),
         }
-    }
-}
-
-/// A question under way. Dropped with the future that asks it, as a request's that goes away, it gives back its pass.
-pub(super) struct UnderWay<'a>(&'a Endpoints, usize, Pass);
-
-impl UnderWay<'_> {
-    /// The answer is there.
-    pub(super) fn answered(self) {
-        std::mem::forget(self);
-    }
-}
-
-impl Drop for UnderWay<'_> {
-    fn drop(&mut self) {
-        let Self(endpoints, index, pass) = *self;
-        let now = endpoints.clock.now();
-        endpoints.lock().health[index].breaker.abandoned(pass, now);
     }
 }
 
@@ -137,61 +116,6 @@ impl Outcome {
 }
 
 impl Endpoints {
-    /// Leave to ask an endpoint, which is on the right chain; `None` if it may not be asked. The probe of a breaker that is
-    /// half open is the question on which chain it is.
-    pub(super) async fn ready(&self, index: usize) -> Option<Pass> {
-        let now = self.clock.now();
-        let (pass, identified) = {
-            let mut state = self.lock();
-            let health = &mut state.health[index];
-            (health.breaker.permit(now)?, health.is_identified(now))
-        };
-        self.show(index);
-        if identified {
-            return Some(pass);
-        }
-        let under_way = self.under_way(index, pass);
-        let found = identify_chain(&*self.endpoints[index].node, self.chain_id).await;
-        under_way.answered();
-        if self.identified(index, pass, found.as_ref()) {
-            return self.lock().health[index].breaker.permit(self.clock.now());
-        }
-        None
-    }
-
-    pub(super) const fn under_way(&self, index: usize, pass: Pass) -> UnderWay<'_> {
-        UnderWay(self, index, pass)
-    }
-
-    /// Notes what an endpoint said when it was asked on which chain it is. Whether that was the right one.
-    pub(super) fn identified(&self, index: usize, pass: Pass, found: Result<&B256, &IdentityError>) -> bool {
-        match found {
-            Ok(found) if self.genesis.get().is_none_or(|expected| expected == found) => {
-                self.lock().health[index].identified_at = Some(self.clock.now());
-                self.note(index, pass, Outcome::Answered, String::new);
-                return true;
-            }
-            Ok(found) => {
-                let expected = self.genesis.get().copied().unwrap_or_default();
-                let error = IdentityError::OtherGenesis { chain_id: self.chain_id, expected, found: *found };
-                self.note(index, pass, Outcome::WrongChain, || error.to_string());
-            }
-            Err(IdentityError::Unreachable { source, .. }) => {
-                let outcome = Outcome::of(source);
-                self.note(index, pass, outcome, || source.in_short());
-                // Whoever cannot even say on which chain it is is of no use.
-                if outcome == Outcome::Refused {
-                    self.judge_refusal(index, pass, true);
-                }
-            }
-            Err(error @ IdentityError::NoBlock { .. }) => {
-                self.note(index, pass, Outcome::Failed, || error.to_string());
-            }
-            Err(error) => self.note(index, pass, Outcome::WrongChain, || error.to_string()),
-        }
-        false
-    }
-
     /// Notes how a question ended. A refusal moves nothing yet: see [`Endpoints::judge_refusal`].
     pub(super) fn note(&self, index: usize, pass: Pass, outcome: Outcome, reason: impl FnOnce() -> String) {
         let labels = self.labels(index);
@@ -272,7 +196,7 @@ impl Endpoints {
         [self.chain_id.to_string(), index.to_string(), self.endpoints[index].host.clone()]
     }
 
-    fn show(&self, index: usize) {
+    pub(super) fn show(&self, index: usize) {
         let state = self.lock().health[index].breaker.state();
         self.metrics.breaker_state.with_label_values(&self.labels(index)).set(state.gauge());
     }

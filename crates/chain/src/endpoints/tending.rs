@@ -1,12 +1,11 @@
-//! Looking after the endpoints: on which chain they are, how far their heads are, who is asked first.
+//! Looking after the endpoints: how far their heads are, who is asked first.
 
 use std::time::Duration;
 
-use alloy::primitives::B256;
 use futures::future::join_all;
 
-use super::{Endpoints, State, health::Outcome};
-use crate::{BlockRef, IdentityError, identify_chain};
+use super::{Endpoints, health::Outcome};
+use crate::BlockRef;
 
 /// An endpoint that is this many blocks behind the others is not asked first …
 const LAG_BLOCKS_MAX: u64 = 3;
@@ -14,94 +13,7 @@ const LAG_BLOCKS_MAX: u64 = 3;
 /// … if its head is this much older as well: some chains make four blocks in the second between two answers.
 const LAG_MAX: Duration = Duration::from_secs(10);
 
-/// An endpoint that cannot be used.
-#[derive(Debug, thiserror::Error)]
-#[error("the node at {host}")]
-pub struct EndpointRefused {
-    /// Its host.
-    pub host: String,
-    /// Why.
-    #[source]
-    pub source: IdentityError,
-}
-
 impl Endpoints {
-    /// Asks every endpoint on which chain it is, when everything begins. One that does not answer is told of in the log,
-    /// as long as a quorum does. Returns the hash of the chain's first block; with `pinned`, that is it.
-    ///
-    /// # Errors
-    /// If an endpoint is on another chain, or too few answer.
-    pub async fn identify(&self, pinned: Option<B256>) -> Result<B256, EndpointRefused> {
-        let found = join_all(
-            self.endpoints.iter().map(async |endpoint| identify_chain(&*endpoint.node, self.chain_id).await),
-        );
-        let found = found.await;
-        let refused =
-            |index: usize, source| EndpointRefused { host: self.endpoints[index].host.clone(), source };
-        let mut genesis = pinned;
-        let (mut silent, mut reached) = (Vec::new(), 0);
-        for (index, found) in found.into_iter().enumerate() {
-            match found {
-                Ok(found) => {
-                    let expected = *genesis.get_or_insert(found);
-                    if found != expected {
-                        let chain_id = self.chain_id;
-                        return Err(refused(
-                            index,
-                            IdentityError::OtherGenesis { chain_id, expected, found },
-                        ));
-                    }
-                    reached += 1;
-                }
-                Err(error @ (IdentityError::Unreachable { .. } | IdentityError::NoBlock { .. })) => {
-                    silent.push((index, error));
-                }
-                Err(error) => return Err(refused(index, error)),
-            }
-        }
-        if reached < self.quorum {
-            return Err(self.too_few(silent, reached));
-        }
-        let genesis = genesis.unwrap_or_default();
-        // Set once: a chain's first block does not change.
-        let genesis = *self.genesis.get_or_init(|| genesis);
-        for (index, error) in &silent {
-            self.found_silent(*index, error);
-        }
-        Ok(genesis)
-    }
-
-    fn too_few(&self, silent: Vec<(usize, IdentityError)>, reached: usize) -> EndpointRefused {
-        let hosts = silent.iter().map(|(index, _)| self.endpoints[*index].host.as_str());
-        let hosts = hosts.collect::<Vec<_>>().join(", ");
-        match silent.into_iter().next() {
-            Some((_, source)) if reached == 0 => EndpointRefused { host: hosts, source },
-            _ => {
-                let (endpoints, quorum) = (self.endpoints.len(), self.quorum);
-                let source = IdentityError::TooFew { chain_id: self.chain_id, reached, endpoints, quorum };
-                EndpointRefused { host: hosts, source }
-            }
-        }
-    }
-
-    /// Leaves an endpoint alone from the beginning on: nothing came of the first question, so there is no doubt.
-    fn found_silent(&self, index: usize, error: &IdentityError) {
-        let pass = self.lock().health[index].breaker.permit(self.clock.now());
-        let Some(pass) = pass else { return };
-        match error {
-            IdentityError::Unreachable { source, .. } => {
-                self.note(index, pass, Outcome::of(source), || source.in_short());
-            }
-            error => self.note(index, pass, Outcome::Failed, || error.to_string()),
-        }
-        self.change(index, |State { health, rng, .. }, now| {
-            health[index].breaker.trip(now, rng);
-            health[index].told = true;
-        });
-        let reason = self.status()[index].reason.clone().unwrap_or_default();
-        self.tell_of_trouble(index, &reason);
-    }
-
     /// Looks after the endpoints. To be called every second or so, apart from what asks them: an endpoint that hangs keeps
     /// nobody waiting but this.
     pub async fn tend(&self) {
