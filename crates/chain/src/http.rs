@@ -1,5 +1,7 @@
 //! A node that speaks JSON-RPC over HTTP.
 
+mod redact;
+
 use std::{fmt, future::IntoFuture, time::Duration};
 
 use alloy::{
@@ -16,6 +18,7 @@ use alloy::{
 use async_trait::async_trait;
 use url::Url;
 
+use self::redact::Secrets;
 use crate::{
     Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt, TxStatus,
 };
@@ -42,6 +45,7 @@ const FEE_PERCENTILE: f64 = 50.0;
 pub struct HttpNode {
     provider: RootProvider<Ethereum>,
     host: String,
+    secrets: Secrets,
 }
 
 impl fmt::Debug for HttpNode {
@@ -64,8 +68,9 @@ impl HttpNode {
         let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(SEND_TIMEOUT);
         let client = client.build().map_err(ChainError::Client)?;
         let host = parsed.host_str().unwrap_or("?").to_owned();
+        let secrets = Secrets::of(&parsed);
         let transport = Http::with_client(client, parsed);
-        Ok(Self { provider: RootProvider::new(RpcClient::new(transport, false)), host })
+        Ok(Self { provider: RootProvider::new(RpcClient::new(transport, false)), host, secrets })
     }
 
     /// The node's host, which is safe to show.
@@ -79,7 +84,10 @@ impl HttpNode {
         question: impl IntoFuture<Output = Result<T, TransportError>>,
     ) -> Result<T, ChainError> {
         match tokio::time::timeout(RPC_TIMEOUT, question.into_future()).await {
-            Ok(answer) => answer.map_err(|source| ChainError::Rpc { operation, source: without_url(source) }),
+            Ok(answer) => answer.map_err(|source| ChainError::Rpc {
+                operation,
+                source: self.secrets.without_address(source),
+            }),
             Err(_) => Err(ChainError::TimedOut { operation, after: RPC_TIMEOUT }),
         }
     }
@@ -105,27 +113,6 @@ impl HttpNode {
 fn redacted(url: &str) -> String {
     let end = url.find("://").map_or(0, |scheme| scheme + 3);
     format!("{}…", &url[..end])
-}
-
-/// A transport's error without the address that it was for: reqwest puts that into its message.
-fn without_url(error: TransportError) -> TransportError {
-    match error {
-        RpcError::Transport(kind) => {
-            let kind = match kind {
-                alloy::transports::TransportErrorKind::Custom(source) => {
-                    match source.downcast::<reqwest::Error>() {
-                        Ok(source) => {
-                            alloy::transports::TransportErrorKind::Custom(Box::new(source.without_url()))
-                        }
-                        Err(source) => alloy::transports::TransportErrorKind::Custom(source),
-                    }
-                }
-                other => other,
-            };
-            RpcError::Transport(kind)
-        }
-        other => other,
-    }
 }
 
 fn block_id(which: BlockRef) -> BlockId {
@@ -239,7 +226,7 @@ impl ChainNode for HttpNode {
                 let other = || ChainError::Untrue(format!("asked to send {own}, the node names {told}"));
                 if told == own { Ok(own) } else { Err(SendError::PerhapsSent(other())) }
             }
-            Ok(Err(error)) => Err(SendError::of(without_url(error))),
+            Ok(Err(error)) => Err(SendError::of(self.secrets.without_address(error))),
             Err(_) => Err(SendError::PerhapsSent(ChainError::TimedOut {
                 operation: "eth_sendRawTransaction",
                 after: SEND_TIMEOUT,

@@ -6,8 +6,8 @@
 //!   ChainNode::block, receipts ──► verified against the header ──► VaultLog ──► PaidMask ──► seqs
 //! ```
 //!
-//! All talk with a chain goes through [`ChainNode`]; [`HttpNode`] speaks JSON-RPC, [`Endpoints`] is several of them. What a node says is believed only as
-//! far as it can be checked: a header hashes to its hash, receipts to the header's root.
+//! All talk with a chain goes through [`ChainNode`]; [`HttpNode`] speaks JSON-RPC, [`Endpoints`] is several of them. What
+//! a node says is believed only as far as it can be checked: a header hashes to its hash, receipts to the header's root.
 
 mod abi;
 mod bitmap;
