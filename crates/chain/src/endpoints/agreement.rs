@@ -6,7 +6,7 @@ use alloy::primitives::{Address, B256};
 use chrono::TimeDelta;
 
 use super::Endpoints;
-use crate::{BlockRef, ChainError, FinalBlock, Finality, NonceAt};
+use crate::{Block, BlockRef, ChainError, FinalBlock, Finality, NonceAt};
 
 /// How often all endpoints are asked for what is final. What is final on a chain with several endpoints takes seconds to
 /// minutes; every question has its price there.
@@ -100,7 +100,16 @@ impl Endpoints {
             match verdict(&votes, self.quorum, all_spoken) {
                 Verdict::Agreed(hash) => {
                     let block = FinalBlock { number, hash };
-                    self.outvote(&votes, block).await;
+                    let contradicting = self.contradicting(words, &votes, block).await;
+                    if let Some((_, theirs, one)) = contradicting.first()
+                        && contradicting.len() >= self.quorum
+                    {
+                        let (number, one, other) = (theirs.number, *one, theirs.hash);
+                        return Err(ChainError::Disagreement { number, one, other });
+                    }
+                    let others = votes.iter().filter(|(_, vote)| *vote != hash).map(|(index, _)| *index);
+                    let others = others.chain(contradicting.iter().map(|(index, ..)| *index)).collect();
+                    self.outvote(others, block).await;
                     return Ok(Some(block));
                 }
                 Verdict::Disagreement(one, other) => {
@@ -125,16 +134,35 @@ impl Endpoints {
         votes
     }
 
-    /// Leaves those alone that have another block where a quorum agrees. The one that is asked first must not be among
-    /// them, whether or not it calls the block final already: what is read from it would contradict what is final.
-    async fn outvote(&self, votes: &[(usize, B256)], agreed: FinalBlock) {
-        let mut others: Vec<usize> =
-            votes.iter().filter(|(_, hash)| *hash != agreed.hash).map(|(index, _)| *index).collect();
+    /// Who calls an earlier block final that is not below the one that was agreed on, each with the block that is.
+    async fn contradicting(
+        &self,
+        words: &[(usize, FinalBlock)],
+        votes: &[(usize, B256)],
+        agreed: FinalBlock,
+    ) -> Vec<(usize, FinalBlock, B256)> {
+        let mut contradicting = Vec::new();
+        let Some((witness, _)) = votes.iter().find(|(_, hash)| *hash == agreed.hash) else {
+            return contradicting;
+        };
+        for (index, earlier) in words.iter().filter(|(_, block)| block.number < agreed.number) {
+            let number = earlier.number;
+            let told = self.ask_all(&[*witness], move |node| node.block(BlockRef::Number(number))).await;
+            let block = told.into_iter().find_map(|(_, block)| block.ok().flatten());
+            let differs = block.filter(|block| block.hash != earlier.hash);
+            contradicting.extend(differs.map(|block| (*index, *earlier, block.hash)));
+        }
+        contradicting
+    }
+
+    /// Leaves those alone that have another block than a quorum. The one that is asked first must not be among them, whether
+    /// or not it calls the block final already: what is read from it would contradict what is final.
+    async fn outvote(&self, mut others: Vec<usize>, agreed: FinalBlock) {
         let preferred = self.lock().preferred;
-        if !votes.iter().any(|(index, _)| *index == preferred) {
+        if !others.contains(&preferred) {
             let told =
                 self.ask_all(&[preferred], move |node| node.block(BlockRef::Number(agreed.number))).await;
-            let differs = |block: &crate::Block| block.hash != agreed.hash;
+            let differs = |block: &Block| block.hash != agreed.hash;
             if told.into_iter().any(|(_, block)| block.is_ok_and(|block| block.as_ref().is_some_and(differs)))
             {
                 others.push(preferred);

@@ -49,6 +49,7 @@ async fn the_highest_block_that_a_quorum_has_is_final(
 #[rstest]
 #[case::one_against_one(&[(Some(90), None), (Some(90), Some(80))], 2)]
 #[case::one_against_one_and_one_is_enough(&[(Some(90), None), (Some(90), Some(80))], 1)]
+#[case::an_earlier_one_that_is_not_below(&[(Some(90), None), (Some(95), Some(80))], 1)]
 #[case::two_quorums(&[(Some(90), None), (Some(90), None), (Some(90), Some(80)), (Some(95), Some(80))], 2)]
 #[tokio::test]
 async fn two_truths_that_nobody_decides_are_an_error(#[case] words: &[Word], #[case] quorum: usize) {
@@ -76,6 +77,14 @@ async fn whoever_is_outvoted_is_left_alone() {
         world.tend().await;
     }
     assert_eq!(world.states()[0], "closed", "it is asked again");
+}
+
+#[tokio::test]
+async fn whoever_calls_an_earlier_block_final_is_outvoted_as_well() {
+    let world = World::new(4, 2).await;
+    speak(&world, &[(Some(90), None), (Some(85), None), (Some(90), None), (Some(70), Some(60))]);
+    assert_eq!(last_final(&world).await.unwrap(), Some(90));
+    assert_eq!(world.states(), ["closed", "closed", "closed", "open"]);
 }
 
 #[tokio::test]
