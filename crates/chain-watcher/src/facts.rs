@@ -3,10 +3,7 @@
 use std::collections::HashMap;
 
 use alloy::primitives::{Address, B256, BloomInput};
-use laurel_chain::{
-    Block, ChainError, ChainNode, PaidMask, TxReceipt, VaultLog, decode_vault_logs, verify_receipts,
-    verify_transactions,
-};
+use laurel_chain::{Block, ChainError, ChainNode, PaidMask, TxReceipt, VaultLog, decode_vault_logs};
 use laurel_events::{Amount, BatchId, CampaignId, SettledSegment, VaultId};
 use laurel_ledger::Vault;
 use serde::{Deserialize, Serialize};
@@ -67,14 +64,7 @@ pub(crate) async fn read_facts(
     if !touched {
         return Ok(Vec::new());
     }
-    let receipts = node.receipts(block.hash).await?.ok_or_else(|| {
-        ChainError::Untrue(format!("the node has block {} but not its receipts", block.hash))
-    })?;
-    verify_receipts(block, &receipts)?;
-    let transactions = node.transactions(block.hash).await?.ok_or_else(|| {
-        ChainError::Untrue(format!("the node has block {} but not its transactions", block.hash))
-    })?;
-    verify_transactions(block, &transactions)?;
+    let receipts = node.content(block).await?.receipts;
     let mut facts = Vec::new();
     let mut first_log = 0;
     for (receipt, tx_index) in receipts.iter().zip(0..) {

@@ -11,7 +11,7 @@ use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
-use laurel_chain_watcher::Finality;
+use laurel_chain::Finality;
 use serde::Deserialize;
 
 use crate::{environment::Environment, secret::Secret};
@@ -136,8 +136,11 @@ pub(crate) struct Bus {
 pub(crate) struct Chain {
     /// The chain's id (EIP-155).
     pub(crate) id: u64,
-    /// Nodes.
+    /// Nodes, those that are liked best first. Questions stay with one while it is fit.
     pub(crate) rpc_urls: Vec<Secret>,
+    /// How many of them have to agree on what is final; more than half without.
+    #[serde(default)]
+    pub(crate) final_quorum: Option<usize>,
     /// The vault.
     pub(crate) vault: Address,
     /// The block that holds the vault's deployment, or an earlier one; found on the chain without.
@@ -338,6 +341,7 @@ impl Chain {
             id,
             rpc_urls: vec![Secret::new(rpc_url)],
             vault,
+            final_quorum: None,
             deploy_block: None,
             finality: finalized(),
             lane_keys: Vec::new(),
@@ -350,12 +354,23 @@ impl Chain {
         }
     }
 
+    /// How many endpoints have to agree on what is final. More than half, so that two halves cannot agree on two truths.
+    pub(crate) fn final_quorum(&self) -> usize {
+        self.final_quorum.unwrap_or(self.rpc_urls.len() / 2 + 1)
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         if self.id == 0 || i64::try_from(self.id).is_err() {
             bail!("chains.id is a positive number of at most 63 bits: the node's eth_chainId");
         }
         if self.rpc_urls.is_empty() {
             bail!("rpc_urls is empty: name a node, such as http://127.0.0.1:8545");
+        }
+        if !(1..=self.rpc_urls.len()).contains(&self.final_quorum()) {
+            bail!(
+                "final_quorum is from 1 to the {} of rpc_urls: more could never agree, fewer say nothing",
+                self.rpc_urls.len()
+            );
         }
         if self.finality == (Finality::Depth { depth: 0 }) {
             bail!(

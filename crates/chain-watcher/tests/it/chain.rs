@@ -34,7 +34,7 @@ pub(crate) struct Chain {
     pub(crate) vault: Address,
     owner_nonce: AtomicU64,
     lane_nonce: AtomicU64,
-    _anvil: Anvil,
+    anvil: Anvil,
 }
 
 impl Chain {
@@ -52,7 +52,7 @@ impl Chain {
             vault,
             owner_nonce: AtomicU64::new(0),
             lane_nonce: AtomicU64::new(0),
-            _anvil: anvil,
+            anvil,
         };
         chain.mine(5).await;
         let owner = chain.owner.address();
@@ -89,6 +89,11 @@ impl Chain {
             code_hash: keccak256(self.node.code(self.vault).await.unwrap()),
             deploy_block: 6,
         }
+    }
+
+    /// Where its node is.
+    pub(crate) fn rpc_url(&self) -> &str {
+        self.anvil.rpc_url()
     }
 
     pub(crate) async fn mine(&self, blocks: u64) {

@@ -10,7 +10,7 @@ use sqlx::{PgConnection, PgPool};
 use crate::{
     cli::Lanes,
     config::Config,
-    connect::{self, ConnectedChain},
+    connect::{self, ChainParts, ConnectedChain},
     environment::Environment,
     output::JsonTo,
     roles::grant_saga::signers,
@@ -80,7 +80,7 @@ async fn connected(
 ) -> anyhow::Result<ConnectedChain> {
     let fitting: Vec<_> = config.chains.iter().filter(|chain| fits(chain.id)).collect();
     match fitting[..] {
-        [chain] => connect::chain(pool, chain).await,
+        [chain] => connect::chain(pool, chain, &ChainParts::unwatched()?).await,
         [] => bail!("no such chain is configured: see [[chains]]"),
         _ => bail!("several chains are configured: say which with --chain"),
     }
@@ -90,7 +90,7 @@ async fn connected_of(config: &Config, pool: &PgPool, lane: &Lane) -> anyhow::Re
     for chain in &config.chains {
         let vaults = laurel_ledger::list_vaults(&mut *pool.acquire().await?, chain.id).await?;
         if vaults.iter().any(|vault| vault.id == lane.vault) {
-            return connect::chain(pool, chain).await;
+            return connect::chain(pool, chain, &ChainParts::unwatched()?).await;
         }
     }
     bail!("the chain of lane {} is not configured: see [[chains]]", lane.id)

@@ -4,6 +4,7 @@
 mod audit;
 mod commands;
 mod crashes;
+mod endpoints;
 mod histories;
 mod lanes;
 mod lifetimes;

@@ -6,7 +6,7 @@ use laurel_ledger::MIGRATOR;
 use rstest::rstest;
 
 use super::*;
-use crate::config;
+use crate::{config, connect::ChainParts};
 
 /// An hour, which the vault allows.
 const LIFETIME_MS: u64 = 3_600_000;
@@ -35,7 +35,8 @@ async fn with_keys<T>(
         .iter()
         .enumerate()
         .fold(Environment::process(), |all, (key, dev)| all.with(&format!("KEY_{key}"), dev.secret));
-    let chain = connect::chain(database.pool(), &configured).await.unwrap();
+    let chain =
+        connect::chain(database.pool(), &configured, &ChainParts::unwatched().unwrap()).await.unwrap();
     then(load(&chain, &environment).await).await
 }
 
