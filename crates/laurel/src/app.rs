@@ -123,7 +123,7 @@ impl App {
                 Role::Api => api = Some(roles::api::start(self).await?),
                 Role::Campaign => roles::campaign::start(self),
                 Role::GrantSaga => roles::grant_saga::start(self).await?,
-                Role::ChainWatcher => roles::chain_watcher::start(self),
+                Role::ChainWatcher => roles::chain_watcher::start(self).await?,
                 Role::Views => roles::views::start(self),
             }
         }

@@ -6,6 +6,8 @@ use alloy::primitives::Address;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use laurel_api::Role as TokenRole;
+use laurel_events::CampaignId;
+use laurel_ledger::Stop;
 
 use crate::{
     logging::LogFormat,
@@ -77,6 +79,10 @@ pub(crate) enum Command {
     /// Accounts that sign settlements
     #[command(subcommand)]
     Lanes(Lanes),
+    /// Stop payouts now; with the guardian's key the vaults are paused, too
+    Pause(Paused),
+    /// Have payouts go on; with the owner's key the vaults pay again
+    Unpause(Paused),
     /// Alerts to operators
     #[command(subcommand)]
     Alerts(Alerts),
@@ -184,6 +190,34 @@ pub(crate) enum Alerts {
         /// What it is about, as it is listed
         about: String,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true)))]
+pub(crate) struct Paused {
+    /// Everything
+    #[arg(long, group = "what")]
+    pub(crate) all: bool,
+    /// What goes to a chain
+    #[arg(long, value_name = "ID", group = "what")]
+    pub(crate) chain: Option<u64>,
+    /// What a campaign pays
+    #[arg(long, value_name = "ID", group = "what")]
+    pub(crate) campaign: Option<CampaignId>,
+    /// Why, for those who see the alert
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+impl Paused {
+    /// What is meant.
+    pub(crate) fn stop(&self) -> Stop {
+        match (self.chain, self.campaign) {
+            (Some(chain), _) => Stop::Chain(chain),
+            (None, Some(campaign)) => Stop::Campaign(campaign),
+            (None, None) => Stop::All,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

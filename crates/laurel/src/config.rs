@@ -155,6 +155,9 @@ pub(crate) struct Chain {
     /// Source of the key of the vault's owner.
     #[serde(default)]
     pub(crate) treasury_key: Option<String>,
+    /// Where the key comes from that pauses the vault: of its guardian, or of its owner.
+    #[serde(default)]
+    pub(crate) guardian_key: Option<String>,
     /// The organisations whose managers may spend the treasury; the others are told what to call.
     #[serde(default = "treasury_orgs")]
     pub(crate) treasury_orgs: Vec<String>,
@@ -346,6 +349,7 @@ impl Chain {
             finality: finalized(),
             lane_keys: Vec::new(),
             treasury_key: None,
+            guardian_key: None,
             treasury_orgs: treasury_orgs(),
             max_fee_per_gas_gwei: max_fee_per_gas_gwei(),
             settlement_lifetime_ms: settlement_lifetime_ms(),

@@ -166,6 +166,7 @@ fn config_of(database_url: &str, rpc_url: &str, deployed: &Deployed) -> Config {
             deploy_block: Some(deployed.block),
             lane_keys: LANES.iter().map(|name| format!("env:{name}")).collect(),
             treasury_key: Some(format!("env:{OWNER}")),
+            guardian_key: Some(format!("env:{OWNER}")),
             poll_interval_ms: 50,
             ..config::Chain::new(deployed.chain_id, rpc_url, deployed.vault)
         }],

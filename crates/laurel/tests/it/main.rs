@@ -8,6 +8,7 @@ mod endpoints;
 mod histories;
 mod lanes;
 mod lifetimes;
+mod pausing;
 mod pipes;
 mod process;
 mod refusals;

@@ -6,7 +6,9 @@ use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
 };
-use laurel_chain::{Call, ChainNode, Erc20, HttpNode, LaneSigner, LocalKey, NonceAt, TxRequest, TxStatus};
+use laurel_chain::{
+    Call, ChainNode, Erc20, HttpNode, LaneSigner, LocalKey, NonceAt, RewardVault, TxRequest, TxStatus,
+};
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 use laurel_ledger::MIGRATOR;
 use reqwest::Method;
@@ -126,6 +128,24 @@ impl World {
     /// A transaction of the vault's owner to the vault, in a block.
     pub(crate) async fn owner_calls(&self, call: impl SolCall) {
         self.sends(0, self.vault, call.abi_encode()).await;
+    }
+
+    /// Whether the vault pays nothing to anybody.
+    pub(crate) async fn vault_is_paused(&self) -> bool {
+        let node = HttpNode::new(&self.rpc_url).unwrap();
+        let data = RewardVault::pausedCall {}.abi_encode().into();
+        let call = Call { from: self.vault, to: self.vault, data, gas: None };
+        RewardVault::pausedCall::abi_decode_returns(&node.call(call).await.unwrap()).unwrap()
+    }
+
+    /// Waits until it is so.
+    pub(crate) async fn until_paused(&self) {
+        let paused = async {
+            while !self.vault_is_paused().await {
+                tokio::time::sleep(BLOCK_TIME / 4).await;
+            }
+        };
+        tokio::time::timeout(MINED_WITHIN, paused).await.expect("the guardian pauses the vault");
     }
 
     /// A transaction of a development account, in a block.
