@@ -140,7 +140,10 @@ impl App {
             self.clock.clone(),
             self.wakes.clone(),
             self.bus_metrics.clone(),
-            RunnerSettings::default(),
+            RunnerSettings {
+                round_timeout: Duration::from_millis(self.config.database.answer_timeout_ms),
+                ..RunnerSettings::default()
+            },
             self.seed,
         );
         self.spawn(runner.run(self.shutdown.clone()));

@@ -52,6 +52,14 @@ pub(crate) struct Database {
     /// The most connections of this process to `url`.
     #[serde(default = "connections_max")]
     pub(crate) connections_max: u32,
+    /// How long a stage waits for the database before it gives a connection up that says nothing.
+    #[serde(default = "answer_timeout_ms")]
+    pub(crate) answer_timeout_ms: u64,
+}
+
+/// Longer than the server lets a statement run, which ends most of what takes too long.
+const fn answer_timeout_ms() -> u64 {
+    45_000
 }
 
 /// Enough for every stage, lane and some requests at once; several replicas fit PostgreSQL's default of 100.
@@ -293,6 +301,11 @@ impl Config {
         }
         if self.database.connections_max == 0 {
             bail!("database.connections_max is at least 1: without a connection nothing is done");
+        }
+        if self.database.answer_timeout_ms == 0 {
+            bail!(
+                "database.answer_timeout_ms is at least 1, and should be more than a statement takes, such as 45000"
+            );
         }
         if self.monitor.timeout_ms == 0 {
             bail!(

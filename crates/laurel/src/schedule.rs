@@ -3,6 +3,8 @@
 //! tokio-cron-scheduler reads the machine's clock itself, so all it does is to call; what is due is decided by the clock
 //! that everything else uses.
 
+use std::time::Duration;
+
 use anyhow::Context;
 use laurel_bus::fire_timers;
 use laurel_ledger::ensure_ranges;
@@ -18,6 +20,9 @@ const RANGES: &str = "0 * * * * *";
 
 /// Every five seconds: as often as Prometheus looks at most.
 const GAUGES: &str = "*/5 * * * * *";
+
+/// How long a tick may take before it is given up: longer than the server lets statements run.
+const TICK_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Starts the schedule, until the shutdown.
 pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
@@ -47,8 +52,8 @@ where
         let (app, tick) = (app.clone(), tick.clone());
         let tasks = app.tasks.clone();
         Box::pin(tasks.track_future(async move {
-            if !app.shutdown.is_cancelled() {
-                tick(app).await;
+            if !app.shutdown.is_cancelled() && tokio::time::timeout(TICK_TIMEOUT, tick(app)).await.is_err() {
+                tracing::warn!("what happens by the clock took too long; the next tick tries again");
             }
         }))
     })

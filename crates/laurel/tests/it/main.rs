@@ -6,6 +6,7 @@ mod commands;
 mod crashes;
 mod endpoints;
 mod histories;
+mod hung;
 mod lanes;
 mod lifetimes;
 mod pausing;
