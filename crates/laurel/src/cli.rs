@@ -6,6 +6,7 @@ use alloy::primitives::Address;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use laurel_api::Role as TokenRole;
+use laurel_events::CampaignId;
 
 use crate::{
     logging::LogFormat,
@@ -68,7 +69,7 @@ pub(crate) enum Command {
     /// Organisations
     #[command(subcommand)]
     Org(Org),
-    /// Check the books; exit code 1 on any finding
+    /// Check the ledger against the chain; exit code 1 on any finding
     #[command(subcommand)]
     Audit(Audit),
     /// Dead letters
@@ -164,6 +165,18 @@ pub(crate) enum Org {
 pub(crate) enum Audit {
     /// Add up every transfer, compare with the balances and with the chain
     Books {
+        /// Print the report as JSON, or write it to a file
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+        json: Option<JsonTo>,
+    },
+    /// Read the chain once more and compare every place, batch, transfer and counter with it
+    Reconcile {
+        /// Read everything again, from the vaults' first block and the journal's first chunk
+        #[arg(long)]
+        full: bool,
+        /// Compare this campaign only
+        #[arg(long, value_name = "ID")]
+        campaign: Option<CampaignId>,
         /// Print the report as JSON, or write it to a file
         #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
         json: Option<JsonTo>,

@@ -8,6 +8,7 @@ mod histories;
 mod lifetimes;
 mod pipes;
 mod process;
+mod reconciliation;
 mod refusals;
 mod rest;
 mod roles;

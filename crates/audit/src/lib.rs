@@ -1,0 +1,31 @@
+//! The ledger against the chain, and against itself.
+//!
+//! ```text
+//!   chain ──► headers, receipts, transactions, all hashed ──► reading ──► what was paid: (campaign, seq) -> word
+//!                                                                                       │
+//!   ledger ──► one snapshot at its own final block ──► checks ◄──────────────────────────┘
+//!                                                        └──► findings ──► report, alerts, metrics
+//! ```
+//!
+//! The reading is apart from the watcher's: it shares nothing with it but the functions that hash. The books' quick check
+//! ([`check_books`]) adds up transfers and asks the vaults for their totals; a [`reconcile`] knows every place.
+
+mod books;
+mod checks;
+mod error;
+mod finding;
+mod follow;
+mod pending;
+mod reading;
+mod reconcile;
+mod report;
+mod snapshot;
+mod store;
+
+pub use self::{
+    books::{BooksReport, Compared, Nodes, check_books},
+    error::AuditError,
+    finding::{Code, Finding, Severity, TOLD_MAX},
+    follow::AuditedChain,
+    reconcile::{ReconciledChain, Reconciliation, Request, reconcile},
+};
