@@ -74,8 +74,12 @@ CREATE TABLE reconciliations (
     campaigns integer NOT NULL CHECK (campaigns >= 0),
     places bigint NOT NULL CHECK (places >= 0),
     settlements bigint NOT NULL CHECK (settlements >= 0),
-    findings bigint NOT NULL CHECK (findings >= 0)
+    -- how many findings of each severity; the first of each code are told in full
+    critical bigint NOT NULL CHECK (critical >= 0),
+    errors bigint NOT NULL CHECK (errors >= 0),
+    warnings bigint NOT NULL CHECK (warnings >= 0)
 );
+CREATE INDEX reconciliations_all ON reconciliations (started_at) WHERE campaign IS NULL;
 
 -- At which block of each chain.
 CREATE TABLE reconciled_chains (

@@ -101,8 +101,8 @@ async fn check_vault(
     Ok(())
 }
 
-/// Reads a chain up to the ledger's own final block. Returns that block; `None` if it cannot be compared, which is a
-/// finding then.
+/// Reads a chain up to the ledger's own final block. Returns that block; `None` if there is none yet, or if it is not the
+/// chain's, which is a finding.
 pub(crate) async fn catch_up(
     pool: &PgPool,
     chain: &AuditedChain,
@@ -114,21 +114,8 @@ pub(crate) async fn catch_up(
     let target = last_final(&mut conn, id).await?;
     drop(conn);
     let Some(first) = vaults.iter().map(|vault| vault.identity.deploy_block).min() else { return Ok(None) };
-    let about = format!("chain:{id}");
-    let Some(target) = target else {
-        let detail =
-            "the ledger has no final block yet: let `laurel chain-watcher` follow the chain".to_owned();
-        findings.add(Code::ChainNotCompared, about, None, detail);
-        return Ok(None);
-    };
-    if target.number < first {
-        let detail = format!(
-            "the ledger's final block is {}, before the vault's first, {first}: let `laurel chain-watcher` catch up",
-            target.number,
-        );
-        findings.add(Code::ChainNotCompared, about, None, detail);
-        return Ok(None);
-    }
+    // Where the ledger itself has not come so far, there is nothing to compare yet.
+    let Some(target) = target.filter(|target| target.number >= first) else { return Ok(None) };
     let there = chain.node.block(BlockRef::Number(target.number)).await?;
     if there.as_ref().is_none_or(|block| block.hash != target.hash) {
         let theirs = there.map_or_else(|| "none".to_owned(), |block| block.hash.to_string());
@@ -136,7 +123,7 @@ pub(crate) async fn catch_up(
             "the ledger's final block {} is {}, the chain has {theirs} there",
             target.number, target.hash
         );
-        findings.add(Code::FinalBlockDiffers, about, None, detail);
+        findings.add(Code::FinalBlockDiffers, format!("chain:{id}"), None, detail);
         return Ok(None);
     }
     let addresses: Vec<Address> = vaults.iter().map(|vault| vault.identity.vault).collect();

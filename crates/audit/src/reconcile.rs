@@ -224,9 +224,9 @@ async fn tell_unread_chains(
         if named.iter().any(|code| findings.has(*code, &about)) {
             continue;
         }
-        let detail =
-            "campaigns of it have money; it is not configured, or the ledger has no final block of it"
-                .to_owned();
+        let detail = "campaigns of it have money; it is not configured, or the ledger has no final block of its vault's: \
+                      let `laurel chain-watcher` follow it"
+            .to_owned();
         findings.add(Code::ChainNotCompared, about, None, detail);
     }
     Ok(())

@@ -42,11 +42,12 @@ pub(crate) async fn save(pool: &PgPool, made: &Reconciliation) -> Result<(), Aud
 }
 
 async fn insert(conn: &mut PgConnection, made: &Reconciliation) -> Result<(), AuditError> {
+    let count = |severity| made.counts.get(&severity).copied().unwrap_or(0).cast_signed();
     sqlx::query!(
         r#"
         INSERT INTO reconciliations
-            (id, started_at, finished_at, whole, campaign, campaigns, places, settlements, findings)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+            (id, started_at, finished_at, whole, campaign, campaigns, places, settlements, critical, errors, warnings)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         "#,
         made.id,
         made.started_at,
@@ -56,7 +57,9 @@ async fn insert(conn: &mut PgConnection, made: &Reconciliation) -> Result<(), Au
         made.campaigns.cast_signed(),
         made.places.cast_signed(),
         made.settlements.cast_signed(),
-        made.counts.values().sum::<u64>().cast_signed(),
+        count(Severity::Critical),
+        count(Severity::Error),
+        count(Severity::Warning),
     )
     .execute(&mut *conn)
     .await?;

@@ -1,8 +1,16 @@
 //! What is left of a reconciliation: alerts that end with their cause, and chunks that are hashed once.
 
+use std::time::Duration;
+
 use serde_json::json;
+use tokio::time::{sleep, timeout};
 
 use super::settled::Ledger;
+use crate::{process::Running, world::free_port};
+
+/// How long the schedule may take, and how often it is looked at.
+const PATIENCE: Duration = Duration::from_secs(60);
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// The alerts that are raised, by code and what they are about.
 async fn alerts(ledger: &mut Ledger) -> Vec<(String, String)> {
@@ -77,4 +85,39 @@ async fn another_chain_or_final_block_is_named() {
         )
         .await;
     ledger.assert_found(&[("chain_differs", &chain)]).await;
+}
+
+#[tokio::test]
+async fn who_follows_the_chain_reconciles_by_the_clock() {
+    let mut ledger = Ledger::copy().await;
+    ledger.corrupt("UPDATE counters SET grants = grants + 1 WHERE campaign = $1 RETURNING 'them'").await;
+    let port = free_port();
+    let watch = |name: &str, port: u16| {
+        let mut command = ledger.laurel(&["chain-watcher"]);
+        command.env("LAUREL_OPS__BIND", format!("127.0.0.1:{port}"));
+        Running::start(command, &ledger.settled.world.folder.path().join(name))
+    };
+    let watchers = [watch("first.log", port), watch("second.log", free_port())];
+    let metrics = async {
+        loop {
+            if let Ok(answer) = reqwest::get(format!("http://127.0.0.1:{port}/metrics")).await
+                && let Ok(text) = answer.text().await
+                && text.contains("laurel_reconciliation_findings{severity=\"error\"} 6")
+            {
+                return text;
+            }
+            sleep(AGAIN).await;
+        }
+    };
+    let metrics = timeout(PATIENCE, metrics).await.expect("it reconciles in time");
+    assert!(metrics.contains("laurel_reconciliation_clean_timestamp_seconds 0"), "{metrics}");
+    for watcher in watchers {
+        assert_eq!(watcher.terminate().await, Some(0));
+    }
+    let made: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM reconciliations").fetch_one(&mut ledger.conn).await.unwrap();
+    assert_eq!(made, 1, "an hour is not over, and only one of them compares");
+    // The chain goes on for all stories, so that another one's payment may be found here as well.
+    let raised = alerts(&mut ledger).await;
+    assert_eq!(raised.iter().filter(|(code, _)| code == "counter_differs").count(), 6, "{raised:?}");
 }
