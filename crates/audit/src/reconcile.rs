@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::{
     AuditError, AuditedChain, Finding, Severity,
-    checks::{LaneNonce, compare, compare_nonces, verify_journal},
+    checks::{Questions, ask, compare, verify_journal},
     error::with_causes,
     finding::{Code, Findings},
     follow::{catch_up, check_identity},
@@ -105,7 +105,7 @@ pub async fn reconcile(
     }
     let since = if request.whole { None } else { last_started(pool).await? };
     let compared = at_one_moment(pool, &readable, request, since, &mut findings).await?;
-    compare_nonces(&readable, &compared.nonces, &mut findings).await;
+    ask(&readable, &compared.questions, &mut findings).await?;
     if request.campaign.is_none() {
         verify_journal(pool, request.whole, &mut findings).await?;
     }
@@ -132,7 +132,7 @@ struct Compared {
     campaigns: u32,
     places: u64,
     settlements: u64,
-    nonces: Vec<LaneNonce>,
+    questions: Questions,
 }
 
 async fn at_one_moment(
@@ -162,7 +162,7 @@ async fn at_one_moment(
         }
         tell_unread_chains(&mut tx, &finals, findings).await?;
         let mut snapshot = Snapshot::read(&mut tx, findings, finals, request.campaign, since).await?;
-        let nonces = compare(&mut snapshot).await?;
+        let questions = compare(&mut snapshot).await?;
         let chains = snapshot.finals.iter().map(|(chain_id, block)| ReconciledChain {
             chain_id: *chain_id,
             block: block.number,
@@ -173,7 +173,7 @@ async fn at_one_moment(
             campaigns: u32::try_from(snapshot.campaigns.len()).unwrap_or(u32::MAX),
             places: snapshot.known.places,
             settlements: snapshot.known.settlements,
-            nonces,
+            questions,
         };
         tx.commit().await?;
         return Ok(compared);

@@ -1,15 +1,24 @@
 //! The journal: every chunk is there, and hashes to its digest (INV 9).
 
+use alloy::primitives::B256;
+use laurel_events::{Event, EventKind, Partition};
+use laurel_ledger::read;
 use sqlx::PgPool;
+use uuid::Uuid;
 
 use crate::{
     AuditError,
+    error::inconsistent,
     finding::{Code, Findings},
+    snapshot::{any_campaign, hash_of},
 };
 
 /// How many positions of a partition are hashed by one statement: enough to be quick, and few enough to end long before
 /// a statement's time is over.
 const CHUNKS_MAX: i64 = 16_384;
+
+/// Events that are read at a time.
+const EVENTS_MAX: i64 = 1_000;
 
 /// Verifies the chunks that were not verified before, or all. What was verified is noted for the next time unless
 /// something was found.
@@ -30,6 +39,9 @@ pub(crate) async fn verify(pool: &PgPool, whole: bool, findings: &mut Findings) 
         while from < part.head {
             let to = part.head.min(from + CHUNKS_MAX);
             good &= verify_range(pool, part.part, from, to, findings).await?;
+            if good {
+                good = find_hidden(pool, part.part, from, to, findings).await?;
+            }
             chunks += (to - from).unsigned_abs();
             from = to;
         }
@@ -79,6 +91,59 @@ async fn verify_range(
         }
     }
     Ok(rows.is_empty())
+}
+
+/// Transactions that the journal says were signed, and that have no row. Both were committed together.
+async fn find_hidden(
+    pool: &PgPool,
+    part: i16,
+    from: i64,
+    to: i64,
+    findings: &mut Findings,
+) -> Result<bool, AuditError> {
+    let partition = Partition::new(part).ok_or_else(|| inconsistent("heads", "part", part))?;
+    let kinds = [EventKind::BlockchainTxSubmitted, EventKind::BlockchainTxReplaced];
+    let mut conn = pool.acquire().await?;
+    let mut next = from;
+    let mut good = true;
+    while next < to {
+        let (events, upto) = read(&mut conn, partition, next, to, &kinds, EVENTS_MAX).await?;
+        next = upto;
+        let signed: Vec<(B256, Uuid)> = events
+            .iter()
+            .filter_map(|envelope| match &envelope.event {
+                Event::BlockchainTxSubmitted(signed) => Some((signed.tx, signed.batch.uuid())),
+                Event::BlockchainTxReplaced(signed) => Some((signed.tx, signed.batch.uuid())),
+                _ => None,
+            })
+            .collect();
+        let txs: Vec<&[u8]> = signed.iter().map(|(tx, _)| tx.as_slice()).collect();
+        let batches: Vec<Uuid> = signed.iter().map(|(_, batch)| *batch).collect();
+        let hidden = sqlx::query!(
+            r#"
+            SELECT s.tx AS "tx!", s.batch AS "batch!", b.id IS NOT NULL AS "known!",
+                   (SELECT min(g.campaign) FROM segments g WHERE g.batch = s.batch) AS campaign
+            FROM unnest($1::bytea[], $2::uuid[]) AS s (tx, batch)
+            LEFT JOIN attempts a ON a.tx = s.tx AND a.batch = s.batch
+            LEFT JOIN batches b ON b.id = s.batch
+            WHERE a.id IS NULL
+            "#,
+            &txs as &[&[u8]],
+            &batches,
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        for row in hidden {
+            good = false;
+            let code = if row.known { Code::AttemptMissing } else { Code::BatchMissing };
+            let tx = hash_of(&row.tx, "journal", "payload")?;
+            let detail = format!(
+                "partition {part} of the journal says that transaction {tx} was signed for it; there is no such row"
+            );
+            findings.add(code, format!("batch:{}", row.batch), row.campaign.map(any_campaign), detail);
+        }
+    }
+    Ok(good)
 }
 
 async fn note(pool: &PgPool, part: i16, next: i64) -> Result<(), AuditError> {

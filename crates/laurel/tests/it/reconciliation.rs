@@ -4,3 +4,4 @@ mod corruptions;
 mod outside;
 mod reports;
 mod settled;
+mod traffic;

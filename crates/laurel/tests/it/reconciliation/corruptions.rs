@@ -210,3 +210,65 @@ async fn a_foreign_vault() {
         .assert_found(&[("foreign_vault", &format!("campaign:{campaign}")), ("foreign_vault", vault)])
         .await;
 }
+
+#[tokio::test]
+async fn an_attempt_hidden_that_no_block_has() {
+    let mut ledger = Ledger::copy().await;
+    // The journal tells of another transaction of the first batch.
+    let batch = ledger
+        .corrupt(
+            r#"WITH told AS (
+                 SELECT j.*, regexp_replace(convert_from(payload, 'UTF8'), '"tx":"0x[0-9a-f]{4}', '"tx":"0xdead') AS text
+                 FROM journal j WHERE $1 > 0 AND kind = 'BlockchainTxSubmitted' AND entries = 1
+                 ORDER BY part, position LIMIT 1
+               ), moved AS (
+                 UPDATE heads h SET next = h.next + 1 FROM told WHERE h.part = told.part RETURNING h.next - 1 AS at
+               )
+               INSERT INTO journal (part, position, kind, version, entries, recorded_at, payload, digest)
+               SELECT part, at, kind, version, 1, recorded_at, convert_to(text, 'UTF8'), sha256(convert_to(text, 'UTF8'))
+               FROM told, moved
+               RETURNING substring(convert_from(payload, 'UTF8') FROM '"batch":"([0-9a-f-]{36})"')"#,
+        )
+        .await;
+    ledger.assert_found(&[("attempt_missing", &format!("batch:{batch}"))]).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_the_chain_paid_marked_reverted() {
+    let mut ledger = Ledger::copy().await;
+    let batch = ledger
+        .corrupt(
+            "UPDATE batches SET state = 'reverted' WHERE $1 > 0 AND id = (SELECT id FROM batches ORDER BY nonce LIMIT 1)
+             RETURNING id::text",
+        )
+        .await;
+    ledger.assert_found(&[("batch_differs", &format!("batch:{batch}"))]).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_no_block_has_marked_reverted() {
+    let mut ledger = Ledger::copy().await;
+    // Signed for nobody's place and never sent: the lane's next nonce.
+    let batch = ledger
+        .corrupt(
+            "WITH copied AS (
+                 INSERT INTO batches (id, lane, nonce, state, deadline, grants, created_at, mined_tx, block_number,
+                                      block_hash, gas_used, effective_gas_price)
+                 SELECT gen_random_uuid(), b.lane, l.next_nonce, 'reverted', b.deadline, 0, b.created_at,
+                        decode(repeat('ab', 32), 'hex'), b.block_number, b.block_hash, 1, 1
+                 FROM batches b JOIN lanes l ON l.id = b.lane WHERE $1 > 0 ORDER BY b.nonce LIMIT 1
+                 RETURNING id, lane)
+             UPDATE lanes SET next_nonce = next_nonce + 1 FROM copied WHERE lanes.id = copied.lane
+             RETURNING copied.id::text || '/' || lanes.id",
+        )
+        .await;
+    let (batch, lane) = batch.split_once('/').unwrap();
+    let about = format!("batch:{batch}");
+    // It has no bytes either, and the chain has not counted its nonce.
+    let wanted = [
+        ("batch_not_on_chain", &*about),
+        ("attempt_missing", &about),
+        ("lane_nonce_differs", &format!("lane:{lane}")),
+    ];
+    ledger.assert_found(&wanted).await;
+}
