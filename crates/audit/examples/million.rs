@@ -13,8 +13,8 @@ use alloy::{
 };
 use laurel_audit::{AuditedChain, Request, reconcile};
 use laurel_chain::{
-    BlockRef, ChainNode, Deployed, Erc20, GrantWord, HttpNode, LaneSigner, LocalKey, NonceAt, RewardVault,
-    Settlement, SettlementSegment, SignedTx, Terms, TxRequest, deploy_contracts,
+    Block, BlockRef, ChainNode, Deployed, Erc20, GrantWord, HttpNode, LaneSigner, LocalKey, NonceAt,
+    RewardVault, Settlement, SettlementSegment, SignedTx, Terms, TxRequest, deploy_contracts,
 };
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 use laurel_events::SystemClock;
@@ -35,7 +35,7 @@ struct World {
 
 impl World {
     /// Sends a transaction and waits until it is mined.
-    async fn send(&self, key: &LocalKey, to: Address, data: Vec<u8>, gas_limit: u64) -> SignedTx {
+    async fn send(&self, key: &LocalKey, to: Address, data: Vec<u8>, gas_limit: u64) -> (SignedTx, Block) {
         let fees = self.node.fees().await.unwrap();
         let nonce = self.node.nonce(key.address(), NonceAt::Latest).await.unwrap();
         let request = TxRequest {
@@ -49,8 +49,12 @@ impl World {
         };
         let signed = key.sign(&request).unwrap();
         self.node.send(signed.raw.clone()).await.unwrap();
-        while self.node.nonce(key.address(), NonceAt::Latest).await.unwrap() == nonce {}
-        signed
+        loop {
+            let latest = self.node.block(BlockRef::Latest).await.unwrap().unwrap();
+            if latest.transactions.contains(&signed.hash) {
+                return (signed, latest);
+            }
+        }
     }
 
     /// Opens the campaign, pins the vault and writes what a campaign has.
@@ -67,7 +71,7 @@ impl World {
             window: 0,
         };
         let open = RewardVault::openCall { campaign: CAMPAIGN, terms };
-        let opened = self.send(owner, vault, open.abi_encode(), GAS_ELSE).await;
+        let (opened, block) = self.send(owner, vault, open.abi_encode(), GAS_ELSE).await;
         let genesis = self.node.block(BlockRef::Number(0)).await.unwrap().unwrap();
         let identity = VaultIdentity {
             chain_id: self.deployed.chain_id,
@@ -77,7 +81,6 @@ impl World {
             deploy_block: self.deployed.block,
         };
         pin_vault(&mut self.pool.acquire().await.unwrap(), &identity).await.unwrap();
-        let block = self.node.block(BlockRef::Latest).await.unwrap().unwrap();
         for statement in [
             "INSERT INTO campaigns (id, org, vault, token, name, games, state, wallet_deadline_hours, rule_version, version,
                                     created_at)
@@ -109,8 +112,7 @@ impl World {
         let latest = self.node.block(BlockRef::Latest).await.unwrap().unwrap();
         let deadline = latest.header.timestamp + 600;
         let data = Settlement { deadline, segments: vec![segment.clone()] }.calldata();
-        let signed = self.send(lane, self.deployed.vault, data.to_vec(), GAS_SETTLE).await;
-        let block = self.node.block(BlockRef::Latest).await.unwrap().unwrap();
+        let (signed, block) = self.send(lane, self.deployed.vault, data.to_vec(), GAS_SETTLE).await;
         let total: u64 = (first_seq..first_seq + BATCH).map(|seq| seq % 7 + 1).sum();
         let id = uuid::Uuid::from_u128(u128::from(batch));
         let statement = "

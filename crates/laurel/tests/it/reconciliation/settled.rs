@@ -40,6 +40,8 @@ pub(super) struct Settled {
 /// A story's own ledger, of the chain that all share.
 pub(super) struct Ledger {
     pub(super) url: String,
+    /// The node that its commands ask.
+    pub(super) rpc_url: String,
     /// Triggers are off in it.
     pub(super) conn: PgConnection,
     /// Dropped before what it was copied from.
@@ -135,7 +137,8 @@ impl Ledger {
         let mut conn = PgConnection::connect_with(&options.database(&name)).await.unwrap();
         sqlx::query("SET session_replication_role = replica").execute(&mut conn).await.unwrap();
         let url = settled.world.database.url().replace(&template, &name);
-        Self { url, conn, _copy: Copy { admin: admin_options, name }, settled }
+        let rpc_url = settled.world.rpc_url.clone();
+        Self { url, rpc_url, conn, _copy: Copy { admin: admin_options, name }, settled }
     }
 
     /// Changes something behind Laurel's back; `$1` is the campaign. Returns what the statement returns, as text.
@@ -155,7 +158,7 @@ impl Ledger {
             .env("LAUREL_AUTH__MODE", "none")
             .env("LAUREL_OPS__BIND", "127.0.0.1:0")
             .env("LAUREL_CHAINS__0__ID", world.chain_id.to_string())
-            .env("LAUREL_CHAINS__0__RPC_URLS", format!("[\"{}\"]", world.rpc_url))
+            .env("LAUREL_CHAINS__0__RPC_URLS", format!("[\"{}\"]", self.rpc_url))
             .env("LAUREL_CHAINS__0__VAULT", world.vault.to_string())
             .env("LAUREL_CHAINS__0__POLL_INTERVAL_MS", "50");
         command
