@@ -1,7 +1,8 @@
-//! How long a reconciliation takes, and what memory: `cargo run --release -p laurel-audit --example million -- GRANTS`.
+//! How long a reconciliation takes, and what memory: `cargo run --release -p laurel-audit --example million -- GRANTS [ledger]`.
 //!
 //! A real Anvil pays the grants, 500 in a transaction; the ledger's rows are written as the stages would have. Then all is
-//! compared from the first block, and once more with nothing new.
+//! compared from the first block, and once more with nothing new. With `ledger` nothing is paid: what the chain would have
+//! said is written beside the ledger, and what is measured is all but its reading.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement that cannot go on has failed")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
@@ -28,6 +29,8 @@ const GAS_SETTLE: u64 = 16_000_000;
 const GAS_ELSE: u64 = 1_000_000;
 
 struct World {
+    /// Nothing is paid: the ledger alone is measured, with the chain read before.
+    offline: bool,
     node: Arc<dyn ChainNode>,
     deployed: Deployed,
     pool: PgPool,
@@ -55,6 +58,43 @@ impl World {
                 return (signed, latest);
             }
         }
+    }
+
+    fn sign(&self, key: &LocalKey, nonce: u64, data: Vec<u8>) -> SignedTx {
+        let request = TxRequest {
+            chain_id: self.deployed.chain_id,
+            nonce,
+            to: Some(self.deployed.vault),
+            data: data.into(),
+            gas_limit: GAS_SETTLE,
+            max_fee_per_gas: 1,
+            max_priority_fee_per_gas: 1,
+        };
+        key.sign(&request).unwrap()
+    }
+
+    /// The chain's side of a batch, as its reading would have left it.
+    async fn note(&self, lane: &LocalKey, batch: u64, signed: &SignedTx, block: &Block) {
+        sqlx::query(
+            "INSERT INTO audit_settlements
+             SELECT $1, $2, $3::bigint + 10, $4, $5, $6, $7, $3, 7, s.first_seq, 500, s.total, s.words_hash, r.words,
+                    m.mask, 500
+             FROM segments s JOIN runs r ON r.campaign = s.campaign AND r.first_seq = s.first_seq,
+                  LATERAL (SELECT string_agg(decode(repeat('ff', 32), 'hex'), '') AS mask
+                           FROM generate_series(s.first_seq >> 8, (s.first_seq + 499) >> 8)) m
+             WHERE s.batch = $8",
+        )
+        .bind(self.deployed.chain_id.cast_signed())
+        .bind(block.header.number.cast_signed())
+        .bind(batch.cast_signed())
+        .bind(block.hash.as_slice())
+        .bind(signed.hash.as_slice())
+        .bind(self.deployed.vault.as_slice())
+        .bind(lane.address().as_slice().to_vec())
+        .bind(uuid::Uuid::from_u128(u128::from(batch)))
+        .execute(&self.pool)
+        .await
+        .unwrap();
     }
 
     /// Opens the campaign, pins the vault and writes what a campaign has.
@@ -112,7 +152,12 @@ impl World {
         let latest = self.node.block(BlockRef::Latest).await.unwrap().unwrap();
         let deadline = latest.header.timestamp + 600;
         let data = Settlement { deadline, segments: vec![segment.clone()] }.calldata();
-        let (signed, block) = self.send(lane, self.deployed.vault, data.to_vec(), GAS_SETTLE).await;
+        let (signed, block) = if self.offline {
+            // What the chain would have said is written, too.
+            (self.sign(lane, batch, data.to_vec()), latest)
+        } else {
+            self.send(lane, self.deployed.vault, data.to_vec(), GAS_SETTLE).await
+        };
         let total: u64 = (first_seq..first_seq + BATCH).map(|seq| seq % 7 + 1).sum();
         let id = uuid::Uuid::from_u128(u128::from(batch));
         let statement = "
@@ -142,6 +187,9 @@ impl World {
             .execute(&self.pool)
             .await
             .unwrap();
+        if self.offline {
+            self.note(lane, batch, &signed, &block).await;
+        }
     }
 
     /// The holds, 50 to a chunk of the journal, the players' counters, and the balances.
@@ -187,7 +235,8 @@ async fn main() {
     let node: Arc<dyn ChainNode> = Arc::new(HttpNode::new(anvil.rpc_url()).unwrap());
     let [owner, lane] = [0, 1].map(|number: usize| LocalKey::from_hex(DEV_KEYS[number].secret).unwrap());
     let deployed = deploy_contracts(&*node, &owner, &[lane.address()]).await.unwrap();
-    let world = World { node: node.clone(), deployed, pool: database.pool().clone() };
+    let offline = std::env::args().nth(2).is_some_and(|text| text == "ledger");
+    let world = World { offline, node: node.clone(), deployed, pool: database.pool().clone() };
     let cap = grants * 8;
     world.open(&owner, &lane, cap).await;
     let began = Instant::now();
@@ -195,10 +244,25 @@ async fn main() {
         world.pay(&lane, batch).await;
     }
     world.finish(grants, cap).await;
+    if offline {
+        // The chain up to here; then the settlements that it would have had are put beside it.
+        sqlx::query("INSERT INTO audit_checkpoints SELECT id, final_number, final_hash FROM chains")
+            .execute(&world.pool)
+            .await
+            .unwrap();
+        sqlx::query(
+            "INSERT INTO audit_logs SELECT v.chain_id, f.block_number, f.log_index, f.tx, v.address, 'capped', 7, c.token,
+                    f.cap, NULL, NULL FROM fundings f, campaigns c, vaults v",
+        )
+        .execute(&world.pool)
+        .await
+        .unwrap();
+    }
     println!("{grants} grants paid and written in {:.1} s", began.elapsed().as_secs_f64());
     let chain = AuditedChain { chain_id: deployed.chain_id, node, vault: deployed.vault };
     let mut rng = StdRng::seed_from_u64(1);
-    for (name, whole) in [("from the first block", true), ("with nothing new", false)] {
+    let runs = [("from the first block", !offline), ("with nothing new", false)];
+    for (name, whole) in runs {
         let began = Instant::now();
         let request = Request { whole, campaign: None };
         let made = reconcile(&world.pool, std::slice::from_ref(&chain), &SystemClock, &mut rng, request)
