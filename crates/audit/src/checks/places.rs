@@ -48,7 +48,7 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
             let span = Span { campaign, from, to: end.min(from + WINDOW), block };
             let window = load(snapshot, &span).await?;
             judge(snapshot, &span, &window, &mut met)?;
-            snapshot.known.places += window.count();
+            snapshot.known.places += window.count(&span);
             from = span.to;
         }
     }

@@ -82,9 +82,10 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// How many places it has.
-    pub(super) fn count(&self) -> u64 {
-        self.places.iter().flatten().count() as u64
+    /// How many places the span has; not those behind it.
+    pub(super) fn count(&self, span: &Span) -> u64 {
+        let inside = (span.to - span.from) as usize;
+        self.places.iter().take(inside).flatten().count() as u64
     }
 }
 
