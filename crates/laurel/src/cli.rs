@@ -70,7 +70,7 @@ pub(crate) enum Command {
     /// Organisations
     #[command(subcommand)]
     Org(Org),
-    /// Check the books; exit code 1 on any finding
+    /// Check the ledger against the chain; exit code 1 on any finding
     #[command(subcommand)]
     Audit(Audit),
     /// Dead letters
@@ -173,6 +173,18 @@ pub(crate) enum Org {
 pub(crate) enum Audit {
     /// Add up every transfer, compare with the balances and with the chain
     Books {
+        /// Print the report as JSON, or write it to a file
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+        json: Option<JsonTo>,
+    },
+    /// Read the chain once more and compare every place, batch, transfer and counter with it
+    Reconcile {
+        /// Read everything again, from the vaults' first block and the journal's first chunk
+        #[arg(long)]
+        full: bool,
+        /// Compare this campaign only
+        #[arg(long, value_name = "ID")]
+        campaign: Option<CampaignId>,
         /// Print the report as JSON, or write it to a file
         #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
         json: Option<JsonTo>,

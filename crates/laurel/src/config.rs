@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) batch: Batch,
     #[serde(default)]
     pub(crate) monitor: Monitor,
+    #[serde(default)]
+    pub(crate) audit: Audit,
 }
 
 /// PostgreSQL.
@@ -258,6 +260,26 @@ impl Monitor {
 
     pub(crate) fn check_interval(&self) -> Duration {
         Duration::from_millis(self.check_interval_ms)
+    }
+}
+
+/// The audit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Audit {
+    /// How often the ledger is compared with the chains.
+    pub(crate) reconcile_interval_ms: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { reconcile_interval_ms: 3_600_000 }
+    }
+}
+
+impl Audit {
+    pub(crate) fn reconcile_interval(&self) -> Duration {
+        Duration::from_millis(self.reconcile_interval_ms)
     }
 }
 

@@ -173,6 +173,7 @@ fn config_of(database_url: &str, rpc_url: &str, deployed: &Deployed) -> Config {
         }],
         batch: config::Batch::default(),
         monitor: config::Monitor::default(),
+        audit: config::Audit::default(),
     }
 }
 

@@ -12,6 +12,7 @@ mod lifetimes;
 mod pausing;
 mod pipes;
 mod process;
+mod reconciliation;
 mod refusals;
 mod rest;
 mod roles;
