@@ -31,7 +31,7 @@ pub(crate) struct Returned {
     block: u64,
     hash: B256,
     campaign: Option<CampaignId>,
-    /// Its transaction only fills a nonce: that it succeeded pays nobody.
+    /// Its transaction only fills a nonce, or is somebody else's: that it succeeded pays nobody.
     settles_nothing: bool,
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn list(snapshot: &mut Snapshot<'_>) -> Result<Vec<Returned>, A
                 .map_err(|_| inconsistent("vaults", "address", row.chain_id))?;
             let signed = row.raw.as_deref().and_then(|raw| read_signed(vault, raw));
             Ok(Returned {
-                settles_nothing: signed.is_some_and(|signed| signed.segments.is_empty()),
+                settles_nothing: signed.is_none_or(|signed| signed.segments.is_empty()),
                 batch: row.id,
                 chain_id: row.chain_id.cast_unsigned(),
                 tx: hash_of(&row.tx, "batches", "mined_tx")?,

@@ -87,7 +87,7 @@ fn check_segments(snapshot: &mut Snapshot<'_>, span: &Span, window: &Window) -> 
     let mut latest = vec![None; (span.to - span.from) as usize];
     for (index, segment) in window.segments.iter().enumerate() {
         let seqs = segment.first_seq..segment.first_seq + i64::from(segment.count);
-        for seq in seqs.clone() {
+        for seq in seqs.filter(|seq| !segment.holes.contains(seq)) {
             if let Some(last) = usize::try_from(seq - span.from).ok().and_then(|at| latest.get_mut(at)) {
                 *last = Some(index);
             }
@@ -103,7 +103,10 @@ fn check_segments(snapshot: &mut Snapshot<'_>, span: &Span, window: &Window) -> 
 fn check_words_hash(snapshot: &mut Snapshot<'_>, span: &Span, window: &Window, segment: &Segment) {
     let from = (segment.first_seq - span.from) as usize;
     let Some(places) = window.places.get(from..from + segment.count as usize) else { return };
-    let words: Option<Vec<B256>> = places.iter().map(|place| place.map(|place| place.word)).collect();
+    let word_of = |(seq, place): (i64, &Option<Place>)| {
+        if segment.holes.contains(&seq) { Some(B256::ZERO) } else { place.map(|place| place.word) }
+    };
+    let words: Option<Vec<B256>> = (segment.first_seq..).zip(places).map(word_of).collect();
     let Some(words) = words else { return };
     let hash = keccak256(words.concat());
     if hash != segment.words_hash {

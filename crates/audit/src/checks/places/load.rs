@@ -58,6 +58,8 @@ pub(super) struct Segment {
     pub(super) first_seq: i64,
     pub(super) count: i32,
     pub(super) words_hash: B256,
+    /// Places whose words were sent as zero: they are not in the batch.
+    pub(super) holes: Vec<i64>,
     pub(super) posted: bool,
     pub(super) reverted: bool,
     /// Whether the chain settled something by one of its transactions.
@@ -205,7 +207,7 @@ async fn segments(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<Segmen
     let unsettled: Vec<&[u8]> = snapshot.pending.unsettled.iter().map(|tx| tx.as_slice()).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT s.batch, s.first_seq, s.count, s.words_hash, s.posted_at IS NOT NULL AS "posted!",
+        SELECT s.batch, s.first_seq, s.count, s.words_hash, s.holes, s.posted_at IS NOT NULL AS "posted!",
                coalesce(b.state = 'reverted', false) AS "reverted!",
                EXISTS (SELECT FROM attempts a JOIN audit_settlements t ON t.tx = a.tx WHERE a.batch = s.batch)
                    OR EXISTS (SELECT FROM audit_settlements t WHERE t.tx = b.mined_tx) AS "settled!",
@@ -228,6 +230,7 @@ async fn segments(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<Segmen
                 first_seq: row.first_seq,
                 count: row.count,
                 words_hash: hash_of(&row.words_hash, "segments", "words_hash")?,
+                holes: row.holes,
                 posted: row.posted,
                 reverted: row.reverted,
                 settled: row.settled,
