@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use laurel_events::NewEvent;
-use laurel_ledger::{Context, Vault, append};
+use laurel_ledger::{Context, Vault, append, commit};
 use sqlx::PgPool;
 
 use crate::{
@@ -67,7 +67,7 @@ impl Advance<'_> {
         let last_final = self.final_to.or(self.view.last_final()).unwrap_or(self.head);
         save_view(&mut tx, chain_id, &self.head, &last_final, transition).await?;
         append(&mut tx, &Context::at(self.now), &events).await?;
-        tx.commit().await?;
+        commit(tx, "watcher").await?;
         Ok(Some(events))
     }
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{Block, BlockRef, ChainError, ChainNode};
 use laurel_events::{Clock, NewEvent, OperatorAlertRaised};
-use laurel_ledger::{Context, Vault, acquire_lease, append, list_vaults, raise_alert};
+use laurel_ledger::{Context, Vault, acquire_lease, append, commit, list_vaults, raise_alert};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
@@ -187,7 +187,7 @@ impl Watcher {
         }
         add_block(&mut tx, self.chain_id, &block, &[]).await?;
         save_view(&mut tx, self.chain_id, &block, &block, view.transition).await?;
-        tx.commit().await?;
+        commit(tx, "watcher_begins").await?;
         Ok(true)
     }
 
@@ -258,7 +258,7 @@ impl Watcher {
         let raised = raise_alert(&mut tx, now, alert).await?;
         let events: Vec<NewEvent> = raised.into_iter().map(NewEvent::from).collect();
         append(&mut tx, &Context::at(now), &events).await?;
-        tx.commit().await?;
+        commit(tx, "chain_halted").await?;
         self.parts.metrics.halted(self.chain_id, true);
         self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
         Err(error)

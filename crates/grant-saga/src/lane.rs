@@ -10,7 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{ChainError, ChainNode, KeyError, LaneSigner, NonceAt};
 use laurel_events::{CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised};
-use laurel_ledger::{Context, LedgerError, Vault, append, raise_alert};
+use laurel_ledger::{Context, LedgerError, Vault, append, commit, raise_alert};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -203,7 +203,7 @@ impl LaneDriver {
         let mut tx = self.pool.begin().await?;
         match write_batch(&mut tx, now, &self.vault, self.lane, lease, &signed).await? {
             Committed::Yes => {
-                tx.commit().await?;
+                commit(tx, "batch").await?;
                 self.committed(&signed).await;
                 self.send(signed.batch, &signed.signed.raw).await?;
                 Ok(Progress::Sent)
@@ -233,7 +233,7 @@ impl LaneDriver {
         let about = format!("lane:{}", self.lane);
         let alert = OperatorAlertRaised { code: "nonce_used_elsewhere".to_owned(), about, detail };
         self.raise(&mut tx, alert).await?;
-        tx.commit().await?;
+        commit(tx, "lane_halted").await?;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use laurel_chain::{
 };
 use laurel_events::{Amount, CampaignId, Clock, OperatorAlertRaised};
 use laurel_ledger::{
-    Context, LedgerError, Vault, acquire_lease, amount_from_sql, amount_to_sql, append, clear_alert,
+    Context, LedgerError, Vault, acquire_lease, amount_from_sql, amount_to_sql, append, clear_alert, commit,
     raise_alert,
 };
 use sqlx::PgPool;
@@ -249,7 +249,7 @@ impl Treasury {
                 append(&mut tx, &Context::at(now), &[raised.into()]).await?;
             }
         }
-        tx.commit().await?;
+        commit(tx, "funding_failed").await?;
         Ok(())
     }
 
@@ -270,7 +270,7 @@ impl Treasury {
             if let Some(cleared) = clear_alert(&mut tx, ALERT, &about).await? {
                 append(&mut tx, &Context::at(self.clock.now()), &[cleared.into()]).await?;
             }
-            tx.commit().await?;
+            commit(tx, "funding_alert").await?;
         }
         Ok(())
     }

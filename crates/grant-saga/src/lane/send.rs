@@ -4,7 +4,7 @@ use alloy::primitives::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_chain::{Refusal, SendError};
 use laurel_events::{BatchId, EventKind, NewEvent, OperatorAlertRaised};
-use laurel_ledger::{Context, append, clear_alert};
+use laurel_ledger::{Context, append, clear_alert, commit};
 
 use super::{LaneDriver, LaneError};
 use crate::submit::SignedBatch;
@@ -44,7 +44,7 @@ impl LaneDriver {
                 let code = format!("{SEND_ALERT}{label}");
                 let mut tx = self.pool.begin().await?;
                 self.raise(&mut tx, OperatorAlertRaised { code, about, detail: error.to_string() }).await?;
-                tx.commit().await?;
+                commit(tx, "send_alert").await?;
             }
             _ => tracing::info!(batch.id = %batch, %error, "the node did not plainly accept a batch"),
         }
@@ -104,7 +104,7 @@ impl LaneDriver {
         if !cleared.is_empty() {
             append(&mut tx, &Context::at(now), &cleared).await?;
         }
-        tx.commit().await?;
+        commit(tx, "send_alerts_cleared").await?;
         Ok(0)
     }
 

@@ -7,6 +7,7 @@ use alloy::{
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_chain::{BlockRef, Call, CallError, ChainError, RewardVault, Settlement, Terms, TxRequest};
 use laurel_events::{AttemptId, BatchId, CampaignId};
+use laurel_ledger::commit;
 
 use super::{LaneDriver, LaneError};
 use crate::{
@@ -142,7 +143,7 @@ impl LaneDriver {
             }
         };
         self.raise(&mut tx, alert).await?;
-        tx.commit().await?;
+        commit(tx, "set_back").await?;
         Ok(())
     }
 }

@@ -1,0 +1,70 @@
+//! The auditor: looks at the tables and at the chain with eyes of its own, and says what is not as it has to be.
+//!
+//! It calls no function of the code that it watches. Its statements are its own, and it reads the chain from transactions
+//! and logs. The numbers in what it says are those of the invariants in docs/SIMULATION.md.
+
+mod books;
+mod chain;
+mod ends;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy::primitives::{Address, U256};
+use sqlx::PgPool;
+
+use crate::chain::SimChain;
+
+/// A place on the chain: a campaign and a sequence number of it.
+pub(crate) type PlaceId = (u64, u64);
+
+/// What the final chain paid for a place.
+#[derive(Clone, Debug)]
+pub(crate) struct Payment {
+    recipient: Address,
+    amount: U256,
+    block: u64,
+}
+
+/// What an auditor remembers.
+#[derive(Debug)]
+pub(crate) struct Auditor {
+    vault: Address,
+    /// Up to which block the chain was read.
+    read_to: u64,
+    paid: BTreeMap<PlaceId, Payment>,
+    /// What has come to an end, and must not leave it.
+    ended: BTreeSet<String>,
+    /// Who was ever paid or is to be: whom a token can be made to refuse.
+    recipients: Vec<Address>,
+}
+
+impl Auditor {
+    pub(crate) fn new(vault: Address) -> Self {
+        Self { vault, read_to: 0, paid: BTreeMap::new(), ended: BTreeSet::new(), recipients: Vec::new() }
+    }
+
+    /// Who was paid so far, in the order of their first payment.
+    pub(crate) fn recipients(&self) -> &[Address] {
+        &self.recipients
+    }
+
+    /// What has to be true at any time. Says what is not.
+    pub(crate) async fn look(&mut self, pool: &PgPool, chain: &SimChain) -> anyhow::Result<Vec<String>> {
+        let mut findings = self.read_chain(chain);
+        findings.extend(books::findings(pool).await?);
+        findings.extend(self.chain_and_books(pool, false).await?);
+        findings.extend(self.terminal(pool).await?);
+        Ok(findings)
+    }
+
+    /// What has to be true when everything has come to rest. Says what is not.
+    pub(crate) async fn conclude(&mut self, pool: &PgPool, chain: &SimChain) -> anyhow::Result<Vec<String>> {
+        let mut findings = self.look(pool, chain).await?;
+        findings.extend(self.chain_and_books(pool, true).await?);
+        findings.extend(self.words(pool).await?);
+        findings.extend(ends::journal(pool).await?);
+        findings.extend(ends::outcomes(pool).await?);
+        findings.extend(self.ends(pool).await?);
+        Ok(findings)
+    }
+}

@@ -1,0 +1,171 @@
+//! Seeds, one after the other, in one process.
+
+use std::collections::BTreeMap;
+
+use alloy::primitives::B256;
+use laurel_ledger::faults;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    database::Database,
+    dice::Fault,
+    genesis::Genesis,
+    trace::Trace,
+    world::{Metrics, World},
+};
+
+/// How many steps a seed has before it comes to rest.
+pub const STEPS: u64 = 420;
+
+/// What came of a seed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// After how many steps it came to rest, or failed.
+    pub steps: u64,
+    /// The hash of its trace.
+    pub trace: B256,
+    /// What was not as it has to be, if anything.
+    pub findings: Vec<String>,
+    /// How often each fault struck.
+    pub faults: BTreeMap<String, u64>,
+    /// How often each fault point was reached.
+    pub reached: BTreeMap<String, u64>,
+    /// How often a replica died at each fault point.
+    pub crashed: BTreeMap<String, u64>,
+    /// What was done: outcomes, grants, batches and the like.
+    pub done: BTreeMap<String, u64>,
+    /// The trace's lines, if they were asked for.
+    pub lines: Vec<String>,
+}
+
+/// How seeds are run.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Steps before it comes to rest.
+    pub steps: u64,
+    /// Whether anything goes wrong.
+    pub faults: bool,
+    /// Whether the trace is kept.
+    pub keep_trace: bool,
+}
+
+impl Default for Wanted {
+    fn default() -> Self {
+        Self { steps: STEPS, faults: true, keep_trace: false }
+    }
+}
+
+/// Runs seeds, with a database and a chain of its own.
+#[derive(Debug)]
+pub struct Worker {
+    database: Database,
+    genesis: Genesis,
+    metrics: Metrics,
+}
+
+impl Worker {
+    /// Starts the database and makes the chain.
+    ///
+    /// # Errors
+    /// If there is no PostgreSQL to be had.
+    pub async fn start() -> anyhow::Result<Self> {
+        Ok(Self {
+            database: Database::start().await?,
+            genesis: Genesis::make().await?,
+            metrics: Metrics::new()?,
+        })
+    }
+
+    /// Ends the database.
+    ///
+    /// # Errors
+    /// If something of it is left.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.database.stop().await
+    }
+
+    /// Runs a seed.
+    ///
+    /// # Errors
+    /// If the simulation itself does not work; what it finds is in the outcome.
+    pub async fn run(&mut self, seed: u64, wanted: Wanted) -> anyhow::Result<Outcome> {
+        let mut world =
+            World::new(seed, wanted.keep_trace, &mut self.database, &self.genesis, &self.metrics).await?;
+        let simulation = faults::simulate();
+        let lived = live(&mut world, wanted).await;
+        drop(simulation);
+        let mut findings = Vec::new();
+        match lived {
+            Ok(found) => findings.extend(found),
+            Err(error) => findings.push(format!("{error:#}")),
+        }
+        for actor in &mut world.actors {
+            actor.give_up(world.database).await?;
+        }
+        let done = done(&world).await?;
+        world.tell(&format!("{done:?}"));
+        let trace: Trace = world.shared.take_trace();
+        let dice = world.shared.dice();
+        let named = |fault: &Fault| (format!("{fault:?}"), dice.struck().get(fault).copied().unwrap_or(0));
+        Ok(Outcome {
+            seed,
+            steps: world.steps,
+            trace: trace.hash(),
+            findings,
+            faults: Fault::ALL.iter().map(named).collect(),
+            reached: world.reached.iter().map(|(point, count)| (point.to_string(), *count)).collect(),
+            crashed: world.crashed.iter().map(|(point, count)| (point.to_string(), *count)).collect(),
+            done,
+            lines: trace.into_lines(),
+        })
+    }
+}
+
+/// Runs a world to its end. Returns what is not as it has to be.
+async fn live(world: &mut World<'_>, wanted: Wanted) -> anyhow::Result<Vec<String>> {
+    world.shared.dice().on = wanted.faults;
+    for _ in 0..wanted.steps {
+        if world.step().await? {
+            let findings = world.look().await?;
+            if !findings.is_empty() {
+                return Ok(findings);
+            }
+        }
+    }
+    world.come_to_rest().await?;
+    let chain = world.shared.chain();
+    world.auditor.conclude(&world.database.outside, &chain).await
+}
+
+impl World<'_> {
+    /// What is not as it has to be at any time.
+    pub(crate) async fn look(&mut self) -> anyhow::Result<Vec<String>> {
+        let chain = self.shared.chain();
+        self.auditor.look(&self.database.outside, &chain).await
+    }
+}
+
+/// How much happened, and a hash of all that was written.
+async fn done(world: &World<'_>) -> anyhow::Result<BTreeMap<String, u64>> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(
+        "SELECT 'outcomes', count(*) FROM outcomes UNION ALL SELECT 'grants', count(*) FROM grants
+         UNION ALL SELECT 'declines', count(*) FROM declines UNION ALL SELECT 'batches', count(*) FROM batches
+         UNION ALL SELECT 'reverted batches', count(*) FROM batches WHERE state = 'reverted'
+         UNION ALL SELECT 'attempts', count(*) FROM attempts UNION ALL SELECT 'voids', count(*) FROM voids
+         UNION ALL SELECT 'letters', count(*) FROM dead_letters
+         UNION ALL SELECT 'grants paid', coalesce(sum(grants), 0)::bigint FROM postings
+         UNION ALL SELECT 'events', coalesce(sum(entries), 0)::bigint FROM journal",
+    )
+    .fetch_all(&world.database.outside)
+    .await?;
+    let hash: String = sqlx::query_scalar(
+        "SELECT coalesce(md5(string_agg(format('%s/%s/%s', part, position, encode(digest, 'hex')), ',' ORDER BY part, position)), '')
+         FROM journal",
+    )
+    .fetch_one(&world.database.outside)
+    .await?;
+    world.tell(&format!("the journal is {hash}"));
+    Ok(rows.into_iter().map(|(name, count)| (name, count.unsigned_abs())).collect())
+}
