@@ -107,7 +107,7 @@ impl Actor {
             database.cancel(&self.seat).await?;
         }
         self.state = State::Taken;
-        self.seat.settle().await;
+        self.seat.settle().await?;
         Ok(())
     }
 }

@@ -122,10 +122,12 @@ impl Database {
 
 impl Seat {
     /// Waits until nothing of a task that ended, or was given up, is left in the server: its connection is back, rolled back.
-    pub(crate) async fn settle(&self) {
-        while self.pool.num_idle() < self.pool.size() as usize {
-            tokio::task::yield_now().await;
-        }
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
+        drop(self.pool.acquire().await?);
+        Ok(())
     }
 }
 

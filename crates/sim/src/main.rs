@@ -30,12 +30,15 @@ fn main() -> anyhow::Result<()> {
                 faults: !arguments.calm,
                 steps: arguments.steps.unwrap_or(laurel_sim::STEPS),
             };
+            #[allow(clippy::disallowed_methods)]
+            let began = std::time::Instant::now();
             let outcome = worker.run(seed, wanted).await?;
             for line in &outcome.lines {
                 println!("{line}");
             }
             println!(
-                "{} {} {} {:?} {:?}",
+                "{:?} {} {} {} {:?} {:?}",
+                began.elapsed(),
                 outcome.seed, outcome.steps, outcome.trace, outcome.done, outcome.findings
             );
         }

@@ -76,6 +76,8 @@ impl World<'_> {
         let next = self.plan.requests.pop_front()?;
         *request = Some(next.clone());
         actor.stirred = true;
+        let line = format!("{} is asked for {}", actor.name, next.name());
+        self.tell(&line);
         Some(next)
     }
 
@@ -250,7 +252,7 @@ impl World<'_> {
                 actor.more = ended.more;
                 actor.state = State::Idle(ended.work);
                 drop(step);
-                actor.seat.settle().await;
+                actor.seat.settle().await?;
                 Ok(false)
             }
             Moved::WaitsFor(backends) => {
@@ -282,7 +284,7 @@ impl World<'_> {
                 self.database.cancel(&self.actors[index].seat).await?;
             }
             drop(state);
-            self.actors[index].seat.settle().await;
+            self.actors[index].seat.settle().await?;
         }
         let tasks = self.start(replica).await?;
         for (index, (name, work)) in (first..).zip(tasks) {
