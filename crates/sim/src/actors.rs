@@ -68,6 +68,20 @@ pub(crate) struct Actor {
     pub(crate) stirred: bool,
     /// Whether its last step said that there was more.
     pub(crate) more: bool,
+    /// What it is.
+    pub(crate) kind: Kind,
+}
+
+/// What a task is, whatever state it is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A stage, by its name.
+    Stage(&'static str),
+    Lane,
+    Watcher,
+    Checker,
+    Timers,
+    Door,
 }
 
 impl Actor {

@@ -4,7 +4,7 @@ use anyhow::Context;
 use laurel_devnet::{Postgres, PostgresOptions};
 use laurel_ledger::{MIGRATOR, ensure_ranges};
 use sqlx::{
-    AssertSqlSafe, Connection, Executor, PgConnection, PgPool,
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
@@ -132,12 +132,13 @@ impl Seat {
 }
 
 async fn one_connection(options: &PgConnectOptions) -> anyhow::Result<Seat> {
+    let options = options.clone().disable_statement_logging();
     let pool = PgPoolOptions::new()
         .max_connections(1)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
-        .connect_with(options.clone())
+        .connect_with(options)
         .await?;
     let backend = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&pool).await?;
     Ok(Seat { pool, backend })

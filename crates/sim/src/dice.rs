@@ -22,7 +22,7 @@ pub(crate) enum Fault {
     SendSwallowed,
     /// The network forgets a waiting transaction.
     TxDropped,
-    /// Somebody pays more to have a waiting transaction replaced by an empty one.
+    /// A waiting transaction is replaced by one that pays more.
     TxReplaced,
     /// Blocks are replaced by others.
     Reorganised,
@@ -84,6 +84,34 @@ impl Fault {
         Self::Conflicting,
         Self::CampaignPaused,
         Self::LockAwaited,
+    ];
+}
+
+impl Fault {
+    /// Those that any run of many seeds has to meet. Nothing is replaced as long as lanes do not raise fees.
+    pub(crate) const EXPECTED: [Self; 22] = [
+        Self::NodeTimesOut,
+        Self::NodeForgets,
+        Self::NodeLags,
+        Self::SendAnswerLost,
+        Self::SendLost,
+        Self::SendSwallowed,
+        Self::TxDropped,
+        Self::Reorganised,
+        Self::ReorganisedAway,
+        Self::FeesSpike,
+        Self::VaultPaused,
+        Self::TokenPaused,
+        Self::RecipientRefused,
+        Self::WalletRefuses,
+        Self::ClockJumps,
+        Self::HoursPass,
+        Self::Crash,
+        Self::CommitAnswerLost,
+        Self::CommitLost,
+        Self::Resent,
+        Self::Conflicting,
+        Self::CampaignPaused,
     ];
 }
 

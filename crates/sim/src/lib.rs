@@ -12,16 +12,23 @@
 mod actors;
 mod audit;
 mod chain;
+mod cli;
 mod clients;
 mod database;
 mod dice;
+mod fleet;
 mod genesis;
 mod plan;
+mod points;
 mod rest;
 mod run;
 mod scheduler;
+mod summary;
 mod trace;
 mod trouble;
 mod world;
 
-pub use self::run::{Outcome, STEPS, Wanted, Worker};
+pub use self::{
+    cli::main,
+    run::{Outcome, STEPS, Wanted, Worker},
+};

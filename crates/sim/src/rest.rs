@@ -33,6 +33,7 @@ impl World<'_> {
             self.steps += 1;
             self.pass(ROUND_MS);
             self.honest_blocks();
+            self.stir();
             let moved = self.everybody(round).await?;
             let before = std::mem::replace(&mut written, self.written().await?);
             let rests = !moved && written == before && self.plan.requests.is_empty();
@@ -80,28 +81,34 @@ impl World<'_> {
                 if task == TASKS - 1 {
                     self.hand_out(index);
                 }
-                moved |= self.finish(index).await?;
+                let (sent, committed) = self.finish(index).await?;
+                moved |= sent;
+                if committed {
+                    self.stir_after_commits().await?;
+                }
             }
         }
         Ok(moved)
     }
 
-    /// Moves an actor to the end of its step, as often as it says that there is more. Says whether it sent anything.
-    async fn finish(&mut self, index: usize) -> anyhow::Result<bool> {
-        let mut moved = false;
-        if !self.actors[index].can_move() {
-            return Ok(false);
+    /// Moves an actor to the end of its step, as often as it says that there is more. Says whether it sent anything, and
+    /// whether it committed.
+    async fn finish(&mut self, index: usize) -> anyhow::Result<(bool, bool)> {
+        let (mut moved, mut commits) = (false, false);
+        let actor = &self.actors[index];
+        if !actor.can_move() || !(actor.stirred || actor.is_busy()) {
+            return Ok((false, false));
         }
         loop {
             self.actors[index].begin();
             while self.actors[index].is_busy() {
-                self.push(index).await?;
+                commits |= self.push(index).await?.1;
                 if let State::Stopped(_, Some(point)) = &self.actors[index].state {
                     moved |= point.side == Side::After && point.at == "eth_sendRawTransaction";
                 }
             }
             if !self.actors[index].can_move() || !self.actors[index].more {
-                return Ok(moved);
+                return Ok((moved, commits));
             }
         }
     }

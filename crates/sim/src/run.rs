@@ -22,6 +22,8 @@ pub const STEPS: u64 = 420;
 pub struct Outcome {
     /// The seed.
     pub seed: u64,
+    /// How many steps it was to have before it came to rest.
+    pub wanted_steps: u64,
     /// After how many steps it came to rest, or failed.
     pub steps: u64,
     /// The hash of its trace.
@@ -41,7 +43,7 @@ pub struct Outcome {
 }
 
 /// How seeds are run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Wanted {
     /// Steps before it comes to rest.
     pub steps: u64,
@@ -49,11 +51,13 @@ pub struct Wanted {
     pub faults: bool,
     /// Whether the trace is kept.
     pub keep_trace: bool,
+    /// Whether everything is looked at after every step, however long that takes.
+    pub closely: bool,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { steps: STEPS, faults: true, keep_trace: false }
+        Self { steps: STEPS, faults: true, keep_trace: false, closely: false }
     }
 }
 
@@ -111,6 +115,7 @@ impl Worker {
         let named = |fault: &Fault| (format!("{fault:?}"), dice.struck().get(fault).copied().unwrap_or(0));
         Ok(Outcome {
             seed,
+            wanted_steps: wanted.steps,
             steps: world.steps,
             trace: trace.hash(),
             findings,
@@ -123,27 +128,60 @@ impl Worker {
     }
 }
 
+impl Worker {
+    /// The shortest beginning of a seed that fails when the world comes to rest after it, looked at closely: by halving,
+    /// so that a shorter one may be missed where a longer one does not fail.
+    ///
+    /// # Errors
+    /// If the simulation itself does not work.
+    pub async fn shortest(&mut self, failed: Outcome, wanted: Wanted) -> anyhow::Result<Outcome> {
+        let mut shortest = failed;
+        let (mut good, mut bad) = (0, shortest.steps.min(wanted.steps));
+        while good + 1 < bad {
+            let steps = good.midpoint(bad);
+            let outcome = self.run(shortest.seed, Wanted { steps, closely: true, ..wanted }).await?;
+            if outcome.findings.is_empty() {
+                good = steps;
+            } else {
+                bad = steps.min(outcome.steps);
+                shortest = outcome;
+            }
+        }
+        Ok(shortest)
+    }
+}
+
 /// Runs a world to its end. Returns what is not as it has to be.
 async fn live(world: &mut World<'_>, wanted: Wanted) -> anyhow::Result<Vec<String>> {
     world.shared.dice().on = wanted.faults;
+    let mut commits = 0;
     for _ in 0..wanted.steps {
         if world.step().await? {
-            let findings = world.look().await?;
+            commits += 1;
+            let findings = world.look(wanted.closely || commits % CLOSELY_EVERY == 0).await?;
             if !findings.is_empty() {
                 return Ok(findings);
             }
         }
     }
     world.come_to_rest().await?;
-    let chain = world.shared.chain();
-    world.auditor.conclude(&world.database.outside, &chain).await
+    world.read_chain();
+    world.auditor.conclude(&world.database.outside, world.plan.outcomes).await
 }
 
+/// How often, in steps that committed something, everything is looked at and not only the balances.
+const CLOSELY_EVERY: u32 = 12;
+
 impl World<'_> {
-    /// What is not as it has to be at any time.
-    pub(crate) async fn look(&mut self) -> anyhow::Result<Vec<String>> {
+    fn read_chain(&mut self) {
         let chain = self.shared.chain();
-        self.auditor.look(&self.database.outside, &chain).await
+        self.auditor.read_chain(&chain);
+    }
+
+    /// What is not as it has to be at any time.
+    async fn look(&mut self, closely: bool) -> anyhow::Result<Vec<String>> {
+        self.read_chain();
+        self.auditor.look(&self.database.outside, closely).await
     }
 }
 

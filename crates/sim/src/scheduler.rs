@@ -8,7 +8,7 @@ use rand::Rng;
 use tokio::time::timeout;
 
 use crate::{
-    actors::{Ended, State, Work},
+    actors::{Ended, Kind, State, Work},
     clients::Request,
     dice::Fault,
     world::{TASKS, World},
@@ -24,7 +24,11 @@ const SILENCE_MAX: u32 = 5_000;
 const YIELDS: f64 = 0.3;
 
 /// How much more often one moves that may have something to do.
-const STIRRED_WEIGHT: u32 = 8;
+const STIRRED_WEIGHT: u32 = 25;
+
+/// The stages, by their names.
+const STAGES: [&str; 7] =
+    ["campaign", "grant-saga", "settlements", "books", "campaign-stats", "transaction-history", "latency"];
 
 /// How an actor's move ended.
 enum Moved {
@@ -34,11 +38,32 @@ enum Moved {
 }
 
 impl World<'_> {
-    /// Everybody may have something to do.
+    /// Time passed, or the chain moved: whoever looks at either may have something to do.
     pub(crate) fn stir(&mut self) {
         for actor in &mut self.actors {
-            actor.stirred = true;
+            actor.stirred |= !matches!(actor.kind, Kind::Stage(_));
         }
+    }
+
+    /// Something was committed: the stages that lag have something to do, and whoever works on what they write.
+    pub(crate) async fn stir_after_commits(&mut self) -> anyhow::Result<()> {
+        let lagging: Vec<String> = sqlx::query_scalar(
+            "SELECT s.stage FROM unnest($1::text[]) AS s (stage)
+             WHERE EXISTS (SELECT FROM heads h LEFT JOIN cursors c ON c.part = h.part AND c.stage = s.stage
+                           WHERE h.next > coalesce(c.next, 0))
+                OR EXISTS (SELECT FROM dead_letters d WHERE d.stage = s.stage AND d.state = 'retrying')",
+        )
+        .bind(&STAGES.map(str::to_owned)[..])
+        .fetch_all(&self.database.outside)
+        .await?;
+        for actor in &mut self.actors {
+            match actor.kind {
+                Kind::Stage(name) => actor.stirred = lagging.iter().any(|lags| lags == name),
+                Kind::Lane | Kind::Checker => actor.stirred = true,
+                Kind::Watcher | Kind::Timers | Kind::Door => {}
+            }
+        }
+        Ok(())
     }
 
     /// One step of the world. Says whether something was committed.
@@ -55,7 +80,11 @@ impl World<'_> {
         }
         self.hand_out_requests();
         let Some(chosen) = self.choose() else { return Ok(false) };
-        self.run(chosen).await
+        let committed = self.run(chosen).await?;
+        if committed {
+            self.stir_after_commits().await?;
+        }
+        Ok(committed)
     }
 
     /// Gives waiting requests to doors that are free.
@@ -240,9 +269,6 @@ impl World<'_> {
                 self.tell(&format!("{name} {point}"));
                 self.actors[chosen].state = State::Stopped(step, Some(point));
                 let commits = point.side == Side::After && !point.at.starts_with("eth_");
-                if commits {
-                    self.stir();
-                }
                 Ok(commits)
             }
             Moved::Ended(ended) => {
@@ -252,7 +278,10 @@ impl World<'_> {
                 actor.more = ended.more;
                 actor.state = State::Idle(ended.work);
                 drop(step);
-                actor.seat.settle().await?;
+                // A stage that ended well has ended its transactions itself.
+                if !(ended.well && matches!(actor.kind, Kind::Stage(_))) {
+                    actor.seat.settle().await?;
+                }
                 Ok(false)
             }
             Moved::WaitsFor(backends) => {
@@ -275,11 +304,12 @@ impl World<'_> {
         for index in first..first + TASKS {
             let state = std::mem::replace(&mut self.actors[index].state, State::Taken);
             // A client that is not answered asks again.
-            if let (State::Stopped(..) | State::Waiting(_), Some(request)) =
-                (&state, self.actors[index].asked.take())
-            {
-                self.plan.requests.push_front(request);
-            }
+            let asked = match &state {
+                State::Idle(Work::Door { request, .. }) => request.clone(),
+                State::Idle(_) => None,
+                _ => self.actors[index].asked.take(),
+            };
+            self.plan.requests.extend(asked);
             if matches!(state, State::Waiting(_)) {
                 self.database.cancel(&self.actors[index].seat).await?;
             }
@@ -287,7 +317,7 @@ impl World<'_> {
             self.actors[index].seat.settle().await?;
         }
         let tasks = self.start(replica).await?;
-        for (index, (name, work)) in (first..).zip(tasks) {
+        for (index, (name, _, work)) in (first..).zip(tasks) {
             let actor = self.actors.get_mut(index).context("a replica has as many tasks as before")?;
             actor.name = name;
             actor.stirred = true;

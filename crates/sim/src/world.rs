@@ -18,7 +18,7 @@ use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::{
-    actors::{Actor, State, Work},
+    actors::{Actor, Kind, State, Work},
     audit::Auditor,
     chain::{Shared, SimNode},
     clients::Door,
@@ -146,7 +146,7 @@ impl<'a> World<'a> {
             troubles: Vec::new(),
         };
         for replica in 0..REPLICAS {
-            for (name, work) in world.start(replica).await? {
+            for (name, kind, work) in world.start(replica).await? {
                 let seat = world.database.seat(world.actors.len()).await?;
                 let state = State::Idle(work);
                 world.actors.push(Actor {
@@ -157,6 +157,7 @@ impl<'a> World<'a> {
                     asked: None,
                     stirred: true,
                     more: false,
+                    kind,
                 });
             }
         }
@@ -164,7 +165,7 @@ impl<'a> World<'a> {
     }
 
     /// The tasks of a replica that starts, in the order of their seats.
-    pub(crate) async fn start(&mut self, number: usize) -> anyhow::Result<Vec<(String, Work)>> {
+    pub(crate) async fn start(&mut self, number: usize) -> anyhow::Result<Vec<(String, Kind, Work)>> {
         let (seed, starts) = (self.shared.dice().rng.next_u64(), self.replicas[number].starts);
         self.replicas[number].starts += 1;
         let holder = format!("replica-{number}-{starts}");
@@ -199,7 +200,7 @@ struct Makes<'w, 'a> {
     seed: u64,
     holder: String,
     first: usize,
-    tasks: Vec<(String, Work)>,
+    tasks: Vec<(String, Kind, Work)>,
 }
 
 impl Makes<'_, '_> {
@@ -215,8 +216,8 @@ impl Makes<'_, '_> {
         self.world.replicas[self.number].node.clone()
     }
 
-    fn push(&mut self, name: &str, work: Work) {
-        self.tasks.push((format!("{name}.{}", self.number), work));
+    fn push(&mut self, name: &str, kind: Kind, work: Work) {
+        self.tasks.push((format!("{name}.{}", self.number), kind, work));
     }
 
     async fn stage(&mut self, stage: impl Stage) -> anyhow::Result<()> {
@@ -227,7 +228,7 @@ impl Makes<'_, '_> {
         let seed = self.seed.wrapping_add(self.tasks.len() as u64);
         let runner =
             Runner::new(Arc::new(stage), pool, self.clock(), Wakes::new().0, metrics, settings, seed);
-        self.push(name, Work::Stage(Box::new(runner)));
+        self.push(name, Kind::Stage(name), Work::Stage(Box::new(runner)));
         Ok(())
     }
 
@@ -253,7 +254,7 @@ impl Makes<'_, '_> {
             let seed = self.seed.wrapping_add(self.tasks.len() as u64);
             let vault = self.world.plan.vault;
             let driver = LaneDriver::new(lane, vault, parts, settings, self.holder.clone(), seed);
-            self.push(&format!("lane-{number}"), Work::Lane(Box::new(driver)));
+            self.push(&format!("lane-{number}"), Kind::Lane, Work::Lane(Box::new(driver)));
         }
         Ok(())
     }
@@ -268,7 +269,7 @@ impl Makes<'_, '_> {
         };
         let poll = Duration::from_secs(1);
         let watcher = Watcher::new(CHAIN_ID, Finality::Finalized, parts, self.holder.clone(), poll);
-        self.push("watcher", Work::Watcher(Box::new(watcher)));
+        self.push("watcher", Kind::Watcher, Work::Watcher(Box::new(watcher)));
         Ok(())
     }
 
@@ -276,20 +277,20 @@ impl Makes<'_, '_> {
         let pool = self.pool().await?;
         let (node, clock, wakes) = (self.node(), self.clock(), Wakes::new().0);
         let checker = WalletChecker::new(CHAIN_ID, node, pool, clock, wakes, self.holder.clone());
-        self.push("checker", Work::Checker(Box::new(checker)));
+        self.push("checker", Kind::Checker, Work::Checker(Box::new(checker)));
         Ok(())
     }
 
     async fn timers(&mut self) -> anyhow::Result<()> {
         let work = Work::Timers { pool: self.pool().await?, wakes: Wakes::new().0, clock: self.clock() };
-        self.push("timers", work);
+        self.push("timers", Kind::Timers, work);
         Ok(())
     }
 
     async fn door(&mut self) -> anyhow::Result<()> {
         let rng = ChaCha8Rng::seed_from_u64(self.seed);
         let door = Door { pool: self.pool().await?, node: self.node(), clock: self.clock(), rng };
-        self.push("door", Work::Door { door, request: None });
+        self.push("door", Kind::Door, Work::Door { door, request: None });
         Ok(())
     }
 }

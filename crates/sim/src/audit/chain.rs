@@ -34,7 +34,7 @@ pub(super) fn segments(data: &[u8]) -> Option<Segments> {
 
 impl Auditor {
     /// Reads the blocks that have become final.
-    pub(super) fn read_chain(&mut self, chain: &SimChain) -> Vec<String> {
+    pub(crate) fn read_chain(&mut self, chain: &SimChain) {
         let mut findings = Vec::new();
         while self.read_to < chain.final_number() {
             self.read_to += 1;
@@ -42,7 +42,7 @@ impl Auditor {
                 self.read_block(sealed, &mut findings);
             }
         }
-        findings
+        self.seen.extend(findings);
     }
 
     fn read_block(&mut self, sealed: &Sealed, findings: &mut Vec<String>) {

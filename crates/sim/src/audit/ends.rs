@@ -24,7 +24,7 @@ pub(super) async fn journal(pool: &PgPool) -> anyhow::Result<Vec<String>> {
 }
 
 /// Every accepted outcome has met every campaign that plays its game, once.
-pub(super) async fn outcomes(pool: &PgPool) -> anyhow::Result<Vec<String>> {
+pub(super) async fn outcomes(pool: &PgPool, told: usize) -> anyhow::Result<Vec<String>> {
     Ok(sqlx::query_scalar(
         "WITH recorded AS (
              SELECT line::json -> 'data' ->> 'outcome' AS outcome, line::json -> 'data' ->> 'game' AS game
@@ -41,8 +41,12 @@ pub(super) async fn outcomes(pool: &PgPool) -> anyhow::Result<Vec<String>> {
          SELECT format('INV 2: grant %s was completed %s times', line::json -> 'data' ->> 'grant', count(*))
          FROM journal CROSS JOIN regexp_split_to_table(convert_from(payload, 'UTF8'), E'\\n') AS line
          WHERE kind = 'TokenGrantCompleted' AND line <> ''
-         GROUP BY line::json -> 'data' ->> 'grant' HAVING count(*) <> 1",
+         GROUP BY line::json -> 'data' ->> 'grant' HAVING count(*) <> 1
+         UNION ALL
+         SELECT format('INV 2: %s outcomes were told, and %s are known', $1::bigint, count(*))
+         FROM outcomes HAVING count(*) <> $1::bigint",
     )
+    .bind(i64::try_from(told)?)
     .fetch_all(pool)
     .await?)
 }

@@ -259,7 +259,11 @@ impl ChainNode for SimNode {
         if self.shared.dice().strikes(Fault::SendLost, 0.03) {
             return Err(lost());
         }
+        let replaced = self.shared.chain().pool.replaced;
         let answer = self.shared.chain().send(&raw);
+        if self.shared.chain().pool.replaced > replaced {
+            self.shared.dice().count(Fault::TxReplaced);
+        }
         let told = answer.as_ref().map_or_else(|(_, words)| words.clone(), ToString::to_string);
         self.shared.tell(format!("  {} is sent a transaction: {told}", self.name));
         if let Ok(hash) = &answer

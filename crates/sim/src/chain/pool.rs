@@ -62,6 +62,8 @@ const SERVER_ERROR: i64 = -32_000;
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Pool {
     pub(crate) rules: PoolRules,
+    /// How many were outbid.
+    pub(crate) replaced: u64,
     waiting: BTreeMap<Address, BTreeMap<u64, PoolTx>>,
 }
 
@@ -113,7 +115,9 @@ impl Pool {
         if same.is_some_and(|same| !tx.outbids(same)) {
             return refused("replacement transaction underpriced".to_owned());
         }
-        self.waiting.entry(tx.from).or_default().insert(tx.tx.nonce, tx);
+        if self.waiting.entry(tx.from).or_default().insert(tx.tx.nonce, tx).is_some() {
+            self.replaced += 1;
+        }
         Ok(())
     }
 
