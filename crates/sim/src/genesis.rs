@@ -43,7 +43,7 @@ const FINAL_DEPTH: u64 = 4;
 pub(crate) const LANES: usize = 2;
 
 /// Contract wallets that exist.
-pub(crate) const CONTRACT_WALLETS: u8 = 4;
+pub(crate) const CONTRACT_WALLETS: u8 = 2;
 
 /// How much of each token the vault holds, for all campaigns of a world.
 const BACKING: u128 = 1_000_000_000;

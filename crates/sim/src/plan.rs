@@ -24,10 +24,10 @@ use crate::{
 };
 
 /// Players of a world.
-const PLAYERS: usize = 10;
+const PLAYERS: usize = 7;
 
 /// The first so many of them have keys of their own as wallets, the next ones contracts; the last ones never link any.
-const KEY_WALLETS: usize = 6;
+const KEY_WALLETS: usize = 4;
 
 /// Outcomes of a world, at the least.
 const OUTCOMES_MIN: usize = 50;
@@ -36,7 +36,7 @@ const OUTCOMES_MIN: usize = 50;
 const OUTCOMES_MORE: usize = 20;
 
 /// Outcomes of a request, at the most.
-const REQUEST_OUTCOMES_MAX: usize = 7;
+const REQUEST_OUTCOMES_MAX: usize = 9;
 
 /// The games.
 const GAMES: [&str; 2] = ["quiz", "battle"];
@@ -150,21 +150,25 @@ pub(crate) fn open_call(genesis: &Genesis, campaign: &Planned) -> Vec<u8> {
 /// Outcomes and links, in an order of chance.
 fn requests(players: &[PlayerId], outcomes: usize, rng: &mut dyn RngCore) -> VecDeque<Request> {
     let mut requests: Vec<Request> = Vec::new();
-    let mut told = Vec::new();
-    for number in 0..outcomes {
-        let player = players[rng.random_range(0..players.len())];
+    let mut number = 0;
+    while number < outcomes {
+        // A match has two players: their outcomes come together.
+        let both = [(); 2].map(|()| players[rng.random_range(0..players.len())]);
         let game = GAMES[rng.random_range(0..GAMES.len())];
-        told.push(Told { number, player, game, score: rng.random_range(0..=100) });
-    }
-    while !told.is_empty() {
-        let count = rng.random_range(1..=REQUEST_OUTCOMES_MAX).min(told.len());
-        requests.push(Request::Outcomes(told.drain(..count).collect()));
+        let to = (number + rng.random_range(1..=REQUEST_OUTCOMES_MAX)).min(outcomes);
+        let told = (number..to).map(|number| Told {
+            number,
+            player: both[number % both.len()],
+            game,
+            score: rng.random_range(0..=100),
+        });
+        requests.push(Request::Outcomes(told.collect()));
+        number = to;
     }
     for (number, player) in players.iter().enumerate() {
         if number < KEY_WALLETS {
             requests.push(Request::LinkKey { player: *player, secret: secret(number) });
-        } else if let Some(wallet) =
-            u8::try_from(number - KEY_WALLETS).ok().filter(|n| *n < CONTRACT_WALLETS - 1)
+        } else if let Some(wallet) = u8::try_from(number - KEY_WALLETS).ok().filter(|n| *n < CONTRACT_WALLETS)
         {
             requests.push(Request::LinkContract { player: *player, wallet: contract_wallet(wallet) });
         }

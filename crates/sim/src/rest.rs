@@ -8,6 +8,9 @@ use crate::{
     world::{REPLICAS, TASKS, World},
 };
 
+/// Rounds until campaigns are funded: the watcher begins, sees the final blocks, and the books have it.
+const WARM_UP_ROUNDS: u32 = 3;
+
 /// How often everybody gets a turn, at the most, before a world that still moves is a finding.
 const ROUNDS_MAX: u32 = 400;
 
@@ -18,7 +21,7 @@ const ROUND_MS: i64 = 1_500;
 const HOURS_MS: i64 = 4_000_000;
 
 /// Rounds without anything happening after which nothing will, before more time passes: each replica has had its turn.
-const QUIET_ROUNDS: u32 = 3;
+const QUIET_ROUNDS: u32 = 2;
 
 impl World<'_> {
     /// Ends all troubles and has everybody work until nothing is left to do.
@@ -51,6 +54,20 @@ impl World<'_> {
             self.plan.requests.push_back(Request::Redrive);
         }
         anyhow::bail!("it does not come to rest")
+    }
+
+    /// Before anything is asked of it, the world sees its campaigns funded.
+    pub(crate) async fn warm_up(&mut self) -> anyhow::Result<()> {
+        self.shared.dice().on = false;
+        let requests = std::mem::take(&mut self.plan.requests);
+        for _ in 0..WARM_UP_ROUNDS {
+            self.honest_blocks();
+            self.stir();
+            self.stir_after_commits().await?;
+            self.everybody(0).await?;
+        }
+        self.plan.requests = requests;
+        Ok(())
     }
 
     /// Whatever waits is mined, and what was mined becomes final.

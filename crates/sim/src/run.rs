@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How many steps a seed has before it comes to rest.
-pub const STEPS: u64 = 420;
+pub const STEPS: u64 = 400;
 
 /// What came of a seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -153,6 +153,7 @@ impl Worker {
 
 /// Runs a world to its end. Returns what is not as it has to be.
 async fn live(world: &mut World<'_>, wanted: Wanted) -> anyhow::Result<Vec<String>> {
+    world.warm_up().await?;
     world.shared.dice().on = wanted.faults;
     let mut commits = 0;
     for _ in 0..wanted.steps {
@@ -165,8 +166,7 @@ async fn live(world: &mut World<'_>, wanted: Wanted) -> anyhow::Result<Vec<Strin
         }
     }
     world.come_to_rest().await?;
-    world.read_chain();
-    world.auditor.conclude(&world.database.outside, world.plan.outcomes).await
+    world.conclude().await
 }
 
 /// How often, in steps that committed something, everything is looked at and not only the balances.
@@ -181,7 +181,15 @@ impl World<'_> {
     /// What is not as it has to be at any time.
     async fn look(&mut self, closely: bool) -> anyhow::Result<Vec<String>> {
         self.read_chain();
-        self.auditor.look(&self.database.outside, closely).await
+        let mut conn = self.database.outside.acquire().await?;
+        self.auditor.look(&mut conn, closely).await
+    }
+
+    /// What is not as it has to be at rest.
+    async fn conclude(&mut self) -> anyhow::Result<Vec<String>> {
+        self.read_chain();
+        let mut conn = self.database.outside.acquire().await?;
+        self.auditor.conclude(&mut conn, self.plan.outcomes).await
     }
 }
 
@@ -206,4 +214,82 @@ async fn done(world: &World<'_>) -> anyhow::Result<BTreeMap<String, u64>> {
     .await?;
     world.tell(&format!("the journal is {hash}"));
     Ok(rows.into_iter().map(|(name, count)| (name, count.unsigned_abs())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Executor};
+
+    use super::*;
+
+    fn on_one_thread(test: impl Future<Output = ()>) {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(test);
+    }
+
+    #[test]
+    fn a_seed_tells_the_same_story_twice_and_another_one_another() {
+        on_one_thread(async {
+            let mut worker = Worker::start().await.unwrap();
+            let mut hashes = Vec::new();
+            for seed in [7, 8, 7] {
+                let outcome = worker.run(seed, Wanted::default()).await.unwrap();
+                assert_eq!(outcome.findings, Vec::<String>::new(), "seed {seed}");
+                assert!(outcome.done["grants paid"] > 0, "{:?}", outcome.done);
+                hashes.push(outcome.trace);
+            }
+            assert_eq!(hashes[0], hashes[2]);
+            assert_ne!(hashes[0], hashes[1]);
+            worker.stop().await.unwrap();
+        });
+    }
+
+    /// What is done to the tables of a world at rest, and what the auditor has to say then.
+    const CORRUPTIONS: [(&str, &str); 12] = [
+        ("UPDATE accounts SET paid = paid - 1, available = available + 1 WHERE paid > 0", "INV 3"),
+        ("DELETE FROM postings WHERE ctid = (SELECT min(ctid) FROM postings)", "INV 4"),
+        ("UPDATE journal SET payload = payload || '\\x0a' WHERE kind = 'TokenGrantRequested'", "INV 9"),
+        ("UPDATE heads SET next = next + 1", "INV 9"),
+        ("DELETE FROM outcomes WHERE ctid = (SELECT min(ctid) FROM outcomes)", "INV 7"),
+        ("INSERT INTO voids SELECT campaign, numbers[1], 1, '{}', queued_at FROM runs LIMIT 1", "INV 5"),
+        ("UPDATE counters SET grants = grants - 1 WHERE grants > 0", "INV 6"),
+        ("UPDATE runs SET words = overlay(words PLACING '\\x07' FROM 32)", "INV 1"),
+        ("UPDATE runs SET first_seq = first_seq + 1", "INV 1"),
+        ("UPDATE batches SET state = 'submitted', gas_used = NULL, effective_gas_price = NULL", "INV 8"),
+        (
+            "INSERT INTO declines SELECT campaign, 99, part, position, idx, outcome, player, 'twice', 1, recorded_at
+             FROM grants LIMIT 1",
+            "INV 7",
+        ),
+        ("UPDATE segments SET posted_at = NULL", "INV 2"),
+    ];
+
+    #[test]
+    fn the_auditor_sees_what_is_done_to_the_books() {
+        on_one_thread(async {
+            let mut worker = Worker::start().await.unwrap();
+            let Worker { database, genesis, metrics } = &mut worker;
+            let mut world = World::new(7, false, database, genesis, metrics).await.unwrap();
+            let simulation = faults::simulate();
+            assert_eq!(
+                live(&mut world, Wanted { faults: false, ..Wanted::default() }).await.unwrap(),
+                Vec::<String>::new()
+            );
+            drop(simulation);
+            for (corruption, invariant) in CORRUPTIONS {
+                let mut tx = world.database.outside.begin().await.unwrap();
+                tx.execute("SET LOCAL session_replication_role = replica").await.unwrap();
+                tx.execute(AssertSqlSafe(corruption)).await.unwrap();
+                let ended = world.auditor.clone();
+                let findings = world.auditor.conclude(&mut tx, world.plan.outcomes).await.unwrap();
+                world.auditor = ended;
+                tx.rollback().await.unwrap();
+                assert!(
+                    findings.iter().any(|finding| finding.starts_with(invariant)),
+                    "{corruption}: {findings:?}"
+                );
+            }
+            assert_eq!(world.conclude().await.unwrap(), Vec::<String>::new());
+            worker.stop().await.unwrap();
+        });
+    }
 }

@@ -21,14 +21,14 @@ const SILENCE: Duration = Duration::from_millis(4);
 const SILENCE_MAX: u32 = 5_000;
 
 /// How often an actor stops at a fault point to let others move.
-const YIELDS: f64 = 0.3;
+const YIELDS: f64 = 0.15;
 
 /// How much more often one moves that may have something to do.
 const STIRRED_WEIGHT: u32 = 25;
 
 /// The stages, by their names.
-const STAGES: [&str; 7] =
-    ["campaign", "grant-saga", "settlements", "books", "campaign-stats", "transaction-history", "latency"];
+const STAGES: [&str; 6] =
+    ["campaign", "grant-saga", "settlements", "books", "campaign-stats", "transaction-history"];
 
 /// How an actor's move ended.
 enum Moved {

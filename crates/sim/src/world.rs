@@ -12,7 +12,7 @@ use laurel_grant_saga::{
     GrantStage, LaneDriver, LaneParts, LaneSettings, SagaMetrics, SettlementStage, WalletChecker,
 };
 use laurel_ledger::{Context, faults::Point};
-use laurel_views::{CampaignStatsStage, HistoryStage, LatencyStage, ViewsMetrics};
+use laurel_views::{CampaignStatsStage, HistoryStage};
 use prometheus::Registry;
 use rand::{Rng, RngCore, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -65,7 +65,6 @@ pub(crate) struct Metrics {
     bus: BusMetrics,
     saga: SagaMetrics,
     watcher: WatcherMetrics,
-    views: ViewsMetrics,
 }
 
 impl Metrics {
@@ -75,7 +74,6 @@ impl Metrics {
             bus: BusMetrics::register(&registry)?,
             saga: SagaMetrics::register(&registry)?,
             watcher: WatcherMetrics::register(&registry)?,
-            views: ViewsMetrics::register(&registry)?,
         })
     }
 }
@@ -181,8 +179,6 @@ impl<'a> World<'a> {
         makes.timers().await?;
         makes.stage(CampaignStatsStage).await?;
         makes.stage(HistoryStage).await?;
-        let latency = LatencyStage::new(makes.world.metrics.views.clone());
-        makes.stage(latency).await?;
         makes.door().await?;
         let tasks = makes.tasks;
         anyhow::ensure!(tasks.len() == TASKS, "a replica has {} tasks", tasks.len());
@@ -191,7 +187,7 @@ impl<'a> World<'a> {
 }
 
 /// Tasks of a replica.
-pub(crate) const TASKS: usize = 13;
+pub(crate) const TASKS: usize = 12;
 
 /// Makes the tasks of a replica.
 struct Makes<'w, 'a> {

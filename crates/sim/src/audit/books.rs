@@ -1,6 +1,6 @@
 //! What the tables have to say at any time.
 
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 /// Says what does not hold. Each part is a statement about rows that must not be there.
 const FINDINGS: &str = r"
@@ -76,11 +76,11 @@ const BALANCES: &str = r"
 ";
 
 /// Balances that are not what they have to be.
-pub(super) async fn balances(pool: &PgPool) -> anyhow::Result<Vec<String>> {
-    Ok(sqlx::query_scalar(BALANCES).fetch_all(pool).await?)
+pub(super) async fn balances(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+    Ok(sqlx::query_scalar(BALANCES).fetch_all(&mut *conn).await?)
 }
 
 /// What is not as it has to be.
-pub(super) async fn findings(pool: &PgPool) -> anyhow::Result<Vec<String>> {
-    Ok(sqlx::query_scalar(FINDINGS).fetch_all(pool).await?)
+pub(super) async fn findings(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+    Ok(sqlx::query_scalar(FINDINGS).fetch_all(&mut *conn).await?)
 }

@@ -7,7 +7,7 @@ use alloy::{
     sol,
     sol_types::{SolCall, SolEvent},
 };
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, Row};
 
 use super::{Auditor, Payment, PlaceId};
 use crate::chain::{Sealed, SimChain};
@@ -118,14 +118,18 @@ impl Auditor {
     }
 
     /// Postings never run ahead of the chain, and at rest are what it paid.
-    pub(super) async fn chain_and_books(&self, pool: &PgPool, at_rest: bool) -> anyhow::Result<Vec<String>> {
+    pub(super) async fn chain_and_books(
+        &self,
+        conn: &mut PgConnection,
+        at_rest: bool,
+    ) -> anyhow::Result<Vec<String>> {
         let mut findings = Vec::new();
         let rows = sqlx::query(
             "SELECT a.campaign, a.paid::text, a.funded::text, coalesce(c.final_number, 0) AS final_number,
                     (SELECT count(*) FROM suspense) AS suspense
              FROM accounts a CROSS JOIN chains c ORDER BY a.campaign",
         )
-        .fetch_all(pool)
+        .fetch_all(&mut *conn)
         .await?;
         for row in rows {
             let campaign: i64 = row.get(0);
@@ -154,10 +158,10 @@ impl Auditor {
     }
 
     /// Whatever was signed says what the places' words are, and all attempts of a nonce say the same.
-    pub(super) async fn words(&self, pool: &PgPool) -> anyhow::Result<Vec<String>> {
+    pub(super) async fn words(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
         let mut findings = Vec::new();
         let mut places: BTreeMap<PlaceId, U256> = BTreeMap::new();
-        for row in sqlx::query("SELECT campaign, first_seq, words FROM runs").fetch_all(pool).await? {
+        for row in sqlx::query("SELECT campaign, first_seq, words FROM runs").fetch_all(&mut *conn).await? {
             let (campaign, first): (i64, i64) = (row.get(0), row.get(1));
             let words: Vec<u8> = row.get(2);
             for (word, seq) in words.chunks(32).zip(first..) {
@@ -171,8 +175,9 @@ impl Auditor {
             }
         }
         let mut batches: BTreeMap<String, Segments> = BTreeMap::new();
-        let attempts =
-            sqlx::query("SELECT batch::text, raw FROM attempts ORDER BY batch, id").fetch_all(pool).await?;
+        let attempts = sqlx::query("SELECT batch::text, raw FROM attempts ORDER BY batch, id")
+            .fetch_all(&mut *conn)
+            .await?;
         for row in attempts {
             let (batch, raw): (String, Vec<u8>) = (row.get(0), row.get(1));
             let Some(tx) = crate::chain::PoolTx::decode(&raw.into()) else {

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::U256;
-use sqlx::{PgPool, Row};
+use sqlx::{PgConnection, Row};
 
 use super::Auditor;
 
 /// The journal's hashes, and that nothing was left unread.
-pub(super) async fn journal(pool: &PgPool) -> anyhow::Result<Vec<String>> {
+pub(super) async fn journal(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
     Ok(sqlx::query_scalar(
         "SELECT format('INV 9: chunk %s/%s does not hash to its digest', part, position) FROM journal
          WHERE digest <> sha256(payload)
@@ -19,12 +19,12 @@ pub(super) async fn journal(pool: &PgPool) -> anyhow::Result<Vec<String>> {
          SELECT format('INV 2: alert %s about %s lasts: %s', code, about, detail) FROM alerts
          WHERE code IN ('stage_halted', 'chain_halted', 'nonce_used_elsewhere')",
     )
-    .fetch_all(pool)
+    .fetch_all(&mut *conn)
     .await?)
 }
 
 /// Every accepted outcome has met every campaign that plays its game, once.
-pub(super) async fn outcomes(pool: &PgPool, told: usize) -> anyhow::Result<Vec<String>> {
+pub(super) async fn outcomes(conn: &mut PgConnection, told: usize) -> anyhow::Result<Vec<String>> {
     Ok(sqlx::query_scalar(
         "WITH recorded AS (
              SELECT line::json -> 'data' ->> 'outcome' AS outcome, line::json -> 'data' ->> 'game' AS game
@@ -47,7 +47,7 @@ pub(super) async fn outcomes(pool: &PgPool, told: usize) -> anyhow::Result<Vec<S
          FROM outcomes HAVING count(*) <> $1::bigint",
     )
     .bind(i64::try_from(told)?)
-    .fetch_all(pool)
+    .fetch_all(&mut *conn)
     .await?)
 }
 
@@ -74,13 +74,13 @@ const GRANTS: &str = "
 
 impl Auditor {
     /// What has come to an end stays there.
-    pub(super) async fn terminal(&mut self, pool: &PgPool) -> anyhow::Result<Vec<String>> {
+    pub(super) async fn terminal(&mut self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
         let ended: BTreeSet<String> = sqlx::query_scalar(
             "SELECT format('batch %s is %s', id, state) FROM batches WHERE state IN ('confirmed', 'reverted')
              UNION ALL
              SELECT format('grant %s-%s is %s', campaign, number, state) FROM exceptions WHERE state IN ('failed', 'compensated')",
         )
-        .fetch_all(pool)
+        .fetch_all(&mut *conn)
         .await?
         .into_iter()
         .collect();
@@ -97,10 +97,10 @@ impl Auditor {
     }
 
     /// Every grant is paid and completed, or was given up without payment, or waits for a wallet.
-    pub(super) async fn ends(&self, pool: &PgPool) -> anyhow::Result<Vec<String>> {
+    pub(super) async fn ends(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
         let mut findings = Vec::new();
         let mut paid_places = 0_usize;
-        for row in sqlx::query(GRANTS).fetch_all(pool).await? {
+        for row in sqlx::query(GRANTS).fetch_all(&mut *conn).await? {
             let (campaign, number): (i64, i64) = (row.get(0), row.get(1));
             let amount: U256 = row.get::<String, _>(2).parse()?;
             let seq: Option<i64> = row.get(3);
@@ -137,12 +137,12 @@ impl Auditor {
                 self.paid.len()
             ));
         }
-        findings.extend(self.stats(pool).await?);
+        findings.extend(self.stats(&mut *conn).await?);
         Ok(findings)
     }
 
     /// The view of a campaign's steps counts what happened.
-    async fn stats(&self, pool: &PgPool) -> anyhow::Result<Vec<String>> {
+    async fn stats(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
         let mut counted: BTreeMap<(i64, &str), (i64, i64)> = BTreeMap::new();
         let rows = sqlx::query(
             "SELECT a.campaign, a.grants, (SELECT coalesce(sum(grants), 0)::bigint FROM postings p WHERE p.campaign = a.campaign),
@@ -150,7 +150,7 @@ impl Auditor {
                     (SELECT count FROM campaign_stats s WHERE s.campaign = a.campaign AND fact = 'TokenGrantCompleted')
              FROM accounts a",
         )
-        .fetch_all(pool)
+        .fetch_all(&mut *conn)
         .await?;
         for row in rows {
             let campaign = row.get(0);

@@ -10,7 +10,7 @@ mod ends;
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, U256};
-use sqlx::PgPool;
+use sqlx::PgConnection;
 
 /// A place on the chain: a campaign and a sequence number of it.
 pub(crate) type PlaceId = (u64, u64);
@@ -24,7 +24,7 @@ pub(crate) struct Payment {
 }
 
 /// What an auditor remembers.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Auditor {
     vault: Address,
     /// Up to which block the chain was read.
@@ -56,26 +56,34 @@ impl Auditor {
     }
 
     /// What has to be true at any time. Says what is not; `closely` asks for what takes longer, too.
-    pub(crate) async fn look(&mut self, pool: &PgPool, closely: bool) -> anyhow::Result<Vec<String>> {
+    pub(crate) async fn look(
+        &mut self,
+        conn: &mut PgConnection,
+        closely: bool,
+    ) -> anyhow::Result<Vec<String>> {
         let mut findings = std::mem::take(&mut self.seen);
-        findings.extend(books::balances(pool).await?);
+        findings.extend(books::balances(&mut *conn).await?);
         if !closely {
             return Ok(findings);
         }
-        findings.extend(books::findings(pool).await?);
-        findings.extend(self.chain_and_books(pool, false).await?);
-        findings.extend(self.terminal(pool).await?);
+        findings.extend(books::findings(&mut *conn).await?);
+        findings.extend(self.chain_and_books(&mut *conn, false).await?);
+        findings.extend(self.terminal(&mut *conn).await?);
         Ok(findings)
     }
 
     /// What has to be true when everything has come to rest. Says what is not.
-    pub(crate) async fn conclude(&mut self, pool: &PgPool, outcomes: usize) -> anyhow::Result<Vec<String>> {
-        let mut findings = self.look(pool, true).await?;
-        findings.extend(self.chain_and_books(pool, true).await?);
-        findings.extend(self.words(pool).await?);
-        findings.extend(ends::journal(pool).await?);
-        findings.extend(ends::outcomes(pool, outcomes).await?);
-        findings.extend(self.ends(pool).await?);
+    pub(crate) async fn conclude(
+        &mut self,
+        conn: &mut PgConnection,
+        outcomes: usize,
+    ) -> anyhow::Result<Vec<String>> {
+        let mut findings = self.look(&mut *conn, true).await?;
+        findings.extend(self.chain_and_books(&mut *conn, true).await?);
+        findings.extend(self.words(&mut *conn).await?);
+        findings.extend(ends::journal(&mut *conn).await?);
+        findings.extend(ends::outcomes(&mut *conn, outcomes).await?);
+        findings.extend(self.ends(&mut *conn).await?);
         Ok(findings)
     }
 }
