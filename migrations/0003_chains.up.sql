@@ -40,6 +40,8 @@ CREATE TABLE sightings (
     tx bytea NOT NULL CHECK (length(tx) = 32),
     vault integer NOT NULL REFERENCES vaults (id),
     batch uuid,
+    -- it has a batch's nonce and settles nothing
+    empty boolean NOT NULL,
     succeeded boolean NOT NULL,
     gas_used bigint NOT NULL,
     effective_gas_price numeric(78, 0) NOT NULL,

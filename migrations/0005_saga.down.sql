@@ -1,5 +1,6 @@
 DROP TABLE funding_requests;
 DROP TABLE attempts;
+DROP TABLE cancels;
 DROP TABLE segments;
 DROP TABLE batches;
 DROP TABLE lanes;

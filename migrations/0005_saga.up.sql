@@ -12,6 +12,8 @@ CREATE TABLE exceptions (
     wallet_until timestamptz,
     -- given with the place on the chain, then never changed
     seq bigint,
+    -- since when its recipient refuses what it is paid
+    refused_since timestamptz,
     updated_at timestamptz NOT NULL,
     PRIMARY KEY (campaign, number),
     CHECK ((state = 'queued') <= (seq IS NOT NULL)),
@@ -29,6 +31,8 @@ CREATE TABLE queues (
     next_seq bigint NOT NULL DEFAULT 0 CHECK (next_seq >= 0),
     batched_to bigint NOT NULL DEFAULT 0 CHECK (batched_to >= 0),
     halted text,
+    -- the final transaction after which the vault pays nothing of it any more
+    released_tx bytea CHECK (length(released_tx) = 32),
     CHECK (batched_to <= next_seq)
 ) WITH (fillfactor = 50);
 CREATE INDEX queues_waiting ON queues (vault) WHERE batched_to < next_seq;
@@ -77,6 +81,8 @@ CREATE TABLE lanes (
     address bytea NOT NULL CHECK (length(address) = 20),
     state text NOT NULL CHECK (state IN ('active', 'parked', 'halted', 'retired')),
     reason text,
+    -- where the key of a lane that was added later comes from (env:NAME, keystore:PATH); never the key
+    key_source text,
     next_nonce bigint NOT NULL CHECK (next_nonce >= 0),
     holder text,
     -- rises with every lease: a holder that was replaced finds it moved
@@ -118,6 +124,8 @@ CREATE TABLE segments (
     count integer NOT NULL CHECK (count > 0),
     total numeric(78, 0) NOT NULL CHECK (total > 0),
     words_hash bytea NOT NULL CHECK (length(words_hash) = 32),
+    -- places whose words were sent as zero, because their grants cannot be paid now or ever: they are not in the batch
+    holes bigint[] NOT NULL DEFAULT '{}',
     -- set when the books have it
     posted_at timestamptz,
     PRIMARY KEY (campaign, first_seq, batch)
@@ -126,19 +134,32 @@ CREATE INDEX segments_batch ON segments (batch);
 -- under way, which are few beside those that the books have
 CREATE INDEX segments_open ON segments (campaign, first_seq) WHERE posted_at IS NULL;
 
--- Every transaction that we signed. The bytes are stored before they are sent.
+-- Batches that burn a place instead of settling any.
+CREATE TABLE cancels (
+    batch uuid PRIMARY KEY REFERENCES batches (id),
+    campaign bigint NOT NULL REFERENCES campaigns (id),
+    seq bigint NOT NULL CHECK (seq >= 0)
+);
+
+-- Every transaction that we signed. The bytes are stored before they are sent. All attempts of a batch have its nonce; they
+-- settle its segments, or, if it can no longer be paid, nothing.
 CREATE TABLE attempts (
     id uuid PRIMARY KEY,
     batch uuid NOT NULL REFERENCES batches (id),
+    -- each outbids the one before it
+    number integer NOT NULL CHECK (number >= 0),
+    empty boolean NOT NULL,
     tx bytea NOT NULL UNIQUE CHECK (length(tx) = 32),
     raw bytea NOT NULL,
     gas_limit bigint NOT NULL,
     max_fee_per_gas numeric(78, 0) NOT NULL,
     max_priority_fee_per_gas numeric(78, 0) NOT NULL,
-    signed_at timestamptz NOT NULL
+    signed_at timestamptz NOT NULL,
+    -- the latest block's time when it was signed, in seconds since 1970: what is stuck is judged by the chain's clock
+    chain_time bigint NOT NULL,
+    UNIQUE (batch, number)
 );
 ALTER TABLE attempts ALTER COLUMN raw SET STORAGE EXTERNAL;
-CREATE INDEX attempts_batch ON attempts (batch);
 CREATE TRIGGER attempts_change BEFORE UPDATE OR DELETE ON attempts
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 

@@ -56,12 +56,14 @@ LEFT JOIN LATERAL (
     WHERE i.at IS NOT NULL
 ) p ON true
 LEFT JOIN LATERAL (
-    SELECT b.id, b.state, b.block_number, s.posted_at,
-           coalesce(b.mined_tx, (SELECT a.tx FROM attempts a WHERE a.batch = b.id
-                                 ORDER BY a.signed_at DESC, a.id DESC LIMIT 1)) AS tx
+    SELECT b.id, b.block_number, s.posted_at, coalesce(b.mined_tx, last.tx) AS tx,
+           -- what is mined in its place settles nothing, and is undone when it is final
+           CASE WHEN b.state = 'mined' AND last.empty AND last.tx = b.mined_tx THEN 'submitted' ELSE b.state END AS state
     FROM segments s JOIN batches b ON b.id = s.batch
+    LEFT JOIN LATERAL (SELECT a.tx, a.empty FROM attempts a WHERE a.batch = b.id
+                       ORDER BY a.number DESC LIMIT 1) last ON true
     WHERE s.campaign = g.campaign AND s.first_seq <= p.seq AND s.first_seq > p.seq - 1000
-      AND s.first_seq + s.count > p.seq
+      AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes)
     ORDER BY b.created_at DESC
     LIMIT 1
 ) b ON true;

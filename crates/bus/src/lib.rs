@@ -13,7 +13,6 @@
 //! is given. Any number of replicas may run the same stage: whoever locks a partition's cursor handles it, and a replica
 //! that should be dead finds the cursor moved and changes nothing.
 
-mod backoff;
 mod deliver;
 mod halt;
 mod letters;
@@ -24,8 +23,9 @@ mod stage;
 mod timers;
 mod wakes;
 
+pub use laurel_events::Backoff;
+
 pub use self::{
-    backoff::Backoff,
     letters::{Letter, LetterState, RedriveError, drop_letter, find_letter, list_letters, redrive_letter},
     metrics::BusMetrics,
     runner::{Runner, RunnerSettings},

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use laurel_events::NewEvent;
-use laurel_ledger::{Context, Vault, append, commit};
-use sqlx::PgPool;
+use laurel_events::{Event, NewEvent, OperatorAlertRaised};
+use laurel_ledger::{Context, LedgerError, Stop, Vault, append, commit, raise_alert, stop_payouts};
+use sqlx::{PgConnection, PgPool};
 
 use crate::{
     BlockId, Reconciled, WatcherError,
@@ -13,6 +13,9 @@ use crate::{
     store::{View, add_block, finalise, load_view, remove_block, save_view},
     telling::{finals, mined, reorged},
 };
+
+/// Why payouts are stopped when a settlement appears that nobody here has signed, and the code of the alert.
+const UNKNOWN_SETTLEMENT: &str = "unknown_settlement";
 
 /// A block that was read, with what concerns us in it.
 pub(crate) type Read = (BlockId, Vec<Fact>);
@@ -56,6 +59,9 @@ impl Advance<'_> {
             let facts = self.facts(block);
             add_block(&mut tx, chain_id, block, facts).await?;
             events.extend(facts.iter().filter_map(|fact| mined(chain_id, fact, block, transition)));
+            for fact in facts.iter().filter(|fact| fact.settles_unknown()) {
+                events.extend(stop_for(&mut tx, self.now, chain_id, fact).await?);
+            }
         }
         if let Some(last_final) = self.final_to {
             transition += 1;
@@ -74,4 +80,23 @@ impl Advance<'_> {
     fn facts(&self, block: &BlockId) -> &[Fact] {
         self.read.iter().find(|(read, _)| read.hash == block.hash).map_or(&[], |(_, facts)| facts)
     }
+}
+
+/// A settlement that no journal explains: somebody else signs with an operator's key. Nothing more is signed for the chain, and
+/// a guardian pauses the vault; not only when the block is final, which is too late.
+async fn stop_for(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    chain_id: u64,
+    fact: &Fact,
+) -> Result<Vec<NewEvent>, LedgerError> {
+    let alert = OperatorAlertRaised {
+        code: UNKNOWN_SETTLEMENT.to_owned(),
+        about: format!("chain:{chain_id}/tx:{}", fact.tx),
+        detail: format!("transaction {} settles, and this ledger has not signed it", fact.tx),
+    };
+    let (_, stopped) =
+        stop_payouts(conn, now, Stop::Chain(chain_id), UNKNOWN_SETTLEMENT, "chain-watcher").await?;
+    let raised = raise_alert(conn, now, alert).await?;
+    Ok(raised.map(Event::from).into_iter().chain(stopped).map(NewEvent::from).collect())
 }

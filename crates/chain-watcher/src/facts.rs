@@ -3,11 +3,8 @@
 use std::collections::HashMap;
 
 use alloy::primitives::{Address, B256, BloomInput};
-use laurel_chain::{
-    Block, ChainError, ChainNode, PaidMask, TxReceipt, VaultLog, decode_vault_logs, verify_receipts,
-    verify_transactions,
-};
-use laurel_events::{Amount, BatchId, CampaignId, SettledSegment};
+use laurel_chain::{Block, ChainError, ChainNode, PaidMask, TxReceipt, VaultLog, decode_vault_logs};
+use laurel_events::{Amount, BatchId, CampaignId, SettledSegment, VaultId};
 use laurel_ledger::Vault;
 use serde::{Deserialize, Serialize};
 
@@ -25,14 +22,32 @@ pub(crate) struct Fact {
     pub(crate) tx_index: u32,
     pub(crate) vault: Vault,
     pub(crate) batch: Option<BatchId>,
+    /// It has the batch's nonce and settles nothing.
+    pub(crate) empty: bool,
     pub(crate) succeeded: bool,
     pub(crate) gas_used: u64,
     pub(crate) effective_gas_price: Amount,
     pub(crate) logs: Vec<IndexedLog>,
 }
 
-/// Our attempts among a block's transactions: the batch and the vault of each.
-pub(crate) type OurAttempts = HashMap<B256, (BatchId, i32)>;
+impl Fact {
+    /// Whether it pays from the vault and is none of ours.
+    pub(crate) fn settles_unknown(&self) -> bool {
+        let pays = |indexed: &IndexedLog| matches!(indexed.log, VaultLog::Settled { .. });
+        self.batch.is_none() && self.logs.iter().any(pays)
+    }
+}
+
+/// A transaction that we signed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OurAttempt {
+    pub(crate) batch: BatchId,
+    pub(crate) vault: VaultId,
+    pub(crate) empty: bool,
+}
+
+/// Our attempts among a block's transactions.
+pub(crate) type OurAttempts = HashMap<B256, OurAttempt>;
 
 /// Reads what concerns the vaults in a block. Receipts and transactions are only asked for where the header's bloom or
 /// one of our own transactions says that there is something, and are checked against the header.
@@ -49,14 +64,7 @@ pub(crate) async fn read_facts(
     if !touched {
         return Ok(Vec::new());
     }
-    let receipts = node.receipts(block.hash).await?.ok_or_else(|| {
-        ChainError::Untrue(format!("the node has block {} but not its receipts", block.hash))
-    })?;
-    verify_receipts(block, &receipts)?;
-    let transactions = node.transactions(block.hash).await?.ok_or_else(|| {
-        ChainError::Untrue(format!("the node has block {} but not its transactions", block.hash))
-    })?;
-    verify_transactions(block, &transactions)?;
+    let receipts = node.content(block).await?.receipts;
     let mut facts = Vec::new();
     let mut first_log = 0;
     for (receipt, tx_index) in receipts.iter().zip(0..) {
@@ -76,19 +84,20 @@ fn fact_of(
     ours: &OurAttempts,
 ) -> Result<Option<Fact>, ChainError> {
     let address: Address = vault.identity.vault;
-    let batch = ours.get(&receipt.tx).filter(|(_, owner)| *owner == vault.id.0).map(|(batch, _)| *batch);
+    let ours = ours.get(&receipt.tx).filter(|ours| ours.vault == vault.id);
     let logs: Vec<IndexedLog> = decode_vault_logs(address, receipt.receipt.logs())?
         .into_iter()
         .map(|(index, log)| IndexedLog { index: u32::try_from(first_log + index).unwrap_or(u32::MAX), log })
         .collect();
-    if batch.is_none() && logs.is_empty() {
+    if ours.is_none() && logs.is_empty() {
         return Ok(None);
     }
     Ok(Some(Fact {
         tx: receipt.tx,
         tx_index,
         vault: *vault,
-        batch,
+        batch: ours.map(|ours| ours.batch),
+        empty: ours.is_some_and(|ours| ours.empty),
         succeeded: receipt.receipt.status(),
         gas_used: receipt.gas_used,
         effective_gas_price: Amount::from(receipt.effective_gas_price),

@@ -1,51 +1,9 @@
-//! When a block is final.
+//! What follows from a block that is final.
 
 use alloy::primitives::B256;
-use laurel_chain::{BlockRef, ChainError, ChainNode};
-use serde::Deserialize;
+use laurel_chain::FinalBlock;
 
 use crate::BlockId;
-
-/// What makes a block final.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Finality {
-    /// The node's `finalized` tag.
-    Finalized,
-    /// This many blocks on top, for chains without the tag.
-    #[serde(untagged)]
-    Depth {
-        /// How many.
-        depth: u64,
-    },
-}
-
-/// A block that is final as a node tells it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct FinalBlock {
-    /// Its number.
-    pub number: u64,
-    /// Its hash, which its header has.
-    pub hash: B256,
-}
-
-impl Finality {
-    /// The last final block, given the head's number; `None` while there is none.
-    ///
-    /// # Errors
-    /// If the node does not answer.
-    pub async fn last(self, node: &dyn ChainNode, head: u64) -> Result<Option<FinalBlock>, ChainError> {
-        let which = match self {
-            Self::Finalized => BlockRef::Finalized,
-            Self::Depth { depth } => match head.checked_sub(depth) {
-                Some(number) => BlockRef::Number(number),
-                None => return Ok(None),
-            },
-        };
-        let block = node.block(which).await?;
-        Ok(block.map(|block| FinalBlock { number: block.header.number, hash: block.hash }))
-    }
-}
 
 /// A final block that is not the one of that number in our view.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -25,9 +25,11 @@ mod error;
 mod metrics;
 mod store;
 
+pub use laurel_chain::{FinalBlock, Finality};
+
 pub use self::{
     error::WatcherError,
-    finality::{FinalBlock, Finality, FinalityConflict},
+    finality::FinalityConflict,
     metrics::WatcherMetrics,
     reconcile::{BlockId, ReconcileError, Reconciled, reconcile},
     watcher::{Watcher, WatcherParts},

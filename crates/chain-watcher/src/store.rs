@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 
 use alloy::primitives::B256;
-use laurel_events::{Amount, BatchId, Sighting};
+use laurel_events::{Amount, BatchId, Sighting, VaultId};
 use laurel_ledger::{LedgerError, Vault, amount_from_sql, amount_to_sql};
 use sqlx::PgConnection;
 
 use crate::{
     BlockId,
-    facts::{Fact, IndexedLog, OurAttempts},
+    facts::{Fact, IndexedLog, OurAttempt, OurAttempts},
 };
 
 /// Where the watcher stands.
@@ -75,7 +75,7 @@ pub(crate) async fn find_attempts(conn: &mut PgConnection, txs: &[B256]) -> Resu
     let txs: Vec<&[u8]> = txs.iter().map(B256::as_slice).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT a.tx, a.batch, l.vault
+        SELECT a.tx, a.batch, a.empty, l.vault
         FROM attempts a JOIN batches b ON b.id = a.batch JOIN lanes l ON l.id = b.lane
         WHERE a.tx = ANY ($1)
         "#,
@@ -84,7 +84,10 @@ pub(crate) async fn find_attempts(conn: &mut PgConnection, txs: &[B256]) -> Resu
     .fetch_all(conn)
     .await?;
     rows.into_iter()
-        .map(|row| Ok((hash(&row.tx, "attempts", "tx")?, (BatchId::from(row.batch), row.vault))))
+        .map(|row| {
+            let ours = OurAttempt { batch: row.batch.into(), vault: VaultId(row.vault), empty: row.empty };
+            Ok((hash(&row.tx, "attempts", "tx")?, ours))
+        })
         .collect()
 }
 
@@ -109,9 +112,9 @@ pub(crate) async fn add_block(
         sqlx::query!(
             r#"
             INSERT INTO sightings
-                (chain_id, block_number, tx_index, block_hash, tx, vault, batch, succeeded, gas_used,
+                (chain_id, block_number, tx_index, block_hash, tx, vault, batch, empty, succeeded, gas_used,
                  effective_gas_price, facts)
-            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+            VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
             "#,
             chain_id.cast_signed(),
             block.number.cast_signed(),
@@ -120,6 +123,7 @@ pub(crate) async fn add_block(
             fact.tx.as_slice(),
             fact.vault.id.0,
             fact.batch.map(BatchId::uuid),
+            fact.empty,
             fact.succeeded,
             fact.gas_used.cast_signed(),
             amount_to_sql(fact.effective_gas_price),
@@ -135,6 +139,8 @@ pub(crate) async fn add_block(
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) sighting: Sighting,
+    /// It has the batch's nonce and settles nothing.
+    pub(crate) empty: bool,
     pub(crate) succeeded: bool,
     pub(crate) gas_used: u64,
     pub(crate) effective_gas_price: Amount,
@@ -190,7 +196,7 @@ async fn take_sightings(
             DELETE FROM sightings WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 RETURNING *
         )
         SELECT block_number AS "block_number!", block_hash AS "block_hash!", tx AS "tx!", vault AS "vault!", batch,
-               succeeded AS "succeeded!", gas_used AS "gas_used!", effective_gas_price AS "effective_gas_price!",
+               empty AS "empty!", succeeded AS "succeeded!", gas_used AS "gas_used!", effective_gas_price AS "effective_gas_price!",
                facts AS "facts!"
         FROM taken
         ORDER BY block_number, tx_index
@@ -219,6 +225,7 @@ async fn take_sightings(
                     block_number: row.block_number.cast_unsigned(),
                     block_hash: hash(&row.block_hash, "sightings", "block_hash")?,
                 },
+                empty: row.empty,
                 succeeded: row.succeeded,
                 gas_used: row.gas_used.cast_unsigned(),
                 effective_gas_price: amount_from_sql(

@@ -3,12 +3,12 @@
 use laurel_chain::VaultLog;
 use laurel_events::{
     BlockchainTxConfirmed, BlockchainTxMined, BlockchainTxReorged, BlockchainTxReverted, CampaignFunded,
-    CampaignId, Event, NewEvent, Sighting,
+    CampaignId, CampaignReleased, Event, GrantsCancelled, NewEvent, Sighting,
 };
 
 use crate::{
     BlockId,
-    facts::{Fact, settled_segments},
+    facts::{Fact, IndexedLog, settled_segments},
     store::Seen,
 };
 
@@ -37,30 +37,56 @@ pub(crate) fn reorged(seen: Seen, transition: u64) -> Option<NewEvent> {
 /// What a transaction in a final block tells. Strangers' settlements are told as well: the books have to know.
 pub(crate) fn finals(seen: Seen, transition: u64) -> Vec<Event> {
     let sighting = Sighting { transition, ..seen.sighting };
-    let mut events: Vec<Event> = seen
-        .logs
-        .iter()
-        .filter_map(|indexed| match &indexed.log {
-            VaultLog::Capped { campaign, token, cap } => Some(CampaignFunded {
-                campaign: CampaignId::from(*campaign),
-                chain_id: sighting.chain_id,
-                vault: sighting.vault,
-                token: *token,
-                cap: *cap,
-                tx: sighting.tx,
-                block_number: sighting.block_number,
-                log_index: indexed.index,
-            }),
-            _ => None,
-        })
-        .map(Event::from)
-        .collect();
+    let mut events: Vec<Event> =
+        seen.logs.iter().filter_map(|indexed| of_campaign(&sighting, indexed)).collect();
     let segments = settled_segments(&seen.logs);
     let (gas_used, effective_gas_price) = (seen.gas_used, seen.effective_gas_price);
-    if !seen.succeeded {
+    if !seen.succeeded || seen.empty {
         events.push(BlockchainTxReverted { sighting, gas_used, effective_gas_price }.into());
     } else if sighting.batch.is_some() || !segments.is_empty() {
         events.push(BlockchainTxConfirmed { sighting, gas_used, effective_gas_price, segments }.into());
     }
     events
+}
+
+/// What a log tells of a campaign beside settlements.
+fn of_campaign(sighting: &Sighting, indexed: &IndexedLog) -> Option<Event> {
+    let Sighting { chain_id, vault, tx, block_number, .. } = *sighting;
+    let log_index = indexed.index;
+    Some(match &indexed.log {
+        VaultLog::Capped { campaign, token, cap } => CampaignFunded {
+            campaign: CampaignId::from(*campaign),
+            chain_id,
+            vault,
+            token: *token,
+            cap: *cap,
+            tx,
+            block_number,
+            log_index,
+        }
+        .into(),
+        VaultLog::Cancelled { campaign, word, mask } => GrantsCancelled {
+            campaign: CampaignId::from(*campaign),
+            chain_id,
+            vault,
+            word: *word,
+            mask: *mask,
+            tx,
+            block_number,
+            log_index,
+        }
+        .into(),
+        VaultLog::Released { campaign, spent, released } => CampaignReleased {
+            campaign: CampaignId::from(*campaign),
+            chain_id,
+            vault,
+            spent: *spent,
+            released: *released,
+            tx,
+            block_number,
+            log_index,
+        }
+        .into(),
+        VaultLog::Settled { .. } | VaultLog::Refused { .. } => return None,
+    })
 }

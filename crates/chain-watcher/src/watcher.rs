@@ -118,7 +118,13 @@ impl Watcher {
         // In this order: what is final when the blocks are read was final before, so they cannot leave it behind.
         let latest = self.parts.node.block(BlockRef::Latest).await?;
         let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
-        let told = self.finality.last(&*self.parts.node, latest.header.number).await?;
+        let told = match self.parts.node.last_final(self.finality).await {
+            Err(error @ ChainError::Disagreement { .. }) => {
+                drop(conn);
+                return self.halt(now, &view, error).await;
+            }
+            told => told?,
+        };
         let final_seen_at = self.parts.clock.now();
         let (Some(head), Some(before)) = (view.head(), view.last_final()) else {
             drop(conn);
@@ -136,6 +142,10 @@ impl Watcher {
         let ids: Vec<BlockId> = read.iter().map(|(block, _)| *block).collect();
         let reconciled = match reconcile(&view.blocks, &ids) {
             Err(error @ ReconcileError::DeeperThanFinal { .. }) => {
+                let number = before.number;
+                if self.canonical(number).await?.is_some_and(|block| block.hash == before.hash) {
+                    return Err(ReconcileError::Torn { number }.into());
+                }
                 return self.halt(now, &view, error).await;
             }
             reconciled => reconciled?,
@@ -230,11 +240,18 @@ impl Watcher {
         conflict: FinalityConflict,
     ) -> Result<bool, WatcherError> {
         let was_final = view.last_final().is_some_and(|block| block.number == conflict.number);
-        let canonical = self.parts.node.block(BlockRef::Number(conflict.number)).await?;
+        let canonical = self.canonical(conflict.number).await?;
         if !was_final && canonical.is_some_and(|block| block.hash == conflict.theirs) {
             return Err(ReconcileError::Torn { number: conflict.number }.into());
         }
         self.halt(now, view, conflict).await
+    }
+
+    /// The block of that number, before anything is halted for it. Where there are several endpoints, asking for what is
+    /// final comes first: whoever has another block there than a quorum is not asked any more.
+    async fn canonical(&self, number: u64) -> Result<Option<Block>, ChainError> {
+        self.parts.node.last_final(self.finality).await?;
+        self.parts.node.block(BlockRef::Number(number)).await
     }
 
     /// Halts the chain, which is an error. Where another replica has moved the view there may be no reason to: look again.

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use alloy::{
-    primitives::Bytes,
-    transports::{HttpError, RpcError, TransportError, TransportErrorKind},
+    primitives::{B256, Bytes},
+    transports::{
+        HttpError, RpcError, TransportError, TransportErrorKind,
+        layers::{RateLimitRetryPolicy, RetryPolicy as _},
+    },
 };
 use serde::Deserialize;
 
@@ -51,6 +54,82 @@ pub enum ChainError {
     /// The client for the node could not be made.
     #[error("the client for the node could not be made")]
     Client(#[source] reqwest::Error),
+    /// Every endpoint of the chain is left alone for the moment.
+    #[error("chain {chain_id}: no endpoint can be asked: {why}")]
+    NoEndpoint {
+        /// The chain.
+        chain_id: u64,
+        /// Each with its reason.
+        why: String,
+    },
+    /// Endpoints call different blocks of one number final, and no quorum decides.
+    #[error(
+        "block {number} is final as {one} at one endpoint and as {other} at another, and no final_quorum of them agrees: \
+         find out which chains.rpc_urls are wrong, and remove them"
+    )]
+    Disagreement {
+        /// The block's number.
+        number: u64,
+        /// Its hash as some have it.
+        one: B256,
+        /// Its hash as others have it.
+        other: B256,
+    },
+}
+
+/// What an error says of the endpoint that it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It was asked too often, and may have said for how long to leave it alone.
+    RateLimited(Option<Duration>),
+    /// It answered, with an error: the question's fault or its own.
+    Refused,
+    /// It did not answer in time.
+    TimedOut,
+    /// It was not reached, or what it says is of no use.
+    Failed,
+}
+
+impl ChainError {
+    /// What it says of the endpoint.
+    pub(crate) fn trouble(&self) -> Trouble {
+        let source = match self {
+            Self::Rpc { source, .. } => source,
+            Self::TimedOut { .. } => return Trouble::TimedOut,
+            _ => return Trouble::Failed,
+        };
+        let asked_to_wait = match source {
+            RpcError::Transport(TransportErrorKind::HttpErrorWithRetryAfter { error, .. }) => {
+                error.status >= 400
+            }
+            _ => false,
+        };
+        // As the answer's headers or its words say it; never more than five minutes.
+        let wait = || RateLimitRetryPolicy::default().backoff_hint(source);
+        match said(source) {
+            Some((code, message)) if Refusal::classify(code, &message) == Some(Refusal::RateLimited) => {
+                Trouble::RateLimited(wait())
+            }
+            _ if asked_to_wait => Trouble::RateLimited(wait()),
+            _ if matches!(source, RpcError::ErrorResp(_) | RpcError::NullResp) => Trouble::Refused,
+            _ => Trouble::Failed,
+        }
+    }
+
+    /// What happened, in few words: no bodies of answers, in which a server may repeat the address with its key.
+    pub(crate) fn in_short(&self) -> String {
+        match self {
+            Self::Rpc { operation, source: RpcError::ErrorResp(payload) } => {
+                format!("{operation}: {} (code {})", shortened(payload.message.to_string()), payload.code)
+            }
+            Self::Rpc { operation, source: RpcError::Transport(kind) } => match kind.as_http_error() {
+                Some(http) => format!("{operation}: HTTP status {}", http.status),
+                None => format!("{operation}: it cannot be reached"),
+            },
+            Self::Rpc { operation, .. } => format!("{operation}: what it answers is no JSON-RPC"),
+            other => other.to_string(),
+        }
+    }
 }
 
 /// A call that brought no result.
@@ -88,15 +167,7 @@ pub enum SendError {
 impl SendError {
     /// What a failed eth_sendRawTransaction means.
     pub(crate) fn of(error: TransportError) -> Self {
-        let said = match &error {
-            RpcError::ErrorResp(payload) => Some((payload.code, payload.message.to_string())),
-            RpcError::Transport(TransportErrorKind::HttpError(http)) => said_by_status(http),
-            RpcError::Transport(TransportErrorKind::HttpErrorWithRetryAfter { error, .. }) => {
-                said_by_status(error)
-            }
-            _ => None,
-        };
-        if let Some((code, message)) = said
+        if let Some((code, message)) = said(&error)
             && let Some(refusal) = Refusal::classify(code, &message)
         {
             return Self::Refused { refusal, code, message: shortened(message) };
@@ -130,6 +201,15 @@ const MESSAGE_MAX: usize = 500;
 fn shortened(mut message: String) -> String {
     message.truncate(message.floor_char_boundary(MESSAGE_MAX));
     message
+}
+
+/// What a node says instead of an answer, with the number that it has for it or the HTTP status.
+fn said(error: &TransportError) -> Option<(i64, String)> {
+    match error {
+        RpcError::ErrorResp(payload) => Some((payload.code, payload.message.to_string())),
+        RpcError::Transport(kind) => kind.as_http_error().and_then(said_by_status),
+        _ => None,
+    }
 }
 
 /// What an answer without JSON-RPC says by its status. A body that is a bare error object, as one provider sends it, is read.

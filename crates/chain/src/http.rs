@@ -1,5 +1,7 @@
 //! A node that speaks JSON-RPC over HTTP.
 
+mod redact;
+
 use std::{fmt, future::IntoFuture, time::Duration};
 
 use alloy::{
@@ -16,12 +18,20 @@ use alloy::{
 use async_trait::async_trait;
 use url::Url;
 
+use self::redact::Secrets;
 use crate::{
     Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt, TxStatus,
 };
 
 /// How long a node may take to answer: longer than any healthy answer, shorter than an operator's patience.
 pub const RPC_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// How long a node may take to say whether it has a transaction: some sequencers answer only when it is in a block, which
+/// may take them longer than ten seconds. Whoever gives up before does not know whether it was sent.
+pub const SEND_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a connection may take to be made: three round trips around the world, with a lost packet.
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The tip where a node knows none: 0.1 gwei.
 const PRIORITY_FEE_MIN: u128 = 100_000_000;
@@ -35,6 +45,7 @@ const FEE_PERCENTILE: f64 = 50.0;
 pub struct HttpNode {
     provider: RootProvider<Ethereum>,
     host: String,
+    secrets: Secrets,
 }
 
 impl fmt::Debug for HttpNode {
@@ -53,10 +64,13 @@ impl HttpNode {
         if !matches!(parsed.scheme(), "http" | "https") {
             return Err(ChainError::Scheme { scheme: parsed.scheme().to_owned() });
         }
-        let client = reqwest::Client::builder().timeout(RPC_TIMEOUT).build().map_err(ChainError::Client)?;
+        // The time limit of a question is its own; this one also ends what somebody forgets to limit.
+        let client = reqwest::Client::builder().connect_timeout(CONNECT_TIMEOUT).timeout(SEND_TIMEOUT);
+        let client = client.build().map_err(ChainError::Client)?;
         let host = parsed.host_str().unwrap_or("?").to_owned();
+        let secrets = Secrets::of(&parsed);
         let transport = Http::with_client(client, parsed);
-        Ok(Self { provider: RootProvider::new(RpcClient::new(transport, false)), host })
+        Ok(Self { provider: RootProvider::new(RpcClient::new(transport, false)), host, secrets })
     }
 
     /// The node's host, which is safe to show.
@@ -70,7 +84,10 @@ impl HttpNode {
         question: impl IntoFuture<Output = Result<T, TransportError>>,
     ) -> Result<T, ChainError> {
         match tokio::time::timeout(RPC_TIMEOUT, question.into_future()).await {
-            Ok(answer) => answer.map_err(|source| ChainError::Rpc { operation, source: without_url(source) }),
+            Ok(answer) => answer.map_err(|source| ChainError::Rpc {
+                operation,
+                source: self.secrets.without_address(source),
+            }),
             Err(_) => Err(ChainError::TimedOut { operation, after: RPC_TIMEOUT }),
         }
     }
@@ -96,27 +113,6 @@ impl HttpNode {
 fn redacted(url: &str) -> String {
     let end = url.find("://").map_or(0, |scheme| scheme + 3);
     format!("{}…", &url[..end])
-}
-
-/// A transport's error without the address that it was for: reqwest puts that into its message.
-fn without_url(error: TransportError) -> TransportError {
-    match error {
-        RpcError::Transport(kind) => {
-            let kind = match kind {
-                alloy::transports::TransportErrorKind::Custom(source) => {
-                    match source.downcast::<reqwest::Error>() {
-                        Ok(source) => {
-                            alloy::transports::TransportErrorKind::Custom(Box::new(source.without_url()))
-                        }
-                        Err(source) => alloy::transports::TransportErrorKind::Custom(source),
-                    }
-                }
-                other => other,
-            };
-            RpcError::Transport(kind)
-        }
-        other => other,
-    }
 }
 
 fn block_id(which: BlockRef) -> BlockId {
@@ -224,16 +220,16 @@ impl ChainNode for HttpNode {
 
     async fn send(&self, raw: Bytes) -> Result<B256, SendError> {
         let question = self.provider.send_raw_transaction(&raw);
-        match tokio::time::timeout(RPC_TIMEOUT, question).await {
+        match tokio::time::timeout(SEND_TIMEOUT, question).await {
             Ok(Ok(pending)) => {
                 let (told, own) = (*pending.tx_hash(), keccak256(&raw));
                 let other = || ChainError::Untrue(format!("asked to send {own}, the node names {told}"));
                 if told == own { Ok(own) } else { Err(SendError::PerhapsSent(other())) }
             }
-            Ok(Err(error)) => Err(SendError::of(without_url(error))),
+            Ok(Err(error)) => Err(SendError::of(self.secrets.without_address(error))),
             Err(_) => Err(SendError::PerhapsSent(ChainError::TimedOut {
                 operation: "eth_sendRawTransaction",
-                after: RPC_TIMEOUT,
+                after: SEND_TIMEOUT,
             })),
         }
     }

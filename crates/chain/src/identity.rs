@@ -26,6 +26,34 @@ pub enum IdentityError {
         /// The node's.
         found: u64,
     },
+    /// The node is on another chain of the same id.
+    #[error(
+        "chain {chain_id}: the node's first block is {found}, not {expected}: it is on another chain of the same id; \
+         correct chains.rpc_urls"
+    )]
+    OtherGenesis {
+        /// The configured chain.
+        chain_id: u64,
+        /// The chain's first block.
+        expected: B256,
+        /// The node's.
+        found: B256,
+    },
+    /// Too few endpoints answer to say what is final.
+    #[error(
+        "chain {chain_id}: {reached} of {endpoints} endpoints answer, but chains.final_quorum is {quorum}: see to the \
+         others, or lower it"
+    )]
+    TooFew {
+        /// The configured chain.
+        chain_id: u64,
+        /// How many answer.
+        reached: usize,
+        /// How many there are.
+        endpoints: usize,
+        /// How many have to agree.
+        quorum: usize,
+    },
     /// The node lacks a block that every node has.
     #[error("chain {chain_id}: the node has no {which} block: it is not in sync, wait or use another")]
     NoBlock {

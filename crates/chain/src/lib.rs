@@ -6,17 +6,22 @@
 //!   ChainNode::block, receipts ──► verified against the header ──► VaultLog ──► PaidMask ──► seqs
 //! ```
 //!
-//! All talk with a chain goes through [`ChainNode`]; [`HttpNode`] speaks JSON-RPC. What a node says is believed only as
-//! far as it can be checked: a header hashes to its hash, receipts to the header's root.
+//! All talk with a chain goes through [`ChainNode`]; [`HttpNode`] speaks JSON-RPC, [`Endpoints`] is several of them. What
+//! a node says is believed only as far as it can be checked: a header hashes to its hash, receipts to the header's root.
 
 mod abi;
 mod bitmap;
+mod breaker;
 mod deploy;
+mod endpoints;
 mod error;
+mod finality;
 mod funding;
 mod http;
 mod identity;
+mod metrics;
 mod node;
+mod nonces;
 mod receipts;
 mod refusal;
 mod revert;
@@ -28,12 +33,17 @@ mod word;
 pub use self::{
     abi::{Erc20, Erc1271, RewardToken, RewardVault, Segment, Terms},
     bitmap::PaidMask,
+    breaker::{Breaker, BreakerSettings, BreakerState, Pass},
     deploy::{DeployError, Deployed, deploy_contracts},
+    endpoints::{Endpoint, EndpointRefused, EndpointStatus, Endpoints, EndpointsParts},
     error::{CallError, ChainError, SendError},
+    finality::{FinalBlock, Finality},
     funding::funding_call,
-    http::{HttpNode, RPC_TIMEOUT},
+    http::{CONNECT_TIMEOUT, HttpNode, RPC_TIMEOUT, SEND_TIMEOUT},
     identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
-    node::{Block, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt, TxStatus},
+    metrics::EndpointMetrics,
+    node::{Block, BlockContent, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt, TxStatus},
+    nonces::{NonceUser, find_nonce_user},
     receipts::{verify_receipts, verify_transactions},
     refusal::{NextStep, Refusal},
     revert::revert_reason,

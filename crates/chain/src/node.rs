@@ -6,7 +6,11 @@ use alloy::{
 };
 use async_trait::async_trait;
 
-use crate::{CallError, ChainError, SendError};
+use crate::{
+    CallError, ChainError, FinalBlock, Finality, SendError,
+    finality::last_final,
+    receipts::{read_content, require_listed},
+};
 
 /// Which block is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,6 +51,15 @@ pub struct TxReceipt {
     pub effective_gas_price: u128,
     /// Status, logs and bloom: what the header's receipts root covers.
     pub receipt: ReceiptEnvelope,
+}
+
+/// What is in a block, as far as its header proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockContent {
+    /// All receipts, in the order of the transactions.
+    pub receipts: Vec<TxReceipt>,
+    /// All transactions, each as the network encodes it (EIP-2718).
+    pub transactions: Vec<Bytes>,
 }
 
 /// A read-only call.
@@ -120,6 +133,26 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// If the node does not answer.
     async fn transactions(&self, block: B256) -> Result<Option<Vec<Bytes>>, ChainError>;
+
+    /// Receipts and transactions of a block, checked against its header. Whoever speaks with several nodes asks the next
+    /// one where this one's are not the block's.
+    ///
+    /// # Errors
+    /// If the node does not answer, lacks the block, or what it sends is not the block's.
+    async fn content(&self, block: &Block) -> Result<BlockContent, ChainError> {
+        let content = read_content(self, block).await?;
+        require_listed(block, &content)?;
+        Ok(content)
+    }
+
+    /// The last final block; `None` while there is none. Whoever speaks with several nodes says what enough of them
+    /// agree on, and [`ChainError::Disagreement`] if they never can.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn last_final(&self, finality: Finality) -> Result<Option<FinalBlock>, ChainError> {
+        last_final(self, finality).await
+    }
 
     /// How many transactions `account` has sent: its next nonce.
     ///

@@ -8,7 +8,7 @@ use alloy::{
     primitives::{Bytes, keccak256},
 };
 
-use crate::{Block, ChainError, TxReceipt};
+use crate::{Block, BlockContent, ChainError, ChainNode, TxReceipt};
 
 /// Checks the list of a block's transactions against its header (Yellow Paper 4.4.1, EIP-2718): `transactions` are all of
 /// them as they are encoded. Without this, which hash a receipt belongs to is the node's word.
@@ -55,4 +55,32 @@ pub fn verify_receipts(block: &Block, receipts: &[TxReceipt]) -> Result<(), Chai
         before = sum;
     }
     Ok(())
+}
+
+/// Receipts and transactions of a block as one node has them, checked against the header alone: the list of hashes that
+/// came with the header may be another node's word.
+pub(crate) async fn read_content<N: ChainNode + ?Sized>(
+    node: &N,
+    block: &Block,
+) -> Result<BlockContent, ChainError> {
+    let lacks =
+        |what: &str| ChainError::Untrue(format!("the node has block {} but not its {what}", block.hash));
+    let receipts = node.receipts(block.hash).await?.ok_or_else(|| lacks("receipts"))?;
+    let transactions = node.transactions(block.hash).await?.ok_or_else(|| lacks("transactions"))?;
+    let hashes = transactions.iter().map(keccak256).collect();
+    let proven = Block { transactions: hashes, ..block.clone() };
+    verify_transactions(&proven, &transactions)?;
+    verify_receipts(&proven, &receipts)?;
+    Ok(BlockContent { receipts, transactions })
+}
+
+/// Checks that the list of hashes that came with a header is that of the transactions, which were checked.
+pub(crate) fn require_listed(block: &Block, content: &BlockContent) -> Result<(), ChainError> {
+    if content.transactions.iter().map(keccak256).eq(block.transactions.iter().copied()) {
+        return Ok(());
+    }
+    Err(ChainError::Untrue(format!(
+        "the listed hashes are not those of the transactions of block {}",
+        block.hash
+    )))
 }

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use alloy::{
     consensus::{SignableTransaction, TxEip1559, TxEnvelope},
-    eips::eip2718::Encodable2718,
+    eips::eip2718::{Decodable2718, Encodable2718},
     primitives::{Address, B256, Bytes, TxKind, U256},
     signers::{
         SignerSync,
@@ -29,6 +29,23 @@ pub struct TxRequest {
     pub max_fee_per_gas: u128,
     /// The tip per unit of gas, in wei.
     pub max_priority_fee_per_gas: u128,
+}
+
+impl TxRequest {
+    /// What the signed bytes `raw` ask for; `None` if they are none of ours.
+    pub fn decode(raw: &[u8]) -> Option<Self> {
+        let TxEnvelope::Eip1559(signed) = TxEnvelope::decode_2718_exact(raw).ok()? else { return None };
+        let tx = signed.strip_signature();
+        Some(Self {
+            chain_id: tx.chain_id,
+            nonce: tx.nonce,
+            to: tx.to.to().copied(),
+            data: tx.input,
+            gas_limit: tx.gas_limit,
+            max_fee_per_gas: tx.max_fee_per_gas,
+            max_priority_fee_per_gas: tx.max_priority_fee_per_gas,
+        })
+    }
 }
 
 /// A signed transaction: bytes that may be sent any number of times.
@@ -196,7 +213,7 @@ impl LaneSigner for LocalKey {
 
 #[cfg(test)]
 mod tests {
-    use alloy::{consensus::transaction::SignerRecoverable, eips::eip2718::Decodable2718};
+    use alloy::consensus::transaction::SignerRecoverable;
 
     use super::*;
 
@@ -218,6 +235,8 @@ mod tests {
         let decoded = TxEnvelope::decode_2718(&mut signed.raw.as_ref()).unwrap();
         assert_eq!(decoded.recover_signer().unwrap(), key.address());
         assert_eq!(*decoded.tx_hash(), signed.hash);
+        assert_eq!(TxRequest::decode(&signed.raw), Some(tx));
+        assert_eq!(TxRequest::decode(&signed.raw[1..]), None);
     }
 
     #[test]

@@ -46,6 +46,24 @@ pub enum VaultLog {
         /// The whole cap.
         cap: Amount,
     },
+    /// Places were burned without being paid.
+    Cancelled {
+        /// The campaign.
+        campaign: u64,
+        /// The bitmap word.
+        word: u64,
+        /// The bits.
+        mask: U256,
+    },
+    /// A campaign was released: nothing of it is paid any more.
+    Released {
+        /// The campaign.
+        campaign: u64,
+        /// What was paid.
+        spent: Amount,
+        /// What its cap held beyond that.
+        released: Amount,
+    },
 }
 
 /// The logs of `vault` among a transaction's, with their index in the transaction; kinds that do not concern the books
@@ -95,6 +113,19 @@ fn decode(log: &Log) -> Result<Option<VaultLog>, ChainError> {
             let event = RewardVault::CampaignChanged::decode_log(log).map_err(untrue)?.data;
             let cap = Amount::new(U256::from(event.terms.cap));
             VaultLog::Capped { campaign: event.campaign, token: event.terms.token, cap }
+        }
+        RewardVault::GrantsCancelled::SIGNATURE_HASH => {
+            let event = RewardVault::GrantsCancelled::decode_log(log).map_err(untrue)?.data;
+            VaultLog::Cancelled { campaign: event.campaign, word: event.word, mask: event.mask }
+        }
+        RewardVault::CampaignReleased::SIGNATURE_HASH => {
+            let event = RewardVault::CampaignReleased::decode_log(log).map_err(untrue)?.data;
+            let (spent, released) = (U256::from(event.spent), U256::from(event.released));
+            VaultLog::Released {
+                campaign: event.campaign,
+                spent: Amount::new(spent),
+                released: Amount::new(released),
+            }
         }
         _ => return Ok(None),
     };

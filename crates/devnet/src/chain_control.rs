@@ -60,6 +60,43 @@ impl ChainControl {
         self.mine(1).await
     }
 
+    /// Mines an empty block of that base fee, in wei: the next ones begin there.
+    ///
+    /// # Errors
+    ///
+    /// When the chain does not answer.
+    pub async fn set_base_fee(&self, base_fee: u128) -> Result<(), DevnetError> {
+        self.rpc.call("anvil_setNextBlockBaseFeePerGas", json!([format!("{base_fee:#x}")])).await?;
+        self.mine(1).await
+    }
+
+    /// Gives an account that much of the chain's own currency, in wei, and no more.
+    ///
+    /// # Errors
+    ///
+    /// When the chain does not answer.
+    pub async fn set_balance(&self, account: &str, wei: u128) -> Result<(), DevnetError> {
+        self.rpc.call("anvil_setBalance", json!([account, format!("{wei:#x}")])).await.map(drop)
+    }
+
+    /// Gives an account other code.
+    ///
+    /// # Errors
+    ///
+    /// When the chain does not answer.
+    pub async fn set_code(&self, account: &str, code: &str) -> Result<(), DevnetError> {
+        self.rpc.call("anvil_setCode", json!([account, code])).await.map(drop)
+    }
+
+    /// Has the pool forget a transaction.
+    ///
+    /// # Errors
+    ///
+    /// When the chain does not answer.
+    pub async fn forget(&self, tx: &str) -> Result<(), DevnetError> {
+        self.rpc.call("anvil_dropTransaction", json!([tx])).await.map(drop)
+    }
+
     /// Mines a block every `interval` from now on, and only then. Anvil takes whole seconds here; fractions are for
     /// its start ([`Mining::Every`](crate::anvil::Mining)).
     ///

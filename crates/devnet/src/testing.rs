@@ -2,9 +2,11 @@
 
 mod contract_wallet;
 mod database;
+mod line;
 
 pub use contract_wallet::{CONTRACT_WALLET, CONTRACT_WALLET_SIGNATURE};
 pub use database::TestDatabase;
+pub use line::{Line, LineState};
 
 use crate::{Anvil, AnvilOptions, DevnetError, Mining};
 

@@ -130,6 +130,8 @@ events! {
     campaign::CampaignChanged,
     campaign::CampaignStateChanged,
     campaign::CampaignFunded,
+    campaign::CampaignReleased,
+    campaign::GrantsCancelled,
     player::PlayerRegistered,
     player::WalletLinked,
     player::WalletDeadlinePassed,

@@ -13,6 +13,7 @@
 
 mod amount;
 mod attribute;
+mod backoff;
 mod canonical;
 mod clock;
 mod envelope;
@@ -24,6 +25,7 @@ mod partition;
 pub use self::{
     amount::{Amount, AmountError},
     attribute::Attribute,
+    backoff::Backoff,
     canonical::{CanonicalError, canonical_json},
     clock::{Clock, MockClock, SystemClock},
     envelope::{Chunk, ChunkError, ChunkHeader, Envelope, EventId, NewEvent, decode_chunk, encode_chunk},

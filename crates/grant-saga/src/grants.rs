@@ -16,11 +16,12 @@ use laurel_players::{Wallet, keep_wallets};
 use sqlx::PgConnection;
 
 use crate::{
+    compensation::fail_released,
     exceptions::{
         Awaiting, WALLET_CHECK, WALLET_REFUSED, Waiting, insert_waiting, lock_awaiting, lock_overdue,
         set_compensated, set_failed, set_held, waiting_player,
     },
-    queue::{Seated, enqueue},
+    queue::{Enqueued, Seated, enqueue},
     recipients::{Recipient, recipients},
     seats::seat_waiting,
     settlements::mark_posted,
@@ -108,7 +109,7 @@ async fn start(
             None => waiting.push(wait(request, now, None)),
         }
     }
-    let given = enqueue(conn, now, &seated, true).await?;
+    let Enqueued { given, released } = enqueue(conn, now, &seated, true).await?;
     insert_waiting(conn, now, &waiting).await?;
     schedule_deadlines(conn, &waiting).await?;
     let started = given.into_iter().map(|given| {
@@ -121,7 +122,9 @@ async fn start(
         occurred_at: None,
         cause: causes.get(&grant).copied(),
     });
-    Ok(effects.collect())
+    let mut effects: Vec<NewEvent> = effects.collect();
+    effects.extend(fail_released(conn, now, None, &released).await?);
+    Ok(effects)
 }
 
 async fn recipients_of(
@@ -185,10 +188,7 @@ async fn wallet_linked(
     match recipient {
         None => Ok(Vec::new()),
         Some(Recipient::Held(reason)) => hold_waiting(conn, now, cause, &awaiting, reason).await,
-        Some(Recipient::Payable(wallet)) => {
-            let started = seat_waiting(conn, now, wallet, &awaiting).await?;
-            Ok(started.into_iter().map(|started| NewEvent::caused_by(cause, started)).collect())
-        }
+        Some(Recipient::Payable(wallet)) => seat_waiting(conn, now, Some(cause), wallet, &awaiting).await,
     }
 }
 
@@ -225,8 +225,7 @@ async fn deadline_passed(
     let in_time = wallet.filter(|wallet| wallet.linked_at <= overdue.until);
     let waiting = [Awaiting { grant: overdue.grant, amount: overdue.amount, reason: overdue.reason.clone() }];
     if let (Some(_), Some(Recipient::Payable(wallet))) = (in_time, recipient) {
-        let started = seat_waiting(conn, now, wallet, &waiting).await?;
-        return Ok(started.into_iter().map(|started| NewEvent::caused_by(cause, started)).collect());
+        return seat_waiting(conn, now, Some(cause), wallet, &waiting).await;
     }
     let end = overdue.until + WALLET_CHECK_GRACE;
     // The wallet that refused is no news.
@@ -271,5 +270,6 @@ async fn complete(
         }
         mark_posted(conn, now, posted.batch, &segment, &seqs).await?;
     }
+    completed.extend(fail_released(conn, now, Some(cause), &[posted.campaign]).await?);
     Ok(completed)
 }

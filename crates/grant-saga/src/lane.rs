@@ -1,7 +1,11 @@
 //! Driving a lane: plan, simulate, sign, commit, and only then send.
 
+mod fit;
+mod monitor;
+mod replace;
 mod send;
 mod sign;
+mod unmined;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -10,17 +14,20 @@ use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{ChainError, ChainNode, KeyError, LaneSigner, NonceAt};
 use laurel_events::{CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised};
-use laurel_ledger::{Context, LedgerError, Vault, append, commit, raise_alert};
+use laurel_ledger::{Context, LedgerError, Vault, append, commit, is_chain_stopped, raise_alert};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     LaneState, SagaMetrics,
-    lanes::{Lease, lease_lane, stop_lane},
+    lanes::{Lease, lease_lane},
     simulate::GasPlan,
     submit::{Committed, write_batch},
 };
+
+pub(crate) use self::{monitor::LANE_ALERTS, unmined::attempt_hashes};
+use self::{monitor::NONCE_USED_ELSEWHERE, send::Tries};
 
 /// How lanes are driven.
 #[derive(Clone, Copy, Debug)]
@@ -35,10 +42,12 @@ pub struct LaneSettings {
     pub settlement_lifetime: Duration,
     /// The most a unit of gas may cost, in wei.
     pub max_fee_per_gas: u128,
-    /// How long a batch may be in no block before it is sent again.
+    /// How long a batch may be in no block before it is sent again, and, by the chain's clock, before it is stuck.
     pub monitor_timeout: Duration,
     /// How often that is checked.
     pub monitor_interval: Duration,
+    /// How long a grant is tried again that its recipient refuses, before its place is burned and its hold given back.
+    pub give_up_refused: Duration,
 }
 
 /// How long a lane's lease lasts without being renewed: a holder that died is replaced within seconds.
@@ -61,7 +70,7 @@ const WAKING: &[EventKind] = &[
 /// What a step did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
-    /// A batch was committed and sent: there may be more.
+    /// A batch was committed and sent, or the queue has moved: there may be more.
     Sent,
     /// There was nothing to do.
     Idle,
@@ -105,6 +114,8 @@ pub struct LaneDriver {
     resting: HashMap<CampaignId, DateTime<Utc>>,
     /// Campaigns whose settlements need more gas than most.
     gas: HashMap<CampaignId, GasPlan>,
+    /// What nodes made of the unmined batches.
+    tries: Tries,
     /// When unmined batches are looked at next; at once after the lease was taken.
     check_at: Option<DateTime<Utc>>,
     fence: Option<i64>,
@@ -151,6 +162,7 @@ impl LaneDriver {
             rng: StdRng::seed_from_u64(seed),
             resting: HashMap::new(),
             gas: HashMap::new(),
+            tries: Tries::default(),
             check_at: None,
             fence: None,
         }
@@ -187,25 +199,37 @@ impl LaneDriver {
             self.fence = None;
             return Ok(Progress::Idle);
         };
+        if is_chain_stopped(&mut conn, self.vault.identity.chain_id).await? {
+            // When payouts go on, everything that is under way is sent again.
+            self.fence = None;
+            return Ok(Progress::Idle);
+        }
         drop(conn);
         if self.fence != Some(lease.fence) {
             // Whoever had the lane before may have died between the commit and the sending.
-            self.check_nonce(lease).await?;
-            self.check_at = None;
+            if self.runs_ahead(lease).await? {
+                return Ok(Progress::Idle);
+            }
+            (self.tries, self.check_at) = (Tries::default(), None);
             self.fence = Some(lease.fence);
         }
-        let unmined = self.monitor(now).await?;
-        if unmined >= self.settings.unmined_max {
+        let Some(unmined) = self.monitor(now, lease).await? else { return Ok(Progress::Idle) };
+        if lease.state != LaneState::Active || unmined >= self.settings.unmined_max {
             return Ok(Progress::Idle);
         }
         let Some(plan) = self.plan(now, unmined == 0).await? else { return Ok(Progress::Idle) };
+        if plan.open().next().is_none() {
+            self.pass(&plan).await?;
+            return Ok(Progress::Sent);
+        }
         let Some(signed) = self.sign(now, lease, plan).await? else { return Ok(Progress::Idle) };
         let mut tx = self.pool.begin().await?;
         match write_batch(&mut tx, now, &self.vault, self.lane, lease, &signed).await? {
             Committed::Yes => {
                 commit(tx, "batch").await?;
                 self.committed(&signed).await;
-                self.send(signed.batch, &signed.signed.raw).await?;
+                let (hash, raw) = (signed.signed.hash, signed.signed.raw);
+                self.send(signed.batch, signed.attempt, hash, raw).await?;
                 Ok(Progress::Sent)
             }
             // Rolled back at once: a transaction that is only dropped keeps its locks for a while.
@@ -220,21 +244,16 @@ impl LaneDriver {
         }
     }
 
-    /// A nonce used on the chain that we never gave was used by somebody else: the lane halts.
-    async fn check_nonce(&self, lease: Lease) -> Result<(), LaneError> {
+    /// Halts the lane if the chain has used a nonce of it that we never gave: somebody else did.
+    async fn runs_ahead(&self, lease: Lease) -> Result<bool, LaneError> {
         let mined = self.node.nonce(self.signer.address(), NonceAt::Latest).await?;
         if mined <= lease.next_nonce {
-            return Ok(());
+            return Ok(false);
         }
         let detail =
             format!("the chain has {mined} transactions of the lane, this ledger {}", lease.next_nonce);
-        let mut tx = self.pool.begin().await?;
-        stop_lane(&mut tx, self.lane, LaneState::Halted, "nonce_used_elsewhere").await?;
-        let about = format!("lane:{}", self.lane);
-        let alert = OperatorAlertRaised { code: "nonce_used_elsewhere".to_owned(), about, detail };
-        self.raise(&mut tx, alert).await?;
-        commit(tx, "lane_halted").await?;
-        Ok(())
+        self.halt(lease, NONCE_USED_ELSEWHERE, detail).await?;
+        Ok(true)
     }
 
     async fn raise(&self, conn: &mut PgConnection, alert: OperatorAlertRaised) -> Result<(), LedgerError> {

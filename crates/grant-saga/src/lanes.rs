@@ -12,11 +12,11 @@ use sqlx::PgConnection;
 pub enum LaneState {
     /// It sends.
     Active,
-    /// It waits for an operator: its fees or its gas money do not suffice.
+    /// Its fees or its gas money do not suffice. What it has under way is seen to, and it goes on when they do.
     Parked,
     /// Something happened on it that we did not do.
     Halted,
-    /// It is done.
+    /// It gets no more batches; those it has are seen to.
     Retired,
 }
 
@@ -33,6 +33,8 @@ pub struct Lane {
     pub state: LaneState,
     /// Why it does not.
     pub reason: Option<String>,
+    /// Where its key comes from, if it was added later: the configuration names the others.
+    pub key_source: Option<String>,
     /// The nonce that its next batch gets.
     pub next_nonce: u64,
     /// Who has it leased.
@@ -43,7 +45,8 @@ pub struct Lane {
     pub open_batches: u64,
 }
 
-/// Registers a lane, unless it is known; a new one begins at the account's nonce on the chain.
+/// Registers a lane, unless it is known; a new one begins at the account's nonce on the chain. `key_source` says where those
+/// who drive it find its key, unless their configuration names it.
 ///
 /// # Errors
 /// If the database does not answer.
@@ -51,15 +54,17 @@ pub async fn register_lane(
     conn: &mut PgConnection,
     vault: VaultId,
     address: Address,
+    key_source: Option<&str>,
     chain_nonce: u64,
 ) -> Result<LaneId, LedgerError> {
     sqlx::query!(
         r#"
-        INSERT INTO lanes (vault, address, state, next_nonce) VALUES ($1, $2, 'active', $3)
+        INSERT INTO lanes (vault, address, state, key_source, next_nonce) VALUES ($1, $2, 'active', $3, $4)
         ON CONFLICT DO NOTHING
         "#,
         vault.0,
         address.as_slice(),
+        key_source,
         chain_nonce.cast_signed(),
     )
     .execute(&mut *conn)
@@ -81,7 +86,7 @@ pub async fn register_lane(
 pub async fn list_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT l.id, l.vault, l.address, l.state AS "state: LaneState", l.reason, l.next_nonce, l.holder,
+        SELECT l.id, l.vault, l.address, l.state AS "state: LaneState", l.reason, l.key_source, l.next_nonce, l.holder,
                l.lease_until,
                (SELECT count(*) FROM batches b WHERE b.lane = l.id AND b.state IN ('submitted', 'mined')) AS "open!"
         FROM lanes l
@@ -99,6 +104,7 @@ pub async fn list_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>, LedgerErro
                 address: Address::try_from(row.address.as_slice()).map_err(|_| wrong("address"))?,
                 state: row.state,
                 reason: row.reason,
+                key_source: row.key_source,
                 next_nonce: u64::try_from(row.next_nonce).map_err(|_| wrong("next_nonce"))?,
                 holder: row.holder,
                 lease_until: row.lease_until,
@@ -111,13 +117,15 @@ pub async fn list_lanes(conn: &mut PgConnection) -> Result<Vec<Lane>, LedgerErro
 /// What the holder of a lane's lease knows of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Lease {
+    /// Whether it signs batches; one that does not is still seen to.
+    pub(crate) state: LaneState,
     /// Rises whenever the holder changes; whatever a former holder does finds it moved.
     pub(crate) fence: i64,
     /// The nonce that the next batch gets.
     pub(crate) next_nonce: u64,
 }
 
-/// Takes or renews the lease of an active lane; `None` while somebody else has it.
+/// Takes or renews the lease of a lane that is not halted; `None` while somebody else has it.
 pub(crate) async fn lease_lane(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -130,8 +138,8 @@ pub(crate) async fn lease_lane(
         UPDATE lanes
         SET holder = $2, lease_until = $4,
             fence = CASE WHEN holder = $2 THEN fence ELSE fence + 1 END
-        WHERE id = $1 AND state = 'active' AND (holder IS NULL OR holder = $2 OR lease_until <= $3)
-        RETURNING fence, next_nonce
+        WHERE id = $1 AND state <> 'halted' AND (holder IS NULL OR holder = $2 OR lease_until <= $3)
+        RETURNING state AS "state: LaneState", fence, next_nonce
         "#,
         lane.0,
         holder,
@@ -140,23 +148,50 @@ pub(crate) async fn lease_lane(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(row.map(|row| Lease { fence: row.fence, next_nonce: row.next_nonce.cast_unsigned() }))
+    Ok(row.map(|row| Lease {
+        state: row.state,
+        fence: row.fence,
+        next_nonce: row.next_nonce.cast_unsigned(),
+    }))
 }
 
-/// Stops a lane until an operator resumes it.
+/// Parks an active lane, or halts any. Says whether the lease still counts; if not, nothing was changed.
 pub(crate) async fn stop_lane(
     conn: &mut PgConnection,
     lane: LaneId,
+    lease: Lease,
     state: LaneState,
     reason: &str,
-) -> Result<(), LedgerError> {
-    sqlx::query!(
-        "UPDATE lanes SET state = $2, reason = $3 WHERE id = $1 AND state = 'active'",
+) -> Result<bool, LedgerError> {
+    let stopped = sqlx::query!(
+        r#"
+        UPDATE lanes
+        SET state = CASE WHEN state = 'active' OR $3 = 'halted' THEN $3 ELSE state END,
+            reason = CASE WHEN state = 'active' OR $3 = 'halted' AND state <> 'halted' THEN $4 ELSE reason END
+        WHERE id = $1 AND fence = $2
+        "#,
         lane.0,
+        lease.fence,
         state as LaneState,
         reason,
     )
     .execute(conn)
     .await?;
-    Ok(())
+    Ok(stopped.rows_affected() == 1)
+}
+
+/// Has a parked lane go on. Says whether it does.
+pub(crate) async fn unpark_lane(
+    conn: &mut PgConnection,
+    lane: LaneId,
+    lease: Lease,
+) -> Result<bool, LedgerError> {
+    let active = sqlx::query!(
+        "UPDATE lanes SET state = 'active', reason = NULL WHERE id = $1 AND fence = $2 AND state = 'parked'",
+        lane.0,
+        lease.fence,
+    )
+    .execute(conn)
+    .await?;
+    Ok(active.rows_affected() == 1)
 }

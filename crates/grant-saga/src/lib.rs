@@ -14,15 +14,22 @@
 //! was committed before: nonce, segments, deadline and the signed bytes. [`WalletChecker`] asks contract wallets whether
 //! they still accept what was signed for them, and queues what was held until then.
 
+mod account;
 mod alerts;
+mod compensation;
 mod exceptions;
+mod fees;
 mod grants;
+mod guardian;
 mod lane;
 mod lanes;
 mod metrics;
+mod operate;
 mod plan;
 mod queue;
 mod recipients;
+mod refused;
+mod requeues;
 mod seats;
 mod settlements;
 mod simulate;
@@ -32,10 +39,13 @@ mod treasury;
 mod wallet_checks;
 
 pub use self::{
+    account::CallFailed,
     grants::GrantStage,
+    guardian::{Guardian, GuardianError, unpause_vault},
     lane::{LaneDriver, LaneError, LaneParts, LaneSettings, Progress},
     lanes::{Lane, LaneState, list_lanes, register_lane},
     metrics::SagaMetrics,
+    operate::{OperateError, resume_lane, retire_lane},
     settlements::SettlementStage,
     state::{Applied, GrantState, IllegalTransition, SagaEvent, Seat},
     treasury::{Treasury, TreasuryError},

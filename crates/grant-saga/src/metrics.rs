@@ -13,6 +13,10 @@ pub struct SagaMetrics {
     pub batch_grants: Histogram,
     /// Transactions given to a node, by its answer.
     pub broadcasts_total: IntCounterVec,
+    /// Attempts that outbid another of their nonce, by what they hold.
+    pub replacements_total: IntCounterVec,
+    /// Whether a lane gets batches: 1, or 0 while it is parked or retired.
+    pub active: IntGaugeVec,
     /// Batches of a lane that are in no block yet.
     pub unmined: IntGaugeVec,
     /// Age in seconds of a lane's oldest batch that is in no block yet.
@@ -35,6 +39,20 @@ impl SagaMetrics {
                 Opts::new("laurel_broadcasts_total", "Transactions given to a node, by its answer."),
                 &["answer"],
             )?,
+            replacements_total: IntCounterVec::new(
+                Opts::new(
+                    "laurel_replacements_total",
+                    "Attempts that outbid another of their nonce, by what they hold.",
+                ),
+                &["holds"],
+            )?,
+            active: IntGaugeVec::new(
+                Opts::new(
+                    "laurel_lane_active",
+                    "Whether a lane gets batches: 1, or 0 while it is parked or retired.",
+                ),
+                &["lane"],
+            )?,
             unmined: IntGaugeVec::new(
                 Opts::new("laurel_lane_unmined_batches", "Batches of a lane that are in no block yet."),
                 &["lane"],
@@ -50,6 +68,8 @@ impl SagaMetrics {
         registry.register(Box::new(metrics.batches_total.clone()))?;
         registry.register(Box::new(metrics.batch_grants.clone()))?;
         registry.register(Box::new(metrics.broadcasts_total.clone()))?;
+        registry.register(Box::new(metrics.replacements_total.clone()))?;
+        registry.register(Box::new(metrics.active.clone()))?;
         registry.register(Box::new(metrics.unmined.clone()))?;
         registry.register(Box::new(metrics.oldest_unmined_seconds.clone()))?;
         Ok(metrics)

@@ -1,10 +1,13 @@
 //! What goes into the next batch.
 
+use alloy::primitives::B256;
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_chain::SettlementSegment;
+use laurel_chain::{PaidMask, SettlementSegment};
 use laurel_events::{CampaignId, VaultId};
-use laurel_ledger::{LedgerError, find_places};
+use laurel_ledger::{ChainPlace, LedgerError, find_places};
 use sqlx::PgConnection;
+
+use crate::{compensation::failed_among, requeues::requeue};
 
 /// When a batch is closed.
 #[derive(Clone, Copy, Debug)]
@@ -29,8 +32,56 @@ pub(crate) enum Source {
 /// The next batch, before it is signed.
 #[derive(Clone, Debug)]
 pub(crate) struct Plan {
+    /// What is sent: holes have the word zero.
     pub(crate) segment: SettlementSegment,
+    /// The grants of its places, holes included.
+    pub(crate) places: Vec<ChainPlace>,
     pub(crate) source: Source,
+    /// Places that were left out because their recipients refuse.
+    pub(crate) refused: Vec<ChainPlace>,
+    /// Places that were left out because the vault has burned them already.
+    pub(crate) burned: Vec<ChainPlace>,
+}
+
+impl Plan {
+    /// The places that are sent.
+    pub(crate) fn open(&self) -> impl Iterator<Item = &ChainPlace> {
+        let words = self.places.iter().zip(&self.segment.words);
+        words.filter(|(_, word)| !word.is_zero()).map(|(place, _)| place)
+    }
+
+    /// The sequence numbers that are not.
+    pub(crate) fn holes(&self) -> Vec<u64> {
+        let words = self.places.iter().zip(&self.segment.words);
+        words.filter(|(_, word)| word.is_zero()).map(|(place, _)| place.seq).collect()
+    }
+
+    /// Keeps only the first places.
+    pub(crate) fn cut(&mut self, places: usize) {
+        self.segment.words.truncate(places);
+        self.places.truncate(places);
+        let end = self.segment.first_seq + places as u64;
+        self.refused.retain(|place| place.seq < end);
+        self.burned.retain(|place| place.seq < end);
+    }
+
+    /// Keeps only what comes up to the first place that is sent.
+    pub(crate) fn cut_to_one(&mut self) {
+        let one = self.segment.words.iter().position(|word| !word.is_zero());
+        self.cut(one.map_or(0, |index| index + 1));
+    }
+
+    /// Makes holes of places that the chain would not pay, while it would pay others.
+    pub(crate) fn leave_out(&mut self, unpaid: &[ChainPlace], burned: &PaidMask) {
+        for place in unpaid {
+            let index = usize::try_from(place.seq - self.segment.first_seq).ok();
+            if let Some(word) = index.and_then(|index| self.segment.words.get_mut(index)) {
+                *word = B256::ZERO;
+            }
+            let left_out = if burned.contains(place.seq) { &mut self.burned } else { &mut self.refused };
+            left_out.push(*place);
+        }
+    }
 }
 
 /// Plans the next batch of a vault; `None` if nothing is ripe. `resting` are campaigns to pass over.
@@ -48,8 +99,11 @@ pub(crate) async fn plan_batch(
     };
     let Some((campaign, first_seq, count, source)) = chosen else { return Ok(None) };
     let places = find_places(conn, campaign, first_seq, count).await?;
-    let words = places.into_iter().map(|place| place.word).collect();
-    Ok(Some(Plan { segment: SettlementSegment { campaign, first_seq, words }, source }))
+    let failed = failed_among(conn, campaign, &places).await?;
+    let word_of = |place: &ChainPlace| if failed.contains(&place.seq) { B256::ZERO } else { place.word };
+    let words = places.iter().map(word_of).collect();
+    let segment = SettlementSegment { campaign, first_seq, words };
+    Ok(Some(Plan { segment, places, source, refused: Vec::new(), burned: Vec::new() }))
 }
 
 /// What was done about a plan that the chain would not pay.
@@ -64,17 +118,28 @@ pub(crate) enum SetBack {
 }
 
 /// How long places that the chain would not pay rest at first; doubled with every time after that.
-const SET_BACK_BASE_S: f64 = 15.0;
+pub(crate) const SET_BACK_BASE: TimeDelta = TimeDelta::seconds(15);
 
 /// How long they rest at most: what kept them back may end at any time, and asking costs one call.
 const SET_BACK_CAP_S: f64 = 600.0;
 
+/// Whose trouble it is that the chain would not pay a plan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// The recipient's, whose place is the plan's only one.
+    Recipient,
+    /// Nobody knows.
+    Unknown,
+}
+
 /// Sets back the places of a plan that the chain would not pay. Places that go again rest by themselves, and so does a
-/// single place with others behind it in the queue; what is more than that is the campaign's trouble, not the places'.
+/// single place with others behind it in the queue; what is more than that is the campaign's trouble, not the places',
+/// unless it is known to be the recipient's.
 pub(crate) async fn set_back(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     plan: &Plan,
+    trouble: Trouble,
 ) -> Result<SetBack, LedgerError> {
     let campaign = plan.segment.campaign.number();
     let first_seq = plan.segment.first_seq.cast_signed();
@@ -92,22 +157,19 @@ pub(crate) async fn set_back(
     .fetch_optional(&mut *conn)
     .await?;
     let Some(queue) = queue else { return Ok(SetBack::Overtaken) };
-    if taken != 1 || queue.next_seq == first_seq + 1 {
+    let open: Vec<u64> = plan.open().map(|place| place.seq).collect();
+    let others_behind = queue.next_seq > first_seq + i64::from(taken);
+    if trouble == Trouble::Unknown && (open.len() != 1 || !others_behind) {
         return Ok(SetBack::Campaign);
     }
     sqlx::query!(
-        r#"
-        WITH passed AS (UPDATE queues SET batched_to = batched_to + 1 WHERE campaign = $1)
-        INSERT INTO requeues (campaign, first_seq, count, queued_at, setbacks)
-        VALUES ($1, $2, 1, $3::timestamptz + make_interval(secs => $4), 1)
-        "#,
+        "UPDATE queues SET batched_to = batched_to + $2 WHERE campaign = $1",
         campaign,
-        first_seq,
-        now,
-        SET_BACK_BASE_S,
+        i64::from(taken)
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
+    requeue(conn, plan.segment.campaign, open, now + SET_BACK_BASE, 1).await?;
     Ok(SetBack::Places)
 }
 
@@ -131,7 +193,7 @@ async fn rest_requeue(
         count,
         taken,
         now,
-        SET_BACK_BASE_S,
+        SET_BACK_BASE.as_seconds_f64(),
         SET_BACK_CAP_S,
     )
     .execute(&mut *conn)
@@ -168,6 +230,7 @@ async fn requeued(
         JOIN vaults v ON v.id = q.vault
         JOIN chains c ON c.id = v.chain_id AND c.halted IS NULL
         WHERE q.vault = $1 AND q.halted IS NULL AND r.queued_at <= $2 AND r.campaign <> ALL ($3)
+          AND NOT EXISTS (SELECT FROM stops WHERE about = 'campaign:' || q.campaign)
         ORDER BY r.queued_at, r.campaign, r.first_seq
         LIMIT 1
         "#,
@@ -207,6 +270,7 @@ async fn queued(
         ) oldest
         WHERE q.vault = $1 AND q.batched_to < q.next_seq AND q.halted IS NULL AND q.campaign <> ALL ($2)
           AND ($3 OR q.next_seq - q.batched_to >= $4 OR oldest.queued_at <= $5)
+          AND NOT EXISTS (SELECT FROM stops WHERE about = 'campaign:' || q.campaign)
         ORDER BY oldest.queued_at, q.campaign
         LIMIT 1
         "#,

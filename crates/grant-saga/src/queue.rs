@@ -24,6 +24,15 @@ pub(crate) struct Given {
     pub(crate) word: B256,
 }
 
+/// What came of queueing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Enqueued {
+    /// The places.
+    pub(crate) given: Vec<Given>,
+    /// Campaigns among them of which the vault pays nothing any more.
+    pub(crate) released: Vec<CampaignId>,
+}
+
 /// Gives each grant the next sequence number of its campaign. `straight` says that they come right from their requests,
 /// in the order of their numbers, so that they are found by number without a row of their own.
 pub(crate) async fn enqueue(
@@ -31,7 +40,7 @@ pub(crate) async fn enqueue(
     now: DateTime<Utc>,
     grants: &[Seated],
     straight: bool,
-) -> Result<Vec<Given>, LedgerError> {
+) -> Result<Enqueued, LedgerError> {
     let mut by_campaign: BTreeMap<CampaignId, Vec<Seated>> = BTreeMap::new();
     for seated in grants {
         by_campaign.entry(seated.grant.campaign).or_default().push(*seated);
@@ -45,14 +54,17 @@ pub(crate) async fn enqueue(
         FROM unnest($1::bigint[], $2::bigint[]) AS n (campaign, count) JOIN campaigns c ON c.id = n.campaign
         ORDER BY c.id
         ON CONFLICT (campaign) DO UPDATE SET next_seq = q.next_seq + EXCLUDED.next_seq
-        RETURNING campaign, next_seq
+        RETURNING campaign, next_seq, released_tx IS NOT NULL AS "released!"
         "#,
         &campaigns,
         &counts,
     )
     .fetch_all(&mut *conn)
     .await?;
-    let ends: BTreeMap<i64, i64> = rows.into_iter().map(|row| (row.campaign, row.next_seq)).collect();
+    let ends: BTreeMap<i64, i64> = rows.iter().map(|row| (row.campaign, row.next_seq)).collect();
+    let is_released =
+        |campaign: &CampaignId| rows.iter().any(|row| row.released && row.campaign == campaign.number());
+    let released = by_campaign.keys().copied().filter(is_released).collect();
     let mut given = Vec::with_capacity(grants.len());
     for (campaign, grants) in by_campaign {
         let end = ends.get(&campaign.number()).copied().ok_or_else(|| LedgerError::Inconsistent {
@@ -69,7 +81,7 @@ pub(crate) async fn enqueue(
             word: seated.word.encode(),
         }));
     }
-    Ok(given)
+    Ok(Enqueued { given, released })
 }
 
 async fn insert_run(

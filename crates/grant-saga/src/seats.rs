@@ -4,28 +4,30 @@ use alloy::primitives::Address;
 use chrono::{DateTime, Utc};
 use laurel_bus::{StageError, cancel_timers};
 use laurel_chain::GrantWord;
-use laurel_events::{EventKind, GrantId, TokenGrantStarted};
+use laurel_events::{Event, EventId, EventKind, GrantId, NewEvent, TokenGrantStarted};
 use sqlx::PgConnection;
 
 use crate::{
+    compensation::fail_released,
     exceptions::{Awaiting, set_queued},
-    queue::{Seated, enqueue},
+    queue::{Enqueued, Seated, enqueue},
 };
 
 /// Gives the grants, which the caller has locked, places that pay `wallet`.
 pub(crate) async fn seat_waiting(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
+    cause: Option<EventId>,
     wallet: Address,
     awaiting: &[Awaiting],
-) -> Result<Vec<TokenGrantStarted>, StageError> {
+) -> Result<Vec<NewEvent>, StageError> {
     let mut seated = Vec::with_capacity(awaiting.len());
     for awaiting in awaiting {
         let word = GrantWord::new(wallet, awaiting.amount)
             .ok_or_else(|| StageError::poison(format!("grant {} fits no word", awaiting.grant)))?;
         seated.push(Seated { grant: awaiting.grant, word });
     }
-    let given = enqueue(conn, now, &seated, false).await?;
+    let Enqueued { given, released } = enqueue(conn, now, &seated, false).await?;
     let places: Vec<(GrantId, u64)> = given.iter().map(|given| (given.grant, given.seq)).collect();
     set_queued(conn, now, &places).await?;
     let deadlines: Vec<String> = places.iter().map(|(grant, _)| grant.to_string()).collect();
@@ -35,5 +37,11 @@ pub(crate) async fn seat_waiting(
         seq: given.seq,
         word: given.word,
     });
-    Ok(started.collect())
+    let mut events: Vec<NewEvent> = started.map(|started| caused(cause, started)).collect();
+    events.extend(fail_released(conn, now, cause, &released).await?);
+    Ok(events)
+}
+
+fn caused(cause: Option<EventId>, event: impl Into<Event>) -> NewEvent {
+    NewEvent { event: event.into(), occurred_at: None, cause }
 }

@@ -1,17 +1,21 @@
 //! The stage that keeps batches in step with what the watcher saw of them.
 
-use std::collections::BTreeMap;
-
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{OnPoison, Stage, StageError};
 use laurel_chain::PaidMask;
 use laurel_events::{
-    Amount, BatchId, BlockchainTxConfirmed, CampaignId, Envelope, Event, EventId, EventKind, GrantId,
-    NewEvent, SegmentRef, Sighting, TokenGrantHeld,
+    Amount, BatchId, BlockchainTxConfirmed, CampaignId, Envelope, Event, EventId, EventKind, NewEvent,
+    SegmentRef, SettledSegment, Sighting,
 };
 use laurel_ledger::{ChainPlace, LedgerError, amount_to_sql, find_places, find_segments};
 use sqlx::PgConnection;
+
+use crate::{
+    compensation::{cancelled, fail_released, failed_among, released},
+    refused::{held, hold_refused},
+    requeues::{requeue, requeue_batch},
+};
 
 /// How long a refused grant rests before it is tried again with the same place: long enough not to burn gas on a
 /// recipient that keeps refusing.
@@ -33,12 +37,17 @@ impl Stage for SettlementStage {
             EventKind::BlockchainTxReorged,
             EventKind::BlockchainTxConfirmed,
             EventKind::BlockchainTxReverted,
+            EventKind::GrantsCancelled,
+            EventKind::CampaignReleased,
         ]
     }
 
     fn on_poison(&self, kind: EventKind) -> OnPoison {
         match kind {
-            EventKind::BlockchainTxConfirmed | EventKind::BlockchainTxReverted => OnPoison::Halt,
+            EventKind::BlockchainTxConfirmed
+            | EventKind::BlockchainTxReverted
+            | EventKind::GrantsCancelled
+            | EventKind::CampaignReleased => OnPoison::Halt,
             _ => OnPoison::Park,
         }
     }
@@ -65,8 +74,14 @@ impl Stage for SettlementStage {
                     let cost = Cost { gas_used: reverted.gas_used, gas_price: reverted.effective_gas_price };
                     let moved = set_batch(conn, &reverted.sighting, BatchState::Reverted, Some(cost)).await?;
                     if let Some(batch) = moved {
-                        requeue_batch(conn, now, batch).await?;
+                        effects.extend(revert(conn, now, envelope.id, batch).await?);
                     }
+                }
+                Event::GrantsCancelled(event) => {
+                    effects.extend(cancelled(conn, now, envelope.id, event).await?);
+                }
+                Event::CampaignReleased(event) => {
+                    effects.extend(released(conn, now, envelope.id, event).await?);
                 }
                 _ => {}
             }
@@ -144,8 +159,10 @@ async fn confirm(
     let Some(batch) = set_batch(conn, &confirmed.sighting, BatchState::Confirmed, Some(cost)).await? else {
         return Ok(Vec::new());
     };
+    requeue_cancel(conn, now, batch).await?;
     let mut effects = Vec::new();
-    for segment in find_segments(conn, batch).await? {
+    let segments = find_segments(conn, batch).await?;
+    for segment in &segments {
         // A settlement that succeeded has a log of every segment; one without is no refusal but a contradiction.
         let settled = confirmed.segments.iter().find(|settled| {
             (settled.campaign, settled.first_seq, settled.words_hash)
@@ -157,91 +174,75 @@ async fn confirm(
                 segment.campaign, segment.first_seq
             ))
         })?;
-        let mask = PaidMask::new(segment.first_seq, settled.paid.clone());
-        if mask.count() == u64::from(segment.count) {
-            continue;
-        }
-        let places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
-        let refused: Vec<ChainPlace> = places.into_iter().filter(|place| !mask.contains(place.seq)).collect();
-        hold_refused(conn, now, segment.campaign, &refused).await?;
-        effects.extend(refused.iter().map(|place| {
-            let grant = GrantId { campaign: segment.campaign, number: place.number };
-            NewEvent::caused_by(cause, TokenGrantHeld { grant, reason: "refused".to_owned() })
-        }));
+        effects.extend(confirm_segment(conn, now, (cause, batch), segment, settled).await?);
     }
+    effects.extend(fail_released(conn, now, Some(cause), &campaigns_of(&segments)).await?);
     Ok(effects)
 }
 
-async fn hold_refused(
+/// Holds the grants of a final segment that were not paid.
+async fn confirm_segment(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
-    campaign: CampaignId,
-    refused: &[ChainPlace],
-) -> Result<(), LedgerError> {
-    let numbers: Vec<i64> = refused.iter().map(|place| place.number.cast_signed()).collect();
-    let seqs: Vec<i64> = refused.iter().map(|place| place.seq.cast_signed()).collect();
-    sqlx::query!(
-        r#"
-        INSERT INTO exceptions (campaign, number, state, reason, player, chain_id, amount, seq, updated_at)
-        SELECT g.campaign, g.number, 'held', 'refused', g.player, v.chain_id, g.amount, p.seq, $4
-        FROM unnest($2::bigint[], $3::bigint[]) AS p (number, seq)
-        JOIN grants g ON g.campaign = $1 AND g.number = p.number
-        JOIN campaigns c ON c.id = g.campaign
-        JOIN vaults v ON v.id = c.vault
-        ON CONFLICT (campaign, number) DO UPDATE
-        SET state = 'held', reason = 'refused', seq = EXCLUDED.seq, updated_at = EXCLUDED.updated_at
-        "#,
-        campaign.number(),
-        &numbers,
-        &seqs,
-        now,
-    )
-    .execute(&mut *conn)
-    .await?;
-    // Seqs that follow each other rest together.
-    let mut runs: BTreeMap<u64, i32> = BTreeMap::new();
-    for place in refused {
-        match runs.last_entry() {
-            Some(mut run) if run.key() + run.get().unsigned_abs() as u64 == place.seq => *run.get_mut() += 1,
-            _ => {
-                runs.insert(place.seq, 1);
-            }
-        }
+    (cause, batch): (EventId, BatchId),
+    segment: &SegmentRef,
+    settled: &SettledSegment,
+) -> Result<Vec<NewEvent>, StageError> {
+    let mask = PaidMask::new(segment.first_seq, settled.paid.clone());
+    if mask.count() == 0 {
+        // Nothing will be posted of it.
+        mark_posted(conn, now, batch, segment, &[]).await?;
     }
-    let first: Vec<i64> = runs.keys().map(|seq| seq.cast_signed()).collect();
-    let counts: Vec<i32> = runs.values().copied().collect();
-    sqlx::query!(
-        r#"
-        INSERT INTO requeues (campaign, first_seq, count, queued_at)
-        SELECT $1, r.first_seq, r.count, $4 FROM unnest($2::bigint[], $3::integer[]) AS r (first_seq, count)
-        "#,
-        campaign.number(),
-        &first,
-        &counts,
-        now + REFUSED_REST,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+    if mask.count() + segment.holes.len() as u64 == u64::from(segment.count) {
+        return Ok(Vec::new());
+    }
+    let places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
+    let failed = failed_among(conn, segment.campaign, &places).await?;
+    let unpaid = |place: &ChainPlace| {
+        segment.settles(place.seq) && !mask.contains(place.seq) && !failed.contains(&place.seq)
+    };
+    let refused: Vec<ChainPlace> = places.into_iter().filter(unpaid).collect();
+    hold_refused(conn, now, segment.campaign, &refused).await?;
+    let seqs = refused.iter().map(|place| place.seq);
+    requeue(conn, segment.campaign, seqs, now + REFUSED_REST, 0).await?;
+    Ok(refused.iter().map(|place| NewEvent::caused_by(cause, held(segment.campaign, place))).collect())
 }
 
-/// Puts a batch that failed back into the queue, place by place as it was.
-async fn requeue_batch(
+/// Puts what a batch that ended without paying held back into the queue.
+async fn revert(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    cause: EventId,
+    batch: BatchId,
+) -> Result<Vec<NewEvent>, StageError> {
+    requeue_cancel(conn, now, batch).await?;
+    let segments = find_segments(conn, batch).await?;
+    requeue_batch(conn, now, batch, &segments).await?;
+    fail_released(conn, now, Some(cause), &campaigns_of(&segments)).await
+}
+
+/// A place that a batch was to burn goes again, unless its grant has failed: what the transaction burned is told by itself,
+/// and takes it out again.
+async fn requeue_cancel(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     batch: BatchId,
 ) -> Result<(), LedgerError> {
-    sqlx::query!(
-        r#"
-        INSERT INTO requeues (campaign, first_seq, count, queued_at)
-        SELECT campaign, first_seq, count, $2 FROM segments WHERE batch = $1
-        "#,
-        batch.uuid(),
-        now,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
+    let cancel = sqlx::query!("SELECT campaign, seq FROM cancels WHERE batch = $1", batch.uuid());
+    let Some(cancel) = cancel.fetch_optional(&mut *conn).await? else { return Ok(()) };
+    let campaign = CampaignId::try_from(cancel.campaign).map_err(|_| LedgerError::Inconsistent {
+        table: "cancels",
+        column: "campaign",
+        id: batch.to_string(),
+    })?;
+    let places = find_places(conn, campaign, cancel.seq.cast_unsigned(), 1).await?;
+    let failed = failed_among(conn, campaign, &places).await?;
+    let seqs = places.iter().map(|place| place.seq).filter(|seq| !failed.contains(seq));
+    requeue(conn, campaign, seqs, now + REFUSED_REST, 0).await
+}
+
+fn campaigns_of(segments: &[SegmentRef]) -> Vec<CampaignId> {
+    segments.iter().map(|segment| segment.campaign).collect()
 }
 
 /// Notes that the books have a segment, and that none of its paid grants is held any more.

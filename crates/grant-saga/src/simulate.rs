@@ -5,7 +5,7 @@ use alloy::{
     sol_types::{SolCall, SolInterface as _},
 };
 use laurel_chain::{
-    Call, CallError, ChainError, ChainNode, GrantWord,
+    Call, CallError, ChainError, ChainNode, GrantWord, PaidMask,
     RewardVault::{self, RewardVaultErrors as VaultError},
     revert_reason,
 };
@@ -23,8 +23,12 @@ const TX_GAS_MAX: u64 = 1 << 24;
 /// What the chain says of a settlement.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// It would pay somebody.
-    Pays,
+    /// It would set these bits, at least one.
+    Pays(PaidMask),
+    /// It would set no bit: all of them are set.
+    Burned,
+    /// The token would transfer nothing to any of its recipients.
+    NothingPaid,
     /// It is over the campaign's cap or its window's limit, of which this much is left.
     OverLimit {
         /// Base units.
@@ -36,15 +40,18 @@ pub(crate) enum Verdict {
     Never(String),
 }
 
-/// Asks what a settlement would do.
-pub(crate) async fn simulate(node: &dyn ChainNode, call: Call) -> Result<Verdict, ChainError> {
+/// Asks what a settlement of one segment from `first_seq` on would do.
+pub(crate) async fn simulate(
+    node: &dyn ChainNode,
+    first_seq: u64,
+    call: Call,
+) -> Result<Verdict, ChainError> {
     match node.call(call).await {
         Ok(answer) => {
             let masks = RewardVault::settleCall::abi_decode_returns(&answer)
                 .map_err(|error| ChainError::Untrue(format!("the vault's answer to settle: {error}")))?;
-            let pays = masks.iter().flatten().any(|mask| *mask != U256::ZERO);
-            let burned = || Verdict::Never("it would pay nobody: every place is burned".to_owned());
-            Ok(if pays { Verdict::Pays } else { burned() })
+            let mask = PaidMask::new(first_seq, masks.into_iter().flatten().collect());
+            Ok(if mask.count() == 0 { Verdict::Burned } else { Verdict::Pays(mask) })
         }
         Err(CallError::Reverted(data)) => Ok(verdict_of(&data)),
         Err(CallError::Chain(error)) => Err(error),
@@ -56,6 +63,7 @@ fn verdict_of(revert: &Bytes) -> Verdict {
         Ok(VaultError::CapExceeded(error)) => Verdict::OverLimit { left: error.left },
         Ok(VaultError::WindowExceeded(error)) => Verdict::OverLimit { left: error.left },
         Ok(VaultError::GasTooLow(_)) => Verdict::GasTooLow,
+        Ok(VaultError::NothingPaid(_)) => Verdict::NothingPaid,
         _ => Verdict::Never(format!("it would revert: {}", revert_reason(revert))),
     }
 }
@@ -158,6 +166,8 @@ mod tests {
         let over = RewardVault::CapExceeded { campaign, total, left }.abi_encode();
         assert_eq!(verdict(over), Verdict::OverLimit { left });
         assert_eq!(verdict(RewardVault::GasTooLow { campaign, seq: 1 }.abi_encode()), Verdict::GasTooLow);
+        let nobody = RewardVault::NothingPaid { campaign, firstSeq: 1 }.abi_encode();
+        assert_eq!(verdict(nobody), Verdict::NothingPaid);
         let paused = verdict(RewardVault::VaultPaused {}.abi_encode());
         assert_eq!(paused, Verdict::Never("it would revert: the vault is paused".to_owned()));
         assert!(matches!(verdict(vec![1, 2]), Verdict::Never(why) if why.contains("0x0102")));

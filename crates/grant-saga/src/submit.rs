@@ -2,14 +2,18 @@
 
 use chrono::{DateTime, Utc};
 use laurel_chain::{SignedTx, TxRequest};
-use laurel_events::{Amount, AttemptId, BatchId, BlockchainTxSubmitted, LaneId, NewEvent, SegmentRef};
-use laurel_ledger::{Context, LedgerError, Vault, amount_to_sql, append};
+use laurel_events::{
+    Amount, AttemptId, BatchId, BlockchainTxSubmitted, CancelRef, LaneId, NewEvent, SegmentRef,
+};
+use laurel_ledger::{Context, LedgerError, Stop, Vault, amount_to_sql, append};
 use sqlx::PgConnection;
 
 use crate::{
     alerts::paid_after_all,
     lanes::Lease,
-    plan::{Plan, Source},
+    plan::{Plan, SET_BACK_BASE, Source},
+    refused::{held, hold_refused},
+    requeues::requeue,
 };
 
 /// A batch that is signed and not yet committed.
@@ -18,7 +22,11 @@ pub(crate) struct SignedBatch {
     pub(crate) batch: BatchId,
     pub(crate) attempt: AttemptId,
     pub(crate) plan: Plan,
+    /// The plan's only place is burned instead of settled.
+    pub(crate) cancels: bool,
     pub(crate) deadline: u64,
+    /// The latest block's time, in seconds since 1970.
+    pub(crate) chain_time: u64,
     pub(crate) request: TxRequest,
     pub(crate) signed: SignedTx,
 }
@@ -46,6 +54,42 @@ pub(crate) async fn write_batch(
     if !take_places(conn, &signed.plan).await? {
         return Ok(Committed::Overtaken);
     }
+    if !take_nonce(conn, vault, lane, lease, signed).await? {
+        return Ok(Committed::LeaseLost);
+    }
+    let segments = if signed.cancels { Vec::new() } else { vec![segment_ref(signed)?] };
+    let cancels = signed.plan.open().next().filter(|_| signed.cancels);
+    let cancels = cancels.map(|place| CancelRef { campaign: signed.plan.segment.campaign, seq: place.seq });
+    insert_batch(conn, now, lane, signed).await?;
+    insert_content(conn, signed, &segments, cancels).await?;
+    let submitted = BlockchainTxSubmitted {
+        batch: signed.batch,
+        attempt: signed.attempt,
+        lane,
+        chain_id: vault.identity.chain_id,
+        vault: vault.identity.vault,
+        nonce: signed.request.nonce,
+        tx: signed.signed.hash,
+        deadline: signed.deadline,
+        segments,
+        cancels,
+    };
+    let mut events: Vec<NewEvent> = paid_after_all(conn, &signed.plan).await?;
+    events.extend(leave_out(conn, now, &signed.plan).await?);
+    events.push(submitted.into());
+    append(conn, &Context::at(now), &events).await?;
+    Ok(Committed::Yes)
+}
+
+/// Moves the lane's nonce on, if the lane is still ours and nothing is stopped. Whoever stops waits for the lane's row, which
+/// is held from here to the commit.
+async fn take_nonce(
+    conn: &mut PgConnection,
+    vault: &Vault,
+    lane: LaneId,
+    lease: Lease,
+    signed: &SignedBatch,
+) -> Result<bool, LedgerError> {
     let moved = sqlx::query!(
         r#"
         UPDATE lanes SET next_nonce = next_nonce + 1
@@ -60,29 +104,42 @@ pub(crate) async fn write_batch(
     .execute(&mut *conn)
     .await?;
     if moved.rows_affected() != 1 {
-        return Ok(Committed::LeaseLost);
+        return Ok(false);
     }
-    let segment = segment_ref(signed)?;
-    insert_batch(conn, now, lane, signed, &segment).await?;
-    let submitted = BlockchainTxSubmitted {
-        batch: signed.batch,
-        attempt: signed.attempt,
-        lane,
-        chain_id: vault.identity.chain_id,
-        vault: vault.identity.vault,
-        nonce: signed.request.nonce,
-        tx: signed.signed.hash,
-        deadline: signed.deadline,
-        segments: vec![segment],
-    };
-    let mut events: Vec<NewEvent> = paid_after_all(conn, &signed.plan).await?;
-    events.push(submitted.into());
-    append(conn, &Context::at(now), &events).await?;
-    Ok(Committed::Yes)
+    let stops = [
+        Stop::All.about(),
+        Stop::Chain(vault.identity.chain_id).about(),
+        Stop::Campaign(signed.plan.segment.campaign).about(),
+    ];
+    let stopped = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM stops WHERE about = ANY ($1)) AS "stopped!""#,
+        &stops
+    );
+    Ok(!stopped.fetch_one(conn).await?)
+}
+
+/// Has the places that a plan leaves out rest by themselves; those whose recipients refuse are held.
+async fn leave_out(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    plan: &Plan,
+) -> Result<Vec<NewEvent>, LedgerError> {
+    let campaign = plan.segment.campaign;
+    let mut seqs: Vec<u64> = plan.refused.iter().chain(&plan.burned).map(|place| place.seq).collect();
+    if seqs.is_empty() {
+        return Ok(Vec::new());
+    }
+    seqs.sort_unstable();
+    for seq in seqs {
+        // Each alone: one that goes on being refused must not keep its neighbour waiting.
+        requeue(conn, campaign, [seq], now + SET_BACK_BASE, 1).await?;
+    }
+    let held_now = hold_refused(conn, now, campaign, &plan.refused).await?;
+    Ok(held_now.iter().map(|place| NewEvent::from(held(campaign, place))).collect())
 }
 
 /// Takes the plan's places out of the queue, if they are still there.
-async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, LedgerError> {
+pub(crate) async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, LedgerError> {
     let segment = &plan.segment;
     let (campaign, first_seq) = (segment.campaign.number(), segment.first_seq.cast_signed());
     let taken = segment.words.len() as i64;
@@ -142,7 +199,45 @@ fn segment_ref(signed: &SignedBatch) -> Result<SegmentRef, LedgerError> {
         count: u32::try_from(segment.words.len()).unwrap_or(u32::MAX),
         total: segment.total()?,
         words_hash: segment.words_hash(),
+        holes: signed.plan.holes(),
     })
+}
+
+async fn insert_content(
+    conn: &mut PgConnection,
+    signed: &SignedBatch,
+    segments: &[SegmentRef],
+    cancels: Option<CancelRef>,
+) -> Result<(), LedgerError> {
+    for segment in segments {
+        let holes: Vec<i64> = segment.holes.iter().map(|seq| seq.cast_signed()).collect();
+        sqlx::query!(
+            r#"
+            INSERT INTO segments (batch, campaign, first_seq, count, total, words_hash, holes)
+            VALUES ($1, $2, $3, $4, $5, $6, $7)
+            "#,
+            signed.batch.uuid(),
+            segment.campaign.number(),
+            segment.first_seq.cast_signed(),
+            segment.count.cast_signed(),
+            amount_to_sql(segment.total),
+            segment.words_hash.as_slice(),
+            &holes,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    if let Some(cancels) = cancels {
+        sqlx::query!(
+            "INSERT INTO cancels (batch, campaign, seq) VALUES ($1, $2, $3)",
+            signed.batch.uuid(),
+            cancels.campaign.number(),
+            cancels.seq.cast_signed(),
+        )
+        .execute(conn)
+        .await?;
+    }
+    Ok(())
 }
 
 async fn insert_batch(
@@ -150,8 +245,8 @@ async fn insert_batch(
     now: DateTime<Utc>,
     lane: LaneId,
     signed: &SignedBatch,
-    segment: &SegmentRef,
 ) -> Result<(), LedgerError> {
+    let grants = if signed.cancels { 0 } else { signed.plan.open().count() };
     sqlx::query!(
         r#"
         INSERT INTO batches (id, lane, nonce, state, deadline, grants, created_at)
@@ -161,39 +256,59 @@ async fn insert_batch(
         lane.0,
         signed.request.nonce.cast_signed(),
         signed.deadline.cast_signed(),
-        segment.count.cast_signed(),
+        i32::try_from(grants).unwrap_or(i32::MAX),
         now,
     )
     .execute(&mut *conn)
     .await?;
-    sqlx::query!(
-        r#"
-        INSERT INTO segments (batch, campaign, first_seq, count, total, words_hash)
-        VALUES ($1, $2, $3, $4, $5, $6)
-        "#,
-        signed.batch.uuid(),
-        segment.campaign.number(),
-        segment.first_seq.cast_signed(),
-        segment.count.cast_signed(),
-        amount_to_sql(segment.total),
-        segment.words_hash.as_slice(),
-    )
-    .execute(&mut *conn)
-    .await?;
+    let attempt = NewAttempt {
+        id: signed.attempt,
+        batch: signed.batch,
+        number: 0,
+        empty: false,
+        request: &signed.request,
+        signed: &signed.signed,
+        chain_time: signed.chain_time,
+    };
+    insert_attempt(conn, now, &attempt).await
+}
+
+/// A signed transaction that is about to be stored.
+#[derive(Debug)]
+pub(crate) struct NewAttempt<'a> {
+    pub(crate) id: AttemptId,
+    pub(crate) batch: BatchId,
+    pub(crate) number: u32,
+    pub(crate) empty: bool,
+    pub(crate) request: &'a TxRequest,
+    pub(crate) signed: &'a SignedTx,
+    pub(crate) chain_time: u64,
+}
+
+/// Stores a signed transaction.
+pub(crate) async fn insert_attempt(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    attempt: &NewAttempt<'_>,
+) -> Result<(), LedgerError> {
     sqlx::query!(
         r#"
         INSERT INTO attempts
-            (id, batch, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
+            (id, batch, number, empty, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at,
+             chain_time)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
         "#,
-        signed.attempt.uuid(),
-        signed.batch.uuid(),
-        signed.signed.hash.as_slice(),
-        signed.signed.raw.as_ref(),
-        signed.request.gas_limit.cast_signed(),
-        amount_to_sql(Amount::from(signed.request.max_fee_per_gas)),
-        amount_to_sql(Amount::from(signed.request.max_priority_fee_per_gas)),
+        attempt.id.uuid(),
+        attempt.batch.uuid(),
+        attempt.number.cast_signed(),
+        attempt.empty,
+        attempt.signed.hash.as_slice(),
+        attempt.signed.raw.as_ref(),
+        attempt.request.gas_limit.cast_signed(),
+        amount_to_sql(Amount::from(attempt.request.max_fee_per_gas)),
+        amount_to_sql(Amount::from(attempt.request.max_priority_fee_per_gas)),
         now,
+        attempt.chain_time.cast_signed(),
     )
     .execute(conn)
     .await?;

@@ -6,33 +6,26 @@
 use std::{sync::Arc, time::Duration};
 
 use alloy::{
-    primitives::{Address, B256, Bytes, U256},
+    primitives::{Address, U256},
     sol_types::SolCall,
 };
 use chrono::TimeDelta;
-use laurel_chain::{
-    BlockRef, Call, CallError, ChainError, ChainNode, Erc20, KeyError, LaneSigner, NonceAt, Refusal,
-    RewardVault, SendError, TxRequest, funding_call, revert_reason,
-};
+use laurel_chain::{ChainNode, Erc20, LaneSigner, RewardVault, funding_call};
 use laurel_events::{Amount, CampaignId, Clock, OperatorAlertRaised};
 use laurel_ledger::{
     Context, LedgerError, Vault, acquire_lease, amount_from_sql, amount_to_sql, append, clear_alert, commit,
-    raise_alert,
+    is_chain_stopped, raise_alert,
 };
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
+
+use crate::{CallFailed, account::Account};
 
 /// How often requests are looked for.
 const POLL: Duration = Duration::from_millis(500);
 
 /// How long the treasury's lease lasts: longer than waiting for one transaction.
 const LEASE: TimeDelta = TimeDelta::seconds(90);
-
-/// How long to wait for a transaction to be mined before the chain is asked again what is missing.
-const MINED_WITHIN: Duration = Duration::from_secs(60);
-
-/// How often to look whether it was mined.
-const MINED_POLL: Duration = Duration::from_millis(100);
 
 /// How long a request rests after it failed for the first time, and at most: each failure doubles it. What a manager can
 /// mend in a minute is tried again soon, and what nobody mends costs a node a handful of questions an hour.
@@ -42,9 +35,6 @@ const RETRY_CAP: TimeDelta = TimeDelta::minutes(10);
 /// The code of the alert about a campaign whose cap cannot be brought onto the chain.
 const ALERT: &str = "funding_failed";
 
-/// The most gas that opening or funding a campaign may use; unused gas costs nothing.
-const GAS_LIMIT: u64 = 500_000;
-
 /// Why a request was not brought onto the chain.
 #[derive(Debug, thiserror::Error)]
 pub enum TreasuryError {
@@ -53,35 +43,7 @@ pub enum TreasuryError {
     Ledger(#[from] LedgerError),
     /// The chain.
     #[error(transparent)]
-    Chain(#[from] ChainError),
-    /// A call reverts.
-    #[error("{step}: {reason}")]
-    Reverts {
-        /// The step.
-        step: &'static str,
-        /// Why.
-        reason: String,
-    },
-    /// The key.
-    #[error(transparent)]
-    Key(#[from] KeyError),
-    /// The node would not take the transaction.
-    #[error("{step}: {source}")]
-    Send {
-        /// The step.
-        step: &'static str,
-        /// Why.
-        #[source]
-        source: SendError,
-    },
-    /// The transaction was not mined in time; the next round sees what came of it.
-    #[error("{step}: transaction {tx} was not mined within {MINED_WITHIN:?}")]
-    NotMined {
-        /// The step.
-        step: &'static str,
-        /// The transaction.
-        tx: B256,
-    },
+    Call(#[from] CallFailed),
     /// The treasury owns too little of the token.
     #[error("the treasury {treasury} owns {owned} of token {token} and has to give {wanted} to the vault")]
     TooLittle {
@@ -97,20 +59,12 @@ pub enum TreasuryError {
 }
 
 impl TreasuryError {
-    fn call(step: &'static str, error: CallError) -> Self {
-        match error {
-            CallError::Reverted(data) => Self::Reverts { step, reason: revert_reason(&data) },
-            CallError::Chain(error) => error.into(),
-        }
-    }
-
     /// Whether it stays as it is until somebody does something about it.
     fn lasts(&self) -> bool {
         match self {
-            Self::Reverts { .. } | Self::Key(_) | Self::TooLittle { .. } => true,
-            Self::Chain(error) => matches!(error, ChainError::Untrue(_)),
-            Self::Send { source, .. } => source.refusal().is_some_and(Refusal::lasts),
-            Self::Ledger(_) | Self::NotMined { .. } => false,
+            Self::TooLittle { .. } => true,
+            Self::Call(error) => error.lasts(),
+            Self::Ledger(_) => false,
         }
     }
 }
@@ -136,8 +90,7 @@ impl From<sqlx::Error> for TreasuryError {
 #[derive(Debug)]
 pub struct Treasury {
     vault: Vault,
-    signer: Arc<dyn LaneSigner>,
-    node: Arc<dyn ChainNode>,
+    account: Account,
     pool: PgPool,
     clock: Arc<dyn Clock>,
     holder: String,
@@ -153,7 +106,8 @@ impl Treasury {
         clock: Arc<dyn Clock>,
         holder: String,
     ) -> Self {
-        Self { vault, signer, node, pool, clock, holder }
+        let account = Account { chain_id: vault.identity.chain_id, signer, node };
+        Self { vault, account, pool, clock, holder }
     }
 
     /// Works until `shutdown`.
@@ -174,6 +128,9 @@ impl Treasury {
     /// # Errors
     /// If the database does not answer. What the chain does not do is noted with the request.
     pub async fn round(&self) -> Result<(), TreasuryError> {
+        if is_chain_stopped(&mut *self.pool.acquire().await?, self.vault.identity.chain_id).await? {
+            return Ok(());
+        }
         let requests = sqlx::query!(
             r#"
             SELECT f.campaign, f.cap, f.failures, c.token
@@ -195,7 +152,7 @@ impl Treasury {
             drop(conn);
             let cap = amount_from_sql(&request.cap, "funding_requests", "cap", request.campaign)?;
             let campaign = CampaignId::from(request.campaign.cast_unsigned());
-            match self.bring(campaign, Address::from_slice(&request.token), cap).await {
+            match self.bring(campaign, Address::from_slice(&request.token), cap, request.failures).await {
                 Ok(()) => self.succeeded(campaign).await?,
                 Err(error) => self.failed(campaign, cap, request.failures, &error).await?,
             }
@@ -276,80 +233,40 @@ impl Treasury {
     }
 
     /// Takes whatever step is missing until the vault has the cap.
-    async fn bring(&self, campaign: CampaignId, token: Address, cap: Amount) -> Result<(), TreasuryError> {
-        let found = self.ask("campaign", RewardVault::campaignCall { id: campaign.on_chain() }).await?;
+    async fn bring(
+        &self,
+        campaign: CampaignId,
+        token: Address,
+        cap: Amount,
+        failures: i32,
+    ) -> Result<(), TreasuryError> {
+        let (account, vault) = (&self.account, self.vault.identity.vault);
+        let terms = RewardVault::campaignCall { id: campaign.on_chain() };
+        let found = account.ask("campaign", vault, terms).await?;
         let current = U256::from(found.terms.cap);
         if current >= cap.units() {
             return Ok(());
         }
-        self.back(token, cap.units() - current).await?;
-        let data = funding_call(&*self.node, self.vault.identity.vault, campaign, token, cap).await?;
-        self.transact("open or raise the cap", self.vault.identity.vault, data).await
+        let failures = failures.unsigned_abs();
+        self.back(token, cap.units() - current, failures).await?;
+        let data =
+            funding_call(&*account.node, vault, campaign, token, cap).await.map_err(CallFailed::from)?;
+        Ok(account.transact("open or raise the cap", vault, data, failures).await?)
     }
 
     /// Gives the vault the tokens that it lacks to back `wanted` more.
-    async fn back(&self, token: Address, wanted: U256) -> Result<(), TreasuryError> {
-        let free = self.ask("uncommitted", RewardVault::uncommittedCall { token }).await?;
+    async fn back(&self, token: Address, wanted: U256, failures: u32) -> Result<(), TreasuryError> {
+        let (account, vault) = (&self.account, self.vault.identity.vault);
+        let free = account.ask("uncommitted", vault, RewardVault::uncommittedCall { token }).await?;
         let Some(missing) = wanted.checked_sub(free).filter(|missing| !missing.is_zero()) else {
             return Ok(());
         };
-        let treasury = self.signer.address();
-        let owned = self.ask_at("balanceOf", token, Erc20::balanceOfCall { owner: treasury }).await?;
+        let treasury = account.address();
+        let owned = account.ask("balanceOf", token, Erc20::balanceOfCall { owner: treasury }).await?;
         if owned < missing {
             return Err(TreasuryError::TooLittle { treasury, token, owned, wanted: missing });
         }
-        let transfer = Erc20::transferCall { to: self.vault.identity.vault, value: missing };
-        self.transact("transfer", token, transfer.abi_encode().into()).await
-    }
-
-    async fn ask<C: SolCall>(&self, step: &'static str, call: C) -> Result<C::Return, TreasuryError> {
-        self.ask_at(step, self.vault.identity.vault, call).await
-    }
-
-    async fn ask_at<C: SolCall>(
-        &self,
-        step: &'static str,
-        to: Address,
-        call: C,
-    ) -> Result<C::Return, TreasuryError> {
-        let call = Call { from: self.signer.address(), to, data: call.abi_encode().into(), gas: None };
-        let answer = self.node.call(call).await.map_err(|error| TreasuryError::call(step, error))?;
-        C::abi_decode_returns(&answer)
-            .map_err(|error| ChainError::Untrue(format!("{step} answered what it cannot: {error}")).into())
-    }
-
-    /// Sends a transaction that is known not to revert, and waits until it is mined.
-    async fn transact(&self, step: &'static str, to: Address, data: Bytes) -> Result<(), TreasuryError> {
-        let from = self.signer.address();
-        let call = Call { from, to, data: data.clone(), gas: Some(GAS_LIMIT) };
-        self.node.call(call).await.map_err(|error| TreasuryError::call(step, error))?;
-        let nonce = self.node.nonce(from, NonceAt::Latest).await?;
-        let fees = self.node.fees().await?;
-        let signed = self.signer.sign(&TxRequest {
-            chain_id: self.vault.identity.chain_id,
-            nonce,
-            to: Some(to),
-            data,
-            gas_limit: GAS_LIMIT,
-            max_fee_per_gas: fees.base_fee.saturating_mul(2).saturating_add(fees.priority_fee),
-            max_priority_fee_per_gas: fees.priority_fee,
-        })?;
-        match self.node.send(signed.raw).await {
-            Ok(_) | Err(SendError::PerhapsSent(_)) => {}
-            Err(source) if source.refusal() == Some(Refusal::AlreadyKnown) => {}
-            Err(source) => return Err(TreasuryError::Send { step, source }),
-        }
-        tracing::info!(step, tx.hash = %signed.hash, "the treasury sent a transaction");
-        let mined = async {
-            while self.node.nonce(from, NonceAt::Latest).await? <= nonce {
-                tokio::time::sleep(MINED_POLL).await;
-            }
-            // The head that has the transaction must be the one that the next step reads.
-            self.node.block(BlockRef::Latest).await
-        };
-        match tokio::time::timeout(MINED_WITHIN, mined).await {
-            Ok(mined) => Ok(mined.map(|_| ())?),
-            Err(_) => Err(TreasuryError::NotMined { step, tx: signed.hash }),
-        }
+        let transfer = Erc20::transferCall { to: vault, value: missing };
+        Ok(account.transact("transfer", token, transfer.abi_encode().into(), failures).await?)
     }
 }

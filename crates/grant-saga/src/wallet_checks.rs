@@ -181,8 +181,7 @@ impl WalletChecker {
         } else if !reserved.is_empty() {
             self.hold(conn, &awaiting, RESERVED_RECIPIENT).await?
         } else {
-            let started = seat_waiting(conn, now, proof.address, &awaiting).await?;
-            started.into_iter().map(NewEvent::from).collect()
+            seat_waiting(conn, now, None, proof.address, &awaiting).await?
         };
         append(conn, &Context::at(now), &events).await?;
         Ok(events)

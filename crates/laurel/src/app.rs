@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context;
 use laurel_api::{AuthMode, TokenKey};
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes, announce_wakes, hear_wakes};
-use laurel_chain::ChainNode;
+use laurel_chain::{ChainNode, EndpointMetrics};
 use laurel_chain_watcher::WatcherMetrics;
 use laurel_events::{Clock, LaneId, SystemClock, time_ordered};
 use laurel_grant_saga::SagaMetrics;
@@ -18,7 +18,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     config::{self, Config, Feed},
-    connect::{self, ConnectedChain},
+    connect::{self, ChainParts, ConnectedChain},
     environment::Environment,
     gauges::Gauges,
     ops, roles,
@@ -69,14 +69,16 @@ impl App {
         connect::require_current_schema(&pool).await?;
         let read_url = config.database.read_url.as_ref().unwrap_or(&config.database.url);
         let read_pool = connect::read_database(read_url).await?;
-        let mut chains = Vec::with_capacity(config.chains.len());
-        for chain in &config.chains {
-            chains.push(connect::chain(&pool, chain).await?);
-        }
         let (wakes, announced) = Wakes::new();
         let registry = Registry::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let mut rng = StdRng::from_os_rng();
+        let metrics = EndpointMetrics::register(&registry)?;
+        let parts = ChainParts { clock: clock.clone(), metrics, seed: rng.next_u64() };
+        let mut chains = Vec::with_capacity(config.chains.len());
+        for chain in &config.chains {
+            chains.push(connect::chain(&pool, chain, &parts).await?);
+        }
         let app = Self {
             auth: auth_mode(&config, &environment)?,
             bus_metrics: BusMetrics::register(&registry)?,
@@ -100,6 +102,9 @@ impl App {
         app.spawn(announce_wakes(app.pool.clone(), announced, app.shutdown.clone()));
         let listen_url = app.config.database.listen_url.as_ref().unwrap_or(&app.config.database.url);
         app.spawn(hear_wakes(listen_url.reveal().to_owned(), app.wakes.clone(), app.shutdown.clone()));
+        for chain in &app.chains {
+            app.spawn(connect::tend(chain.endpoints.clone(), app.shutdown.clone()));
+        }
         Ok(app)
     }
 

@@ -74,6 +74,9 @@ pub(crate) enum Command {
     /// Dead letters
     #[command(subcommand)]
     Dlq(Dlq),
+    /// Accounts that sign settlements
+    #[command(subcommand)]
+    Lanes(Lanes),
     /// Alerts to operators
     #[command(subcommand)]
     Alerts(Alerts),
@@ -180,6 +183,30 @@ pub(crate) enum Alerts {
         code: String,
         /// What it is about, as it is listed
         about: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Lanes {
+    /// All lanes
+    List,
+    /// Add one; whoever runs the role grant-saga and finds the key there too drives it within seconds
+    Add {
+        /// Where its key is: env:NAME or keystore:PATH
+        source: String,
+        /// Its chain, where several are configured
+        #[arg(long, value_name = "ID")]
+        chain: Option<u64>,
+    },
+    /// Give it no more batches; those it has are seen to
+    Retire {
+        /// Its number
+        id: i32,
+    },
+    /// Have it go on after it was parked, halted or retired
+    Resume {
+        /// Its number
+        id: i32,
     },
 }
 

@@ -11,7 +11,7 @@ use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
-use laurel_chain_watcher::Finality;
+use laurel_chain::Finality;
 use serde::Deserialize;
 
 use crate::{environment::Environment, secret::Secret};
@@ -136,8 +136,11 @@ pub(crate) struct Bus {
 pub(crate) struct Chain {
     /// The chain's id (EIP-155).
     pub(crate) id: u64,
-    /// Nodes.
+    /// Nodes, those that are liked best first. Questions stay with one while it is fit.
     pub(crate) rpc_urls: Vec<Secret>,
+    /// How many of them have to agree on what is final; more than half without.
+    #[serde(default)]
+    pub(crate) final_quorum: Option<usize>,
     /// The vault.
     pub(crate) vault: Address,
     /// The block that holds the vault's deployment, or an earlier one; found on the chain without.
@@ -161,6 +164,9 @@ pub(crate) struct Chain {
     /// How long after its signature the vault refuses a settlement.
     #[serde(default = "settlement_lifetime_ms")]
     pub(crate) settlement_lifetime_ms: u64,
+    /// How long a grant is tried again that its recipient refuses, before it is cancelled on the chain.
+    #[serde(default = "give_up_refused_ms")]
+    pub(crate) give_up_refused_ms: u64,
     /// How often the head is asked for.
     #[serde(default = "poll_interval_ms")]
     pub(crate) poll_interval_ms: u64,
@@ -181,6 +187,11 @@ const fn max_fee_per_gas_gwei() -> u64 {
 
 const fn settlement_lifetime_ms() -> u64 {
     600_000
+}
+
+/// A day: whoever paused or locked something by mistake has noticed.
+const fn give_up_refused_ms() -> u64 {
+    86_400_000
 }
 
 /// A fifth of the shortest block time in wide use.
@@ -324,12 +335,42 @@ fn settings() -> Env {
 }
 
 impl Chain {
+    /// A chain with one node and no keys, and everything else as it is without a setting.
+    pub(crate) fn new(id: u64, rpc_url: &str, vault: Address) -> Self {
+        Self {
+            id,
+            rpc_urls: vec![Secret::new(rpc_url)],
+            vault,
+            final_quorum: None,
+            deploy_block: None,
+            finality: finalized(),
+            lane_keys: Vec::new(),
+            treasury_key: None,
+            treasury_orgs: treasury_orgs(),
+            max_fee_per_gas_gwei: max_fee_per_gas_gwei(),
+            settlement_lifetime_ms: settlement_lifetime_ms(),
+            give_up_refused_ms: give_up_refused_ms(),
+            poll_interval_ms: poll_interval_ms(),
+        }
+    }
+
+    /// How many endpoints have to agree on what is final. More than half, so that two halves cannot agree on two truths.
+    pub(crate) fn final_quorum(&self) -> usize {
+        self.final_quorum.unwrap_or(self.rpc_urls.len() / 2 + 1)
+    }
+
     fn check(&self) -> anyhow::Result<()> {
         if self.id == 0 || i64::try_from(self.id).is_err() {
             bail!("chains.id is a positive number of at most 63 bits: the node's eth_chainId");
         }
         if self.rpc_urls.is_empty() {
             bail!("rpc_urls is empty: name a node, such as http://127.0.0.1:8545");
+        }
+        if !(1..=self.rpc_urls.len()).contains(&self.final_quorum()) {
+            bail!(
+                "final_quorum is from 1 to the {} of rpc_urls: more could never agree, fewer say nothing",
+                self.rpc_urls.len()
+            );
         }
         if self.finality == (Finality::Depth { depth: 0 }) {
             bail!(

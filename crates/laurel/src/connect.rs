@@ -4,14 +4,19 @@ use std::{str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use laurel_chain::{
-    ChainNode, HttpNode, KeySource, LocalKey, deploy_block, identify_chain, require_vault_code, vault_code,
+    ChainNode, Endpoint, EndpointMetrics, Endpoints, EndpointsParts, HttpNode, IdentityError, KeySource,
+    LocalKey, deploy_block, require_vault_code, vault_code,
 };
+use laurel_events::{Clock, SystemClock};
 use laurel_ledger::{MIGRATOR, PinError, Vault, VaultIdentity, list_vaults, pin_vault};
+use prometheus::Registry;
+use rand::{RngCore, SeedableRng, rngs::StdRng};
 use sqlx::{
     PgConnection, PgPool, Row as _,
     migrate::Migrate,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{config, environment::Environment, secret::Secret};
 
@@ -120,38 +125,97 @@ pub(crate) async fn require_current_schema(pool: &PgPool) -> anyhow::Result<()> 
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectedChain {
     pub(crate) config: config::Chain,
+    /// Its endpoints, to be looked after.
+    pub(crate) endpoints: Arc<Endpoints>,
+    /// The same, to be asked.
     pub(crate) node: Arc<dyn ChainNode>,
     pub(crate) vault: Vault,
 }
 
-/// Connects to a chain and checks that it, and the vault, are the ones of this database.
-pub(crate) async fn chain(pool: &PgPool, config: &config::Chain) -> anyhow::Result<ConnectedChain> {
-    let id = config.id;
-    let url = config.rpc_urls.first().context("rpc_urls is checked to have an address")?;
-    let node = HttpNode::new(url.reveal())?;
-    let at = || format!("the node at {}", node.host());
-    let genesis_hash = identify_chain(&node, id).await.with_context(at)?;
-    let pinned = list_vaults(&mut *pool.acquire().await?, id).await?;
-    // First of all: on another chain, everything else differs as well.
-    if let Some(vault) = pinned.first().filter(|vault| vault.identity.genesis_hash != genesis_hash) {
-        let pinned = vault.identity.genesis_hash;
-        return Err(PinError::Genesis { chain_id: id, pinned, found: genesis_hash }).with_context(at);
+/// What connections to chains work with.
+#[derive(Clone, Debug)]
+pub(crate) struct ChainParts {
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) metrics: EndpointMetrics,
+    pub(crate) seed: u64,
+}
+
+impl ChainParts {
+    /// For a command that ends by itself, whose metrics nobody reads.
+    pub(crate) fn unwatched() -> anyhow::Result<Self> {
+        let metrics = EndpointMetrics::register(&Registry::new())?;
+        Ok(Self { clock: Arc::new(SystemClock), metrics, seed: StdRng::from_os_rng().next_u64() })
     }
+}
+
+/// Connects to a chain and checks that it, and the vault, are the ones of this database. Endpoints that do not answer are
+/// told of in the log, as long as `final_quorum` do.
+pub(crate) async fn chain(
+    pool: &PgPool,
+    config: &config::Chain,
+    parts: &ChainParts,
+) -> anyhow::Result<ConnectedChain> {
+    let id = config.id;
+    let (endpoints, hosts) = endpoints(config, parts)?;
+    let at = || format!("the node at {hosts}");
+    let pinned = list_vaults(&mut *pool.acquire().await?, id).await?;
+    let known = pinned.first().map(|vault| vault.identity.genesis_hash);
+    // First of all: on another chain, everything else differs as well.
+    let genesis_hash = endpoints.identify(known).await.map_err(|refused| match (&refused.source, known) {
+        (IdentityError::OtherGenesis { found, .. }, Some(pinned)) => {
+            anyhow::Error::from(PinError::Genesis { chain_id: id, pinned, found: *found })
+                .context(refused.to_string())
+        }
+        _ => refused.into(),
+    })?;
     require_the_vault(&pinned, config)?;
-    let code_hash = vault_code(&node, id, config.vault).await.with_context(at)?;
+    let code_hash = vault_code(&endpoints, id, config.vault).await.with_context(at)?;
     let deploy_block = match pinned.iter().find(|pinned| pinned.identity.vault == config.vault) {
         // What is pinned decides; the node may have forgotten by now.
         Some(pinned) => pinned.identity.deploy_block,
         None => {
             require_vault_code(id, config.vault, code_hash)?;
-            deploy_block(&node, id, config.vault, config.deploy_block).await.with_context(at)?
+            deploy_block(&endpoints, id, config.vault, config.deploy_block).await.with_context(at)?
         }
     };
     let identity = VaultIdentity { chain_id: id, genesis_hash, vault: config.vault, code_hash, deploy_block };
     let mut tx = pool.begin().await?;
     let vault = pin_vault(&mut tx, &identity).await?;
     tx.commit().await?;
-    Ok(ConnectedChain { config: config.clone(), node: Arc::new(node), vault })
+    let endpoints = Arc::new(endpoints);
+    Ok(ConnectedChain { config: config.clone(), node: endpoints.clone(), endpoints, vault })
+}
+
+/// The endpoints of a chain, and their hosts, which may be shown.
+fn endpoints(config: &config::Chain, parts: &ChainParts) -> anyhow::Result<(Endpoints, String)> {
+    let mut endpoints = Vec::with_capacity(config.rpc_urls.len());
+    for url in &config.rpc_urls {
+        let node = HttpNode::new(url.reveal())?;
+        endpoints.push(Endpoint { host: node.host().to_owned(), node: Arc::new(node) });
+    }
+    let hosts = endpoints.iter().map(|endpoint| endpoint.host.as_str()).collect::<Vec<_>>().join(", ");
+    let endpoints = Endpoints::new(EndpointsParts {
+        chain_id: config.id,
+        endpoints,
+        final_quorum: config.final_quorum(),
+        clock: parts.clock.clone(),
+        seed: parts.seed,
+        metrics: parts.metrics.clone(),
+    });
+    Ok((endpoints, hosts))
+}
+
+/// How often endpoints are looked after: whoever is back is asked again about as soon as the breaker allows.
+const TEND_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Looks after the endpoints of a chain until `shutdown`.
+pub(crate) async fn tend(endpoints: Arc<Endpoints>, shutdown: CancellationToken) {
+    while !shutdown.is_cancelled() {
+        tokio::select! {
+            () = shutdown.cancelled() => {}
+            () = async { endpoints.tend().await; tokio::time::sleep(TEND_INTERVAL).await } => {}
+        }
+    }
 }
 
 /// Refuses a second vault on a chain: campaigns, lanes and the treasury all stand on the one of this database.

@@ -30,8 +30,10 @@ impl Gauges {
                    (SELECT count(*) FROM exceptions WHERE state = 'awaiting_wallet') AS "awaiting!",
                    (SELECT count(*) FROM exceptions WHERE state = 'held' AND seq IS NULL) AS "held!",
                    (SELECT count(*) FROM exceptions WHERE state = 'held' AND seq IS NOT NULL) AS "refused!",
-                   (SELECT count(*) FROM exceptions WHERE state = 'failed' AND seq IS NULL) AS "failed!",
-                   (SELECT count(*) FROM voids) AS "compensated!",
+                   (SELECT count(*) FROM exceptions WHERE state = 'failed') AS "failed!",
+                   (SELECT count(*) FROM exceptions WHERE state = 'compensated') AS "compensated!",
+                   (SELECT count(*) FROM exceptions
+                    WHERE state IN ('failed', 'compensated') AND seq IS NOT NULL) AS "given_up!",
                    (SELECT coalesce(sum(grants), 0)::bigint FROM batches WHERE state = 'submitted') AS "submitted!",
                    (SELECT coalesce(sum(grants), 0)::bigint FROM batches WHERE state = 'mined') AS "mined!",
                    (SELECT coalesce(sum(grants), 0)::bigint FROM postings) AS "completed!"
@@ -39,10 +41,11 @@ impl Gauges {
         )
         .fetch_one(pool)
         .await?;
-        let seatless = row.awaiting + row.held + row.failed + row.compensated;
+        let seatless = row.awaiting + row.held + row.failed + row.compensated - row.given_up;
         let in_flight = row.submitted + row.mined;
-        // What is batched and neither in flight nor back in the queue nor posted is confirmed, and about to be posted.
-        let confirmed = row.batched - row.requeued - in_flight - row.completed;
+        // What is batched and neither in flight nor back in the queue, posted or given up is confirmed, and about to be
+        // posted.
+        let confirmed = row.batched - row.requeued - in_flight - row.completed - row.given_up;
         let states = [
             ("requested", row.grants - row.seated - seatless),
             ("awaiting_wallet", row.awaiting),

@@ -1,6 +1,6 @@
 //! Health and metrics of every role: `/healthz`, `/readyz`, `/metrics`.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use axum::{
     Json, Router,
@@ -9,8 +9,10 @@ use axum::{
     response::IntoResponse,
     routing::get,
 };
+use laurel_chain::{BreakerState, EndpointStatus};
 use prometheus::{Encoder, TextEncoder};
 use serde::Serialize;
+use sqlx::PgPool;
 use tokio::net::TcpListener;
 
 use crate::{
@@ -38,6 +40,8 @@ pub(crate) async fn serve(app: App, listener: TcpListener) {
 /// What is checked, and what was found: `ok`, or what is wrong.
 #[derive(Serialize)]
 struct Readiness {
+    /// `ok`, `degraded` or `not ready`.
+    status: &'static str,
     database: String,
     migrations: String,
     chains: Vec<ChainReadiness>,
@@ -47,8 +51,12 @@ struct Readiness {
 struct ChainReadiness {
     id: u64,
     state: String,
+    endpoints: Vec<String>,
 }
 
+/// Whether this process can do its work. A chain that cannot be asked, or is halted, is no reason to send its callers
+/// elsewhere: every replica has the same trouble, and outcomes are taken and decided without the chain. It is told, under
+/// the status 200.
 async fn readyz(State(app): State<App>) -> impl IntoResponse {
     let found = tokio::time::timeout(CHECK_TIMEOUT, schema(&app.pool)).await;
     let (database, migrations) = match found {
@@ -58,20 +66,46 @@ async fn readyz(State(app): State<App>) -> impl IntoResponse {
         Ok(Err(_)) => ("does not answer".to_owned(), "unknown".to_owned()),
         Err(_) => ("does not answer in time".to_owned(), "unknown".to_owned()),
     };
-    let mut chains = Vec::new();
-    for chain in &app.chains {
-        let state = match tokio::time::timeout(CHECK_TIMEOUT, chain.node.chain_id()).await {
-            Ok(Ok(id)) if id == chain.config.id => "ok".to_owned(),
-            Ok(Ok(id)) => format!("the node is on chain {id}"),
-            Ok(Err(_)) => "does not answer".to_owned(),
-            Err(_) => "does not answer in time".to_owned(),
-        };
-        chains.push(ChainReadiness { id: chain.config.id, state });
+    let halted = match tokio::time::timeout(CHECK_TIMEOUT, halted_chains(&app.pool)).await {
+        Ok(Ok(halted)) => halted,
+        // The database's own line tells it.
+        Ok(Err(_)) | Err(_) => HashMap::new(),
+    };
+    let chains: Vec<ChainReadiness> = app
+        .chains
+        .iter()
+        .map(|chain| {
+            let id = chain.config.id;
+            let endpoints = chain.endpoints.status();
+            let state = chain_state(&endpoints, halted.get(&id));
+            ChainReadiness { id, state, endpoints: endpoints.iter().map(ToString::to_string).collect() }
+        })
+        .collect();
+    let ready = migrations == "ok" && !app.shutdown.is_cancelled();
+    let (code, status) = match ready {
+        true if chains.iter().all(|chain| chain.state == "ok") => (StatusCode::OK, "ok"),
+        true => (StatusCode::OK, "degraded"),
+        false => (StatusCode::SERVICE_UNAVAILABLE, "not ready"),
+    };
+    (code, Json(Readiness { status, database, migrations, chains }))
+}
+
+/// What is wrong with a chain, if anything is.
+fn chain_state(endpoints: &[EndpointStatus], halted: Option<&String>) -> String {
+    let open = endpoints.iter().filter(|endpoint| endpoint.state != BreakerState::Closed).count();
+    match halted {
+        Some(reason) => format!("halted: {reason}"),
+        None if open == endpoints.len() => "no endpoint answers".to_owned(),
+        None if open > 0 => format!("{open} of {} endpoints are left alone", endpoints.len()),
+        None => "ok".to_owned(),
     }
-    let ready =
-        migrations == "ok" && chains.iter().all(|chain| chain.state == "ok") && !app.shutdown.is_cancelled();
-    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { database, migrations, chains }))
+}
+
+/// The chains that wait for an operator, with the reason.
+async fn halted_chains(pool: &PgPool) -> sqlx::Result<HashMap<u64, String>> {
+    let rows = sqlx::query!(r#"SELECT id, halted AS "halted!" FROM chains WHERE halted IS NOT NULL"#);
+    let rows = rows.fetch_all(pool).await?;
+    Ok(rows.into_iter().map(|row| (row.id.cast_unsigned(), row.halted)).collect())
 }
 
 async fn metrics(State(app): State<App>) -> impl IntoResponse {

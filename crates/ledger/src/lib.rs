@@ -34,6 +34,7 @@ mod outcomes;
 mod queues;
 mod ranges;
 mod segments;
+mod stops;
 mod suspense;
 mod transfers;
 
@@ -64,6 +65,7 @@ pub use self::{
     queues::{halt_queues, resume_queue},
     ranges::{ahead_positions, ensure_ranges},
     segments::{Place as ChainPlace, find_places, find_segments},
+    stops::{PAYOUTS_STOPPED, Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_payouts},
     suspense::record_suspense,
     transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
 };

@@ -13,7 +13,7 @@ use crate::{LedgerError, numeric::amount_from_sql};
 pub async fn find_segments(conn: &mut PgConnection, batch: BatchId) -> Result<Vec<SegmentRef>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT campaign, first_seq, count, total, words_hash FROM segments
+        SELECT campaign, first_seq, count, total, words_hash, holes FROM segments
         WHERE batch = $1
         ORDER BY campaign, first_seq
         "#,
@@ -30,6 +30,7 @@ pub async fn find_segments(conn: &mut PgConnection, batch: BatchId) -> Result<Ve
                 count: u32::try_from(row.count).map_err(|_| wrong("count"))?,
                 total: amount_from_sql(&row.total, "segments", "total", batch)?,
                 words_hash: B256::try_from(row.words_hash.as_slice()).map_err(|_| wrong("words_hash"))?,
+                holes: row.holes.into_iter().map(i64::cast_unsigned).collect(),
             })
         })
         .collect()

@@ -76,7 +76,7 @@ impl Plan {
         let vault = pin_vault(&mut tx, &genesis.identity).await?;
         let mut lanes = Vec::with_capacity(LANES);
         for lane in 0..LANES {
-            lanes.push(register_lane(&mut tx, vault.id, lane_key(lane).address(), 0).await?);
+            lanes.push(register_lane(&mut tx, vault.id, lane_key(lane).address(), Some("sim"), 0).await?);
         }
         let mut campaigns = Vec::new();
         for (definition, cap) in definitions(genesis)? {

@@ -1,7 +1,7 @@
 //! The fault points that there are, and those that no world comes to.
 
 /// Commits that every run of many seeds has to come to, on both sides.
-pub(crate) const COMMITS: [&str; 18] = [
+pub(crate) const COMMITS: [&str; 20] = [
     "batch",
     "books",
     "campaign",
@@ -9,9 +9,11 @@ pub(crate) const COMMITS: [&str; 18] = [
     "campaign_moved",
     "challenge",
     "grant-saga",
+    "lane_alerts_cleared",
     "outcomes",
     "redrive",
-    "send_alerts_cleared",
+    "refused",
+    "replacement",
     "set_back",
     "settlements",
     "timers",
@@ -37,7 +39,7 @@ pub(crate) const QUESTIONS: [&str; 9] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 14] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 15] = [
     ("acknowledge", "no world pays without the ledger"),
     ("campaign_changed", "campaigns are made before a world begins, and not changed"),
     ("campaign_created", "campaigns are made before a world begins"),
@@ -46,7 +48,9 @@ pub(crate) const ELSEWHERE: [(&str, &str); 14] = [
     ("funding_failed", "the treasury waits by the clock of the machine"),
     ("funding_requested", "the treasury waits by the clock of the machine"),
     ("history_rebuilt", "an operator's command"),
-    ("lane_halted", "nobody else has the lanes' keys"),
+    ("lane_resumed", "an operator's command"),
+    ("lane_stopped", "nobody else has the lanes' keys, and fees stay below the cap"),
+    ("passed", "holds are voided before they have places"),
     ("letter", "no world has an event that a stage cannot handle"),
     ("player", "players are made before a world begins"),
     ("send_alert", "lanes have gas money, and sign what nodes take"),

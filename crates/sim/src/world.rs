@@ -237,6 +237,7 @@ impl Makes<'_, '_> {
             max_fee_per_gas: 200_000_000_000,
             monitor_timeout: Duration::from_secs(10),
             monitor_interval: Duration::from_secs(1),
+            give_up_refused: Duration::from_secs(600),
         };
         for (number, lane) in self.world.plan.lanes.clone().into_iter().enumerate() {
             let parts = LaneParts {

@@ -201,8 +201,11 @@ const SEGMENT_MAX: i64 = 1_000;
 async fn step_ids(conn: &mut PgConnection, grant: &GrantView) -> Result<Vec<EventId>, LedgerError> {
     let batches = sqlx::query_scalar!(
         r#"
-        SELECT batch FROM segments
+        SELECT batch AS "batch!" FROM segments
         WHERE campaign = $1 AND first_seq <= $2 AND first_seq > $2 - $3 AND first_seq + count > $2
+          AND $2 <> ALL (holes)
+        UNION ALL
+        SELECT batch FROM cancels WHERE campaign = $1 AND seq = $2
         "#,
         grant.id.campaign.number(),
         grant.seq.map(u64::cast_signed),

@@ -122,8 +122,10 @@ async fn select(
         LEFT JOIN batches m ON m.id = a.batch AND m.mined_tx = a.tx
         WHERE ($1::bytea IS NULL OR a.tx = $1) AND ($2::uuid IS NULL OR a.id > $2)
           AND ($5::bigint IS NULL OR v.chain_id = $5) AND ($6::text IS NULL OR s.state = $6)
-          AND EXISTS (SELECT FROM segments s JOIN campaigns c ON c.id = s.campaign
-                      WHERE s.batch = b.id AND c.org = $4)
+          AND (EXISTS (SELECT FROM segments s JOIN campaigns c ON c.id = s.campaign
+                       WHERE s.batch = b.id AND c.org = $4)
+               OR EXISTS (SELECT FROM cancels x JOIN campaigns c ON c.id = x.campaign
+                          WHERE x.batch = b.id AND c.org = $4))
         ORDER BY a.id
         LIMIT $3
         "#,
@@ -183,9 +185,8 @@ pub async fn grants_of_transaction(
             continue;
         }
         let places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
-        grants.extend(
-            places.into_iter().map(|place| GrantId { campaign: segment.campaign, number: place.number }),
-        );
+        let settled = places.into_iter().filter(|place| segment.settles(place.seq));
+        grants.extend(settled.map(|place| GrantId { campaign: segment.campaign, number: place.number }));
     }
     Ok(grants)
 }

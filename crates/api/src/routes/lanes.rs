@@ -21,6 +21,8 @@ pub(crate) struct LaneOut {
     state: &'static str,
     /// Why it does not send.
     reason: Option<String>,
+    /// Where its key comes from, if it was added while everything ran.
+    key_source: Option<String>,
     /// The nonce that its next batch gets.
     next_nonce: u64,
     /// The replica that has it leased.
@@ -44,6 +46,7 @@ impl From<Lane> for LaneOut {
                 LaneState::Retired => "retired",
             },
             reason: lane.reason,
+            key_source: lane.key_source,
             next_nonce: lane.next_nonce,
             holder: lane.holder,
             lease_until: lane.lease_until,

@@ -48,8 +48,9 @@ async fn submitted(world: &World, campaign: &str) -> B256 {
         .bind(campaign.number())
         .bind(B256::ZERO.as_slice()),
         sqlx::query(
-            "INSERT INTO attempts (id, batch, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at)
-             VALUES ($1, $1, $2, '', 100000, 2000000000, 1, $3)",
+            "INSERT INTO attempts (id, batch, number, empty, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas,
+                                   signed_at, chain_time)
+             VALUES ($1, $1, 0, false, $2, '', 100000, 2000000000, 1, $3, 0)",
         )
         .bind(batch)
         .bind(tx.to_vec())

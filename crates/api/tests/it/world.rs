@@ -85,7 +85,7 @@ impl World {
             deploy_block: 1,
         };
         let vault = pin_vault(&mut conn, &identity).await.unwrap().id;
-        register_lane(&mut conn, vault, address("lane"), 0).await.unwrap();
+        register_lane(&mut conn, vault, address("lane"), None, 0).await.unwrap();
         drop(conn);
         let clock = Arc::new(MockClock::default());
         let node: Arc<dyn ChainNode> = match &setup.rpc_url {

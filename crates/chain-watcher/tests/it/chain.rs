@@ -34,7 +34,7 @@ pub(crate) struct Chain {
     pub(crate) vault: Address,
     owner_nonce: AtomicU64,
     lane_nonce: AtomicU64,
-    _anvil: Anvil,
+    anvil: Anvil,
 }
 
 impl Chain {
@@ -52,7 +52,7 @@ impl Chain {
             vault,
             owner_nonce: AtomicU64::new(0),
             lane_nonce: AtomicU64::new(0),
-            _anvil: anvil,
+            anvil,
         };
         chain.mine(5).await;
         let owner = chain.owner.address();
@@ -89,6 +89,11 @@ impl Chain {
             code_hash: keccak256(self.node.code(self.vault).await.unwrap()),
             deploy_block: 6,
         }
+    }
+
+    /// Where its node is.
+    pub(crate) fn rpc_url(&self) -> &str {
+        self.anvil.rpc_url()
     }
 
     pub(crate) async fn mine(&self, blocks: u64) {
@@ -180,6 +185,16 @@ impl Chain {
     pub(crate) async fn expired_settlement(&self) -> SignedTx {
         let data = Settlement { deadline: 1, segments: vec![segment(0, 1)] }.calldata();
         self.of_lane(data).await
+    }
+
+    /// A signed transaction that settles nothing, with the nonce of a settlement signed before it.
+    pub(crate) async fn empty_in_the_place_of(&self, settlement: &SignedTx) -> SignedTx {
+        let before = TxRequest::decode(&settlement.raw).unwrap();
+        let (max_fee_per_gas, tip) = (before.max_fee_per_gas * 2, before.max_priority_fee_per_gas * 2);
+        let to = Some(self.lane.address());
+        let request =
+            TxRequest { to, data: Bytes::new(), max_fee_per_gas, max_priority_fee_per_gas: tip, ..before };
+        self.lane.sign(&request).unwrap()
     }
 
     async fn of_lane(&self, data: Bytes) -> SignedTx {

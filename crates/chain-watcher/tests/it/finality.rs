@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// The chain is halted, an alert says why, and nothing goes on.
-async fn assert_halted(world: &World, node: Arc<Recorded>) {
+pub(crate) async fn assert_halted(world: &World, node: Arc<Recorded>) {
     let position = world.position().await;
     let reason = position.halted.clone().unwrap();
     let before = journal::events(world.pool()).await;
@@ -97,7 +97,7 @@ async fn a_reorganisation_of_final_blocks_halts_the_chain() {
 }
 
 /// A branch, and another that leaves it four blocks before the head.
-async fn two_branches(chain: &Chain) -> (Branch, Branch) {
+pub(crate) async fn two_branches(chain: &Chain) -> (Branch, Branch) {
     chain.mine(8).await;
     let ours = Branch::of(chain).await;
     chain.control.reorg(4).await.unwrap();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use laurel_chain::ChainNode;
 use laurel_events::{Amount, Event};
 
 use crate::{
@@ -53,6 +54,27 @@ async fn a_settlement_is_mined_and_then_confirmed_with_what_it_paid() {
     catch_up(&watcher).await;
     let told = ["BlockchainTxMined", "BlockchainTxConfirmed"].map(|kind| (kind, block.header.number));
     assert_eq!(journal::story(world.pool()).await, told);
+}
+
+/// The nonce is used and nothing is paid: the same as if the settlement had failed.
+#[tokio::test]
+async fn an_empty_transaction_in_the_place_of_a_settlement_ends_it_unpaid() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    let watcher = world.watcher(Arc::new(chain.node.clone()));
+    let (batch, settlement) = world.settle(&chain, 0, 10).await;
+    let empty = chain.empty_in_the_place_of(&settlement).await;
+    world.submit_empty(batch, &empty).await;
+    chain.node.send(empty.raw.clone()).await.unwrap();
+    chain.mine(3).await;
+    catch_up(&watcher).await;
+    let events = journal::events(world.pool()).await;
+    let [.., Event::BlockchainTxMined(mined), Event::BlockchainTxReverted(reverted)] = &events[..] else {
+        panic!("{events:?}")
+    };
+    assert_eq!((mined.sighting.tx, mined.sighting.batch), (empty.hash, Some(batch)));
+    assert_eq!((reverted.sighting.tx, reverted.sighting.batch), (empty.hash, Some(batch)));
+    assert_eq!(reverted.gas_used, 21_000);
 }
 
 #[tokio::test]

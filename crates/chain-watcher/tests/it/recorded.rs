@@ -8,7 +8,8 @@ use std::{
 use alloy::primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use laurel_chain::{
-    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt, TxStatus,
+    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, RPC_TIMEOUT, SendError,
+    TxReceipt, TxStatus,
 };
 use tokio::sync::Semaphore;
 
@@ -62,6 +63,14 @@ pub(crate) struct Script {
     pub(crate) finalized: Option<Block>,
     /// What it calls its head; the branch's without.
     pub(crate) latest: Option<Block>,
+    /// How many questions it answers before it is silent; all without.
+    pub(crate) answers: Option<u32>,
+}
+
+impl Script {
+    fn of(branch: Branch) -> Self {
+        Self { branch, finalized: None, latest: None, answers: None }
+    }
 }
 
 /// A node that follows a script.
@@ -80,14 +89,12 @@ pub(crate) struct Gate {
 
 impl Recorded {
     pub(crate) fn new(branch: Branch) -> Arc<Self> {
-        let script = Script { branch, finalized: None, latest: None };
-        Arc::new(Self { script: Mutex::new(script), gate: None })
+        Arc::new(Self { script: Mutex::new(Script::of(branch)), gate: None })
     }
 
     pub(crate) fn gated(branch: Branch) -> Arc<Self> {
-        let script = Script { branch, finalized: None, latest: None };
         let gate = Gate { reached: Semaphore::new(0), opened: Semaphore::new(0) };
-        Arc::new(Self { script: Mutex::new(script), gate: Some(gate) })
+        Arc::new(Self { script: Mutex::new(Script::of(branch)), gate: Some(gate) })
     }
 
     pub(crate) fn gate(&self) -> &Gate {
@@ -103,8 +110,14 @@ impl Recorded {
         change(&mut self.script.lock().unwrap());
     }
 
-    fn script(&self) -> Script {
-        self.script.lock().unwrap().clone()
+    fn script(&self) -> Result<Script, ChainError> {
+        let mut script = self.script.lock().unwrap();
+        match &mut script.answers {
+            Some(0) => return Err(ChainError::TimedOut { operation: "anything", after: RPC_TIMEOUT }),
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        Ok(script.clone())
     }
 }
 
@@ -115,11 +128,11 @@ fn not_recorded(operation: &'static str) -> ChainError {
 #[async_trait]
 impl ChainNode for Recorded {
     async fn chain_id(&self) -> Result<u64, ChainError> {
-        Ok(CHAIN_ID)
+        self.script().map(|_| CHAIN_ID)
     }
 
     async fn block(&self, which: BlockRef) -> Result<Option<Block>, ChainError> {
-        let Script { branch, finalized, latest } = self.script();
+        let Script { branch, finalized, latest, .. } = self.script()?;
         Ok(match which {
             BlockRef::Latest => Some(latest.unwrap_or_else(|| branch.head().clone())),
             BlockRef::Finalized => {
@@ -136,11 +149,11 @@ impl ChainNode for Recorded {
             gate.reached.add_permits(1);
             gate.opened.acquire().await.unwrap().forget();
         }
-        Ok(self.script().branch.receipts.get(&block).cloned())
+        Ok(self.script()?.branch.receipts.get(&block).cloned())
     }
 
     async fn transactions(&self, block: B256) -> Result<Option<Vec<Bytes>>, ChainError> {
-        Ok(self.script().branch.transactions.get(&block).cloned())
+        Ok(self.script()?.branch.transactions.get(&block).cloned())
     }
 
     async fn nonce(&self, _: Address, _: NonceAt) -> Result<u64, ChainError> {

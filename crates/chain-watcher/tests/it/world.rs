@@ -100,8 +100,9 @@ impl World {
         .unwrap();
         sqlx::query(
             "INSERT INTO attempts
-                 (id, batch, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at)
-             VALUES ($1, $1, $2, $3, 1, 1, 1, $4)",
+                 (id, batch, number, empty, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at,
+                  chain_time)
+             VALUES ($1, $1, 0, false, $2, $3, 1, 1, 1, $4, 0)",
         )
         .bind(batch.uuid())
         .bind(signed.hash.as_slice())
@@ -112,6 +113,23 @@ impl World {
         .unwrap();
         tx.commit().await.unwrap();
         batch
+    }
+
+    /// Commits another attempt of a batch, which settles nothing.
+    pub(crate) async fn submit_empty(&self, batch: BatchId, signed: &SignedTx) {
+        sqlx::query(
+            "INSERT INTO attempts
+                 (id, batch, number, empty, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at,
+                  chain_time)
+             SELECT gen_random_uuid(), batch, number + 1, true, $2, $3, 1, 1, 1, $4, 0 FROM attempts WHERE batch = $1",
+        )
+        .bind(batch.uuid())
+        .bind(signed.hash.as_slice())
+        .bind(signed.raw.as_ref())
+        .bind(self.clock.now())
+        .execute(self.pool())
+        .await
+        .unwrap();
     }
 
     /// Signs, commits and sends a settlement of `count` grants from `first_seq` on.

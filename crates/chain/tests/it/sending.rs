@@ -12,8 +12,13 @@ const RAW: Bytes = Bytes::from_static(b"not looked at by anybody here");
 
 /// A node that gives one answer, whatever it is asked, and then is gone.
 async fn answering(answer: String) -> HttpNode {
+    answering_at("", answer).await
+}
+
+/// The same, where the address goes on after the port.
+async fn answering_at(path: &str, answer: String) -> HttpNode {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
+    let url = format!("http://{}{path}", listener.local_addr().unwrap());
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         let mut question = [0; 4096];
@@ -83,4 +88,25 @@ async fn a_node_that_is_not_there_was_sent_nothing() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = HttpNode::new(&format!("http://{free}")).unwrap().send(RAW).await.unwrap_err();
     assert!(matches!(error, SendError::NotSent(_)), "{error:?}");
+}
+
+#[rstest]
+#[case::a_page("404 Not Found", "Cannot POST /v3/0123456789abcdef?token=fedcba9876543210")]
+#[case::a_page_that_is_no_error("200 OK", "<html>/v3/0123456789abcdef?token=fedcba9876543210")]
+#[case::a_busy_gateway(
+    "503 Service Unavailable\r\nretry-after: 1",
+    "/v3/0123456789abcdef?token=fedcba9876543210"
+)]
+#[case::an_error(
+    "200 OK",
+    r#"{"jsonrpc":"2.0","id":0,"error":{"code":-32600,"message":"no project 0123456789abcdef, fedcba9876543210"}}"#
+)]
+#[tokio::test]
+async fn a_key_that_the_server_repeats_is_not_shown(#[case] status: &str, #[case] body: &str) {
+    let path = "/v3/0123456789abcdef?token=fedcba9876543210";
+    let asked = answering_at(path, http(status, body)).await.chain_id().await.unwrap_err();
+    let sent = answering_at(path, http(status, body)).await.send(RAW).await.unwrap_err();
+    let told = format!("{asked:?} {asked} {sent:?} {sent}");
+    assert!(!told.contains("0123456789abcdef") && !told.contains("fedcba9876543210"), "{told}");
+    assert!(told.contains('…'), "{told}");
 }

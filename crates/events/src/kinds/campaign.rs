@@ -1,6 +1,6 @@
 //! A campaign's life.
 
-use alloy_primitives::{Address, B256};
+use alloy_primitives::{Address, B256, U256};
 use serde::{Deserialize, Serialize};
 
 use crate::{Amount, CampaignId, OrgId, Payload, Subject};
@@ -94,3 +94,50 @@ campaign_event!(CampaignFunded, |event| format!(
     "{}/{}/{}",
     event.campaign, event.block_number, event.log_index
 ));
+
+/// A final block burned places of the campaign: they will never be paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantsCancelled {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The chain.
+    pub chain_id: u64,
+    /// The vault.
+    pub vault: Address,
+    /// Which word of the campaign's bitmap: its first bit is sequence number 256 * word.
+    pub word: u64,
+    /// The bits that were newly burned.
+    pub mask: U256,
+    /// The transaction that burned them.
+    pub tx: B256,
+    /// Its block.
+    pub block_number: u64,
+    /// The log's index in the block.
+    pub log_index: u32,
+}
+campaign_event!(GrantsCancelled, |event| format!(
+    "{}/{}/{}",
+    event.campaign, event.block_number, event.log_index
+));
+
+/// A final block released the campaign: the vault will never pay anything of it again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignReleased {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The chain.
+    pub chain_id: u64,
+    /// The vault.
+    pub vault: Address,
+    /// What was paid of it.
+    pub spent: Amount,
+    /// What its cap held beyond that.
+    pub released: Amount,
+    /// The transaction that released it.
+    pub tx: B256,
+    /// Its block.
+    pub block_number: u64,
+    /// The log's index in the block.
+    pub log_index: u32,
+}
+campaign_event!(CampaignReleased, |event| event.campaign.to_string());

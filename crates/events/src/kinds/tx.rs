@@ -18,6 +18,26 @@ pub struct SegmentRef {
     pub total: Amount,
     /// keccak256 of the words, 32 bytes each.
     pub words_hash: B256,
+    /// The sequence numbers among them whose words are zero: their grants are not in this batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub holes: Vec<u64>,
+}
+
+impl SegmentRef {
+    /// Whether the place is in it, and no hole.
+    pub fn settles(&self, seq: u64) -> bool {
+        (self.first_seq..self.first_seq.saturating_add(self.count.into())).contains(&seq)
+            && !self.holes.contains(&seq)
+    }
+}
+
+/// A place that a transaction is to burn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CancelRef {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The sequence number.
+    pub seq: u64,
 }
 
 /// A batch was signed and may be broadcast: nonce, segments, bytes and deadline are committed.
@@ -41,6 +61,9 @@ pub struct BlockchainTxSubmitted {
     pub deadline: u64,
     /// What it settles.
     pub segments: Vec<SegmentRef>,
+    /// What it burns instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancels: Option<CancelRef>,
 }
 
 impl Payload for BlockchainTxSubmitted {
@@ -55,7 +78,8 @@ impl Payload for BlockchainTxSubmitted {
     }
 }
 
-/// Another attempt of the same nonce was signed: the same segments with higher fees.
+/// Another attempt of the same nonce was signed, with higher fees: the same segments, or none, so that the nonce is used
+/// and its grants go again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockchainTxReplaced {
     /// The batch.
@@ -68,6 +92,9 @@ pub struct BlockchainTxReplaced {
     pub tx: B256,
     /// The hash of the attempt that it outbids.
     pub replaces: B256,
+    /// Whether it settles nothing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub empty: bool,
 }
 
 impl Payload for BlockchainTxReplaced {
@@ -167,7 +194,8 @@ pub struct BlockchainTxConfirmed {
 }
 sighting_event!(BlockchainTxConfirmed);
 
-/// A transaction of ours failed in a final block: its nonce is used, its grants are not paid.
+/// A final block used the nonce of a batch and did not settle it: the transaction failed, or it was another than the
+/// batch's settlement. Its grants are not paid and go again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockchainTxReverted {
     /// Which, and where.

@@ -1,16 +1,102 @@
 //! Giving committed bytes to the chain, and again until it has them.
 
-use alloy::primitives::Bytes;
-use chrono::{DateTime, TimeDelta, Utc};
-use laurel_chain::{Refusal, SendError};
-use laurel_events::{BatchId, EventKind, NewEvent, OperatorAlertRaised};
-use laurel_ledger::{Context, append, clear_alert, commit};
+use std::{collections::HashMap, time::Duration};
 
-use super::{LaneDriver, LaneError};
+use alloy::primitives::{B256, Bytes};
+use chrono::{DateTime, TimeDelta, Utc};
+use laurel_chain::{NextStep, Refusal, SendError, TxStatus};
+use laurel_events::{AttemptId, BatchId, EventKind, OperatorAlertRaised};
+use laurel_ledger::commit;
+
+use super::{LaneDriver, LaneError, unmined::Unmined};
 use crate::submit::SignedBatch;
 
 /// What the code of an alert about a refusal begins with.
-const SEND_ALERT: &str = "send_";
+pub(super) const SEND_ALERT: &str = "send_";
+
+/// The longest rest before bytes that no node took are sent again.
+const RESEND_REST_MAX: TimeDelta = TimeDelta::seconds(30);
+
+/// How often the rest doubles: beyond, it is at its longest anyway.
+const DOUBLINGS_MAX: u32 = 8;
+
+/// What a node made of bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// It has them.
+    Taken,
+    /// It does not take them.
+    Refused(Refusal),
+    /// Nobody knows.
+    Unknown,
+}
+
+/// The last time that a batch was given to a node.
+#[derive(Clone, Copy, Debug)]
+struct Tried {
+    attempt: AttemptId,
+    answer: Answer,
+    /// How often in a row it was not taken.
+    failures: u32,
+    again_at: DateTime<Utc>,
+}
+
+/// What this replica knows of the sending of a lane's unmined batches. Lost with the replica: whoever comes next sends all of
+/// them again.
+#[derive(Debug, Default)]
+pub(super) struct Tries(HashMap<BatchId, Tried>);
+
+impl Tries {
+    /// Forgets all but the batches that are still unmined.
+    pub(super) fn retain(&mut self, unmined: &[Unmined]) {
+        self.0.retain(|batch, _| unmined.iter().any(|unmined| unmined.batch == *batch));
+    }
+
+    /// Whether a batch's latest attempt is to be sent.
+    pub(super) fn is_due(&self, unmined: &Unmined, now: DateTime<Utc>) -> bool {
+        let tried = self.0.get(&unmined.batch).filter(|tried| tried.attempt == unmined.attempt);
+        tried.is_none_or(|tried| now >= tried.again_at)
+    }
+
+    /// Why a node does not take a batch's latest attempt.
+    pub(super) fn refusal(&self, unmined: &Unmined) -> Option<Refusal> {
+        let tried = self.0.get(&unmined.batch).filter(|tried| tried.attempt == unmined.attempt)?;
+        match tried.answer {
+            Answer::Refused(refusal) => Some(refusal),
+            Answer::Taken | Answer::Unknown => None,
+        }
+    }
+
+    /// Has everything but this batch sent again at once: a node lacks one of the nonces before it.
+    fn fill_gap(&mut self, batch: BatchId) {
+        self.0.retain(|tried, _| *tried == batch);
+    }
+
+    fn note(
+        &mut self,
+        batch: BatchId,
+        attempt: AttemptId,
+        answer: Answer,
+        now: DateTime<Utc>,
+        (timeout, interval): (TimeDelta, TimeDelta),
+    ) {
+        let before = self.0.get(&batch).filter(|tried| tried.attempt == attempt);
+        let failures = before.map_or(0, |tried| tried.failures);
+        let (failures, rest) = match answer {
+            Answer::Taken => (0, timeout),
+            Answer::Refused(_) | Answer::Unknown => {
+                let rest = interval * (1 << failures.min(DOUBLINGS_MAX));
+                (failures.saturating_add(1), rest.min(RESEND_REST_MAX))
+            }
+        };
+        self.0.insert(batch, Tried { attempt, answer, failures, again_at: now + rest });
+    }
+}
+
+/// A duration of the settings, which are far below what a difference of times can hold.
+pub(super) fn delta(duration: Duration) -> TimeDelta {
+    TimeDelta::from_std(duration).unwrap_or(TimeDelta::MAX)
+}
 
 impl LaneDriver {
     /// Tells everybody of a batch that is in the database.
@@ -29,25 +115,66 @@ impl LaneDriver {
     }
 
     /// Gives committed bytes to the node. Whatever it answers, the monitor will look again.
-    pub(super) async fn send(&self, batch: BatchId, raw: &Bytes) -> Result<(), LaneError> {
-        let answer = self.node.send(raw.clone()).await;
+    pub(super) async fn send(
+        &mut self,
+        batch: BatchId,
+        attempt: AttemptId,
+        hash: B256,
+        raw: Bytes,
+    ) -> Result<(), LaneError> {
+        let answer = self.node.send(raw).await;
         let label = answer.as_ref().map_or_else(SendError::as_str, |_| "accepted");
         self.metrics.broadcasts_total.with_label_values(&[label]).inc();
-        let error = match answer {
-            Ok(_) => return self.accepted(batch).await,
-            Err(error) => error,
+        let answer = match answer {
+            Ok(_) => Answer::Taken,
+            Err(error) => self.judge_answer(batch, hash, &error).await?,
         };
-        match error.refusal() {
-            Some(Refusal::AlreadyKnown) => self.accepted(batch).await?,
-            Some(refusal) if refusal.lasts() => {
-                let about = format!("lane:{}", self.lane);
-                let code = format!("{SEND_ALERT}{label}");
-                let mut tx = self.pool.begin().await?;
-                self.raise(&mut tx, OperatorAlertRaised { code, about, detail: error.to_string() }).await?;
-                commit(tx, "send_alert").await?;
-            }
-            _ => tracing::info!(batch.id = %batch, %error, "the node did not plainly accept a batch"),
+        let now = self.clock.now();
+        let pace = (delta(self.settings.monitor_timeout), delta(self.settings.monitor_interval));
+        self.tries.note(batch, attempt, answer, now, pace);
+        if answer == Answer::Taken {
+            self.accepted(batch).await?;
         }
+        Ok(())
+    }
+
+    /// What is known after an answer that is no plain yes.
+    async fn judge_answer(
+        &mut self,
+        batch: BatchId,
+        hash: B256,
+        error: &SendError,
+    ) -> Result<Answer, LaneError> {
+        let Some(refusal) = error.refusal() else {
+            tracing::info!(batch.id = %batch, %error, "nobody knows whether a batch was sent");
+            return Ok(Answer::Unknown);
+        };
+        match refusal.next() {
+            // Some clients say so of what they have just thrown away, and of what was never mined: look for it.
+            NextStep::Confirm | NextStep::FindReceipt => {
+                let known = self.node.transaction(hash).await? != TxStatus::Unknown;
+                return Ok(if known { Answer::Taken } else { Answer::Refused(refusal) });
+            }
+            NextStep::FillGap => {
+                self.tries.fill_gap(batch);
+                self.check_at = None;
+            }
+            NextStep::OtherEndpoint | NextStep::Halt => self.tell_refusal(refusal, error).await?,
+            NextStep::RaiseFees | NextStep::Later | NextStep::Park => {}
+        }
+        tracing::info!(batch.id = %batch, %error, "the node does not take a batch");
+        Ok(Answer::Refused(refusal))
+    }
+
+    async fn tell_refusal(&self, refusal: Refusal, error: &SendError) -> Result<(), LaneError> {
+        let alert = OperatorAlertRaised {
+            code: format!("{SEND_ALERT}{}", refusal.as_str()),
+            about: format!("lane:{}", self.lane),
+            detail: error.to_string(),
+        };
+        let mut tx = self.pool.begin().await?;
+        self.raise(&mut tx, alert).await?;
+        commit(tx, "send_alert").await?;
         Ok(())
     }
 
@@ -60,62 +187,5 @@ impl LaneDriver {
         .execute(&self.pool)
         .await?;
         Ok(())
-    }
-
-    /// The transaction monitor: sends batches again that are in no block for too long, and all of them when the lane is
-    /// taken over. Returns how many there are.
-    pub(super) async fn monitor(&mut self, now: DateTime<Utc>) -> Result<usize, LaneError> {
-        let unmined = sqlx::query!(
-            r#"
-            SELECT b.id, b.created_at, b.accepted_at FROM batches b
-            WHERE b.lane = $1 AND b.state = 'submitted'
-            ORDER BY b.nonce
-            "#,
-            self.lane.0,
-        )
-        .fetch_all(&self.pool)
-        .await?;
-        let lane = self.lane.to_string();
-        let oldest = unmined.first().map_or(0, |batch| (now - batch.created_at).num_seconds());
-        self.metrics.unmined.with_label_values(&[&lane]).set(unmined.len() as i64);
-        self.metrics.oldest_unmined_seconds.with_label_values(&[&lane]).set(oldest);
-        let takeover = self.check_at.is_none();
-        if self.check_at.is_some_and(|check_at| now < check_at) {
-            return Ok(unmined.len());
-        }
-        self.check_at =
-            Some(now + TimeDelta::from_std(self.settings.monitor_interval).unwrap_or(TimeDelta::MAX));
-        let timeout = TimeDelta::from_std(self.settings.monitor_timeout).unwrap_or(TimeDelta::MAX);
-        for batch in &unmined {
-            let late = batch.accepted_at.is_none_or(|accepted_at| now - accepted_at >= timeout);
-            if takeover || late {
-                self.resend(batch.id.into()).await?;
-            }
-        }
-        if !unmined.is_empty() {
-            return Ok(unmined.len());
-        }
-        let mut tx = self.pool.begin().await?;
-        let mut cleared: Vec<NewEvent> = Vec::new();
-        for refusal in Refusal::ALL.into_iter().filter(|refusal| refusal.lasts()) {
-            let code = format!("{SEND_ALERT}{}", refusal.as_str());
-            cleared.extend(clear_alert(&mut tx, &code, &format!("lane:{lane}")).await?.map(NewEvent::from));
-        }
-        if !cleared.is_empty() {
-            append(&mut tx, &Context::at(now), &cleared).await?;
-        }
-        commit(tx, "send_alerts_cleared").await?;
-        Ok(0)
-    }
-
-    async fn resend(&self, batch: BatchId) -> Result<(), LaneError> {
-        let raw = sqlx::query_scalar!(
-            "SELECT raw FROM attempts WHERE batch = $1 ORDER BY signed_at DESC, id DESC LIMIT 1",
-            batch.uuid(),
-        )
-        .fetch_one(&self.pool)
-        .await?;
-        tracing::info!(batch.id = %batch, "sending a batch again");
-        self.send(batch, &raw.into()).await
     }
 }

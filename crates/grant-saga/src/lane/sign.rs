@@ -5,42 +5,58 @@ use alloy::{
     sol_types::SolCall,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_chain::{BlockRef, Call, CallError, ChainError, RewardVault, Settlement, Terms, TxRequest};
-use laurel_events::{AttemptId, BatchId, CampaignId};
-use laurel_ledger::commit;
+use laurel_chain::{CallError, RewardVault, TxRequest, revert_reason};
+use laurel_events::{AttemptId, BatchId, CampaignId, NewEvent};
+use laurel_ledger::{ChainPlace, Context, append, commit};
 
-use super::{LaneDriver, LaneError};
+use super::{
+    LaneDriver, LaneError,
+    fit::Fitted,
+    monitor::{FEE_ABOVE_CAP, Trouble},
+    send::delta,
+};
 use crate::{
     alerts::{campaign_alert, places_alert},
+    fees::Price,
     lanes::Lease,
-    plan::{Closing, Plan, SetBack, plan_batch, set_back},
-    simulate::{Verdict, simulate, words_within},
-    submit::SignedBatch,
+    plan::{self, Closing, Plan, SetBack, plan_batch, set_back},
+    refused::{held, hold_refused, is_given_up},
+    submit::{SignedBatch, take_places},
 };
 
 /// How long a campaign is passed over after a simulation said that its settlement would revert.
 const REVERT_REST: TimeDelta = TimeDelta::seconds(15);
 
-/// How often a plan is made smaller, or its gas raised, before it is passed over: 2^24 gas are reached in nine steps.
-const FITS_MAX: usize = 12;
+/// What burning a place may use: measured at 50,753, and what rollups add for their parent chain.
+const CANCEL_GAS: u64 = 300_000;
 
-/// A plan that the chain would pay, or why there is none.
-enum Fitted {
-    Pays { data: Bytes, gas_limit: u64 },
-    Never(String),
+/// What a transaction is to do.
+struct Content {
+    data: Bytes,
+    gas_limit: u64,
+    /// It burns the plan's only place.
+    cancels: bool,
 }
 
 impl LaneDriver {
     pub(super) async fn plan(&mut self, now: DateTime<Utc>, idle: bool) -> Result<Option<Plan>, LaneError> {
         self.resting.retain(|_, until| *until > now);
         let resting: Vec<CampaignId> = self.resting.keys().copied().collect();
-        let closing = Closing {
-            grants_max: self.settings.grants_max,
-            age_max: TimeDelta::from_std(self.settings.age_max).unwrap_or(TimeDelta::MAX),
-            idle,
-        };
+        let closing =
+            Closing { grants_max: self.settings.grants_max, age_max: delta(self.settings.age_max), idle };
         let mut conn = self.pool.acquire().await?;
         Ok(plan_batch(&mut conn, now, self.vault.id, closing, &resting).await?)
+    }
+
+    /// Passes over places whose grants have all failed meanwhile.
+    pub(super) async fn pass(&self, plan: &Plan) -> Result<(), LaneError> {
+        let mut tx = self.pool.begin().await?;
+        if take_places(&mut tx, plan).await? {
+            commit(tx, "passed").await?
+        } else {
+            tx.rollback().await?
+        }
+        Ok(())
     }
 
     /// Signs a plan, or as much of it as the chain says that it would pay.
@@ -50,91 +66,95 @@ impl LaneDriver {
         lease: Lease,
         mut plan: Plan,
     ) -> Result<Option<SignedBatch>, LaneError> {
-        let latest = self.node.block(BlockRef::Latest).await?;
-        let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
-        let deadline = latest.header.timestamp + self.settings.settlement_lifetime.as_secs();
-        let (data, gas_limit) = match self.fit(&mut plan, deadline).await? {
-            Fitted::Pays { data, gas_limit } => (data, gas_limit),
+        let chain_time = self.chain_time().await?;
+        let deadline = chain_time + self.settings.settlement_lifetime.as_secs();
+        let content = match self.fit(&mut plan, deadline).await? {
+            Fitted::Pays { data, gas_limit } => Content { data, gas_limit, cancels: false },
+            Fitted::Refused => match self.cancellation(now, &plan).await? {
+                Some(content) => content,
+                None => {
+                    self.hold(now, &plan).await?;
+                    return Ok(None);
+                }
+            },
             Fitted::Never(problem) => {
                 self.set_back(now, &plan, problem).await?;
                 return Ok(None);
             }
         };
-        let fees = self.node.fees().await?;
-        let wanted = fees.base_fee.saturating_mul(2).saturating_add(fees.priority_fee);
-        let max_fee_per_gas = wanted.min(self.settings.max_fee_per_gas);
+        let market = self.node.fees().await?;
+        let price = match Price::at(market, self.settings.max_fee_per_gas) {
+            Ok(price) => price,
+            Err(above) => {
+                self.park(lease, Trouble { code: FEE_ABOVE_CAP, detail: above.to_string() }).await?;
+                return Ok(None);
+            }
+        };
         let request = TxRequest {
             chain_id: self.vault.identity.chain_id,
             nonce: lease.next_nonce,
             to: Some(self.vault.identity.vault),
-            data,
-            gas_limit,
-            max_fee_per_gas,
-            max_priority_fee_per_gas: fees.priority_fee.min(max_fee_per_gas),
+            data: content.data,
+            gas_limit: content.gas_limit,
+            max_fee_per_gas: price.max_fee,
+            max_priority_fee_per_gas: price.tip,
         };
         let signed = self.signer.sign(&request)?;
         let batch = BatchId::generate(now, &mut self.rng);
         let attempt = AttemptId::generate(now, &mut self.rng);
-        Ok(Some(SignedBatch { batch, attempt, plan, deadline, request, signed }))
+        let cancels = content.cancels;
+        Ok(Some(SignedBatch { batch, attempt, plan, cancels, deadline, chain_time, request, signed }))
     }
 
-    /// Cuts a plan to what the vault's limits and a transaction's gas let through.
-    async fn fit(&mut self, plan: &mut Plan, deadline: u64) -> Result<Fitted, LaneError> {
+    /// What burns a plan's only place, once its recipient has refused for as long as it is tried. The refusal was asked for
+    /// a moment ago, alone, while the token pays others: a report in a settlement would not do.
+    async fn cancellation(&self, now: DateTime<Utc>, plan: &Plan) -> Result<Option<Content>, LaneError> {
+        let Some(place) = plan.open().next() else { return Ok(None) };
         let campaign = plan.segment.campaign;
-        for _ in 0..FITS_MAX {
-            let gas = self.gas.get(&campaign).copied().unwrap_or_default();
-            plan.segment.words.truncate(gas.grants_max());
-            let gas_limit = gas.limit(plan.segment.words.len());
-            let data = Settlement { deadline, segments: vec![plan.segment.clone()] }.calldata();
-            let call = Call {
-                from: self.signer.address(),
-                to: self.vault.identity.vault,
-                data: data.clone(),
-                gas: Some(gas_limit),
-            };
-            match simulate(&*self.node, call).await? {
-                Verdict::Pays => return Ok(Fitted::Pays { data, gas_limit }),
-                Verdict::Never(problem) => return Ok(Fitted::Never(problem)),
-                Verdict::OverLimit { left } => match words_within(&plan.segment.words, left) {
-                    0 => {
-                        let terms = self.terms(campaign).await?;
-                        let limit = U256::from(terms.windowLimit);
-                        if terms.window != 0 && words_within(&plan.segment.words, limit) == 0 {
-                            // No window will ever let the first one through: it alone is set back.
-                            plan.segment.words.truncate(1);
-                        }
-                        return Ok(Fitted::Never(format!("the vault's limit leaves {left} to pay for now")));
-                    }
-                    fits => plan.segment.words.truncate(fits),
-                },
-                Verdict::GasTooLow => {
-                    let grant_gas = self.terms(campaign).await?.grantGas;
-                    let Some(raised) = gas.raised(grant_gas.into()) else { break };
-                    self.gas.insert(campaign, raised);
-                }
-            }
+        let tried_for = delta(self.settings.give_up_refused);
+        let mut conn = self.pool.acquire().await?;
+        if !is_given_up(&mut conn, now, campaign, place, tried_for).await? {
+            return Ok(None);
         }
-        Ok(Fitted::Never("it needs more gas than a transaction may have".to_owned()))
+        drop(conn);
+        let ChainPlace { seq, .. } = *place;
+        let cancel = RewardVault::cancelCall {
+            campaign: campaign.on_chain(),
+            word: seq >> 8,
+            mask: U256::ONE << (seq & 0xff),
+        };
+        let data: Bytes = cancel.abi_encode().into();
+        match self.node.call(self.to_vault(data.clone(), Some(CANCEL_GAS))).await {
+            Ok(_) => Ok(Some(Content { data, gas_limit: CANCEL_GAS, cancels: true })),
+            Err(CallError::Reverted(why)) => {
+                tracing::warn!(%campaign, seq, why = revert_reason(&why), "a refused place cannot be burned yet");
+                Ok(None)
+            }
+            Err(CallError::Chain(error)) => Err(error.into()),
+        }
     }
 
-    /// What the vault was told about a campaign.
-    async fn terms(&self, campaign: CampaignId) -> Result<Terms, LaneError> {
-        let data = RewardVault::campaignCall { id: campaign.on_chain() }.abi_encode().into();
-        let call = Call { from: self.signer.address(), to: self.vault.identity.vault, data, gas: None };
-        let answer = self.node.call(call).await.map_err(|error| match error {
-            CallError::Chain(error) => error,
-            CallError::Reverted(_) => ChainError::Untrue("the vault has no terms".to_owned()),
-        })?;
-        let found = RewardVault::campaignCall::abi_decode_returns(&answer)
-            .map_err(|error| ChainError::Untrue(format!("the vault's terms: {error}")))?;
-        Ok(found.terms)
+    /// Has a place rest whose recipient refuses, and its grant be held.
+    async fn hold(&self, now: DateTime<Utc>, plan: &Plan) -> Result<(), LaneError> {
+        let mut tx = self.pool.begin().await?;
+        if set_back(&mut tx, now, plan, plan::Trouble::Recipient).await? == SetBack::Overtaken {
+            return Ok(tx.rollback().await?);
+        }
+        let campaign = plan.segment.campaign;
+        let refused: Vec<ChainPlace> = plan.open().copied().collect();
+        let held_now = hold_refused(&mut tx, now, campaign, &refused).await?;
+        let events: Vec<NewEvent> =
+            held_now.iter().map(|place| NewEvent::from(held(campaign, place))).collect();
+        append(&mut tx, &Context::at(now), &events).await?;
+        commit(tx, "refused").await?;
+        Ok(())
     }
 
     /// Passes over, for a while and with an alert, what the chain would not pay: places that go again, alone; else their
     /// campaign. Without a word if the places went into another lane's batch meanwhile.
     async fn set_back(&mut self, now: DateTime<Utc>, plan: &Plan, problem: String) -> Result<(), LaneError> {
         let mut tx = self.pool.begin().await?;
-        let alert = match set_back(&mut tx, now, plan).await? {
+        let alert = match set_back(&mut tx, now, plan, plan::Trouble::Unknown).await? {
             SetBack::Overtaken => return Ok(tx.rollback().await?),
             SetBack::Places => places_alert(plan, problem),
             SetBack::Campaign => {

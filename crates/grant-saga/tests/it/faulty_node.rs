@@ -8,8 +8,8 @@ use std::sync::{
 use alloy::primitives::{Address, B256, Bytes, U256};
 use async_trait::async_trait;
 use laurel_chain::{
-    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, HttpNode, NonceAt, SendError, TxReceipt,
-    TxStatus,
+    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, HttpNode, NonceAt, Refusal, SendError,
+    TxReceipt, TxRequest, TxStatus,
 };
 use tokio::sync::Notify;
 
@@ -25,6 +25,10 @@ pub(crate) enum Line {
     LosesAnswers,
     /// Nothing comes back: whoever sends is stuck.
     Hangs,
+    /// The node does not take what settles anything, and says why.
+    RefusesSettlements(Refusal),
+    /// The node does not take anything, and says why.
+    Refuses(Refusal),
 }
 
 /// A real node behind such a line.
@@ -73,6 +77,11 @@ impl FaultyNode {
     pub(crate) fn sent(&self) -> Vec<Bytes> {
         self.sent.lock().unwrap().clone()
     }
+}
+
+/// Whether a transaction settles nothing.
+pub(crate) fn is_empty(raw: &Bytes) -> bool {
+    TxRequest::decode(raw).unwrap().data.is_empty()
 }
 
 #[async_trait]
@@ -144,6 +153,10 @@ impl ChainNode for FaultyNode {
                 Err(SendError::PerhapsSent(ChainError::Untrue("the answer never came".to_owned())))
             }
             Line::Hangs => std::future::pending().await,
+            Line::RefusesSettlements(_) if is_empty(&raw) => self.node.send(raw).await,
+            Line::RefusesSettlements(refusal) | Line::Refuses(refusal) => {
+                Err(SendError::Refused { refusal, code: -32_000, message: "so be it".to_owned() })
+            }
         }
     }
 }

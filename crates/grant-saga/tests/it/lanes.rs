@@ -13,7 +13,7 @@ use laurel_grant_saga::{LaneState, Progress, list_lanes};
 
 use crate::{batching::submitted, world::World};
 
-async fn alerts(world: &World) -> Vec<(String, String)> {
+pub(crate) async fn alerts(world: &World) -> Vec<(String, String)> {
     sqlx::query_as("SELECT code, about FROM alerts ORDER BY code, about")
         .fetch_all(world.pool())
         .await

@@ -2,8 +2,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod batching;
+mod compensation;
 mod faulty_node;
 mod lanes;
+mod monitor;
 mod sending;
 mod setbacks;
 mod settling;

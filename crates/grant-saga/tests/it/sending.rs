@@ -16,7 +16,7 @@ const LEASE_IS_OVER: TimeDelta = TimeDelta::seconds(6);
 
 /// The stored bytes of every attempt.
 async fn stored(world: &World) -> Vec<Bytes> {
-    let raw: Vec<Vec<u8>> = sqlx::query_scalar("SELECT raw FROM attempts ORDER BY signed_at, id")
+    let raw: Vec<Vec<u8>> = sqlx::query_scalar("SELECT raw FROM attempts ORDER BY batch, number")
         .fetch_all(world.pool())
         .await
         .unwrap();

@@ -46,6 +46,18 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(600);
 /// Batches of a lane that may be in no block.
 pub(crate) const UNMINED_MAX: usize = 3;
 
+/// The most that a unit of gas may cost, in wei.
+pub(crate) const MAX_FEE_PER_GAS: u128 = 200 * GWEI;
+
+/// Wei in a gwei.
+pub(crate) const GWEI: u128 = 1_000_000_000;
+
+/// How long a batch may be in no block.
+pub(crate) const MONITOR_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a refused grant is tried again.
+pub(crate) const GIVE_UP_REFUSED: Duration = Duration::from_secs(86_400);
+
 /// Grants in a batch.
 pub(crate) const GRANTS_MAX: u32 = 4;
 
@@ -111,15 +123,17 @@ impl World {
         let signer: Arc<dyn LaneSigner> = Arc::new(key(account));
         let nonce = self.node.nonce(signer.address(), NonceAt::Latest).await.unwrap();
         let mut conn = self.pool().acquire().await.unwrap();
-        let lane: LaneId = register_lane(&mut conn, self.vault.id, signer.address(), nonce).await.unwrap();
+        let lane: LaneId =
+            register_lane(&mut conn, self.vault.id, signer.address(), None, nonce).await.unwrap();
         let settings = LaneSettings {
             grants_max: GRANTS_MAX,
             age_max: AGE_MAX,
             unmined_max: UNMINED_MAX,
             settlement_lifetime: LIFETIME,
-            max_fee_per_gas: 200_000_000_000,
-            monitor_timeout: Duration::from_secs(60),
+            max_fee_per_gas: MAX_FEE_PER_GAS,
+            monitor_timeout: MONITOR_TIMEOUT,
             monitor_interval: Duration::from_secs(1),
+            give_up_refused: GIVE_UP_REFUSED,
         };
         let parts = LaneParts {
             signer,

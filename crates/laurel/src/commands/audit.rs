@@ -5,7 +5,7 @@ use crate::{
     books::{BooksReport, Compared, Nodes, check_books},
     cli::Audit,
     config::Config,
-    connect,
+    connect::{self, ChainParts},
 };
 
 /// Checks the books and prints what it finds.
@@ -14,8 +14,9 @@ pub(crate) async fn run(config: &Config, audit: Audit) -> anyhow::Result<Outcome
     let pool = connect::database(&config.database.url, 2).await?;
     connect::require_current_schema(&pool).await?;
     let mut nodes = Nodes::new();
+    let parts = ChainParts::unwatched()?;
     for chain in &config.chains {
-        let connected = connect::chain(&pool, chain).await?;
+        let connected = connect::chain(&pool, chain, &parts).await?;
         nodes.insert(connected.config.id, connected.node);
     }
     let report = check_books(&pool, &nodes).await?;

@@ -7,6 +7,7 @@ mod demo;
 pub(crate) mod deploy;
 mod devnet;
 mod dlq;
+mod lanes;
 mod migrate;
 mod org;
 mod replay;
@@ -55,6 +56,7 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
         Command::Org(org) => until(stop, org::run(&config()?, org, json)).await?,
         Command::Audit(audit) => return until(stop, audit::run(&config()?, audit)).await,
         Command::Dlq(dlq) => until(stop, dlq::run(&config()?, dlq, json)).await?,
+        Command::Lanes(lanes) => until(stop, lanes::run(&config()?, &environment, lanes, json)).await?,
         Command::Alerts(alerts) => until(stop, alerts::run(&config()?, alerts, json)).await?,
         Command::Replay { view } => until(stop, replay::run(&config()?, view, json)).await?,
         Command::Openapi => openapi(json)?,

@@ -47,6 +47,8 @@ const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
 #[case::the_newest_block_is_final(&format!("{CHAIN}finality = {{ depth = 0 }}\n"), "such as 12, or \"finalized\"")]
 #[case::no_pause_for_the_node(&format!("{CHAIN}poll_interval_ms = 0\n"), "chain 1: poll_interval_ms is at least 1")]
 #[case::no_node(&CHAIN.replace("\"http://127.0.0.1:1\"", ""), "chain 1: rpc_urls is empty")]
+#[case::nobody_agrees(&format!("{CHAIN}final_quorum = 0\n"), "final_quorum is from 1 to the 1 of rpc_urls")]
+#[case::more_than_there_are(&format!("{CHAIN}final_quorum = 2\n"), "final_quorum is from 1 to the 1 of rpc_urls")]
 #[case::no_chain(&CHAIN.replace("id = 1", "id = 0"), "the node's eth_chainId")]
 #[case::nothing_for_gas(&format!("{CHAIN}max_fee_per_gas_gwei = 0\n"), "max_fee_per_gas_gwei is at least 1")]
 #[case::expired_when_mined(&format!("{CHAIN}settlement_lifetime_ms = 9999\n"), "settlement_lifetime_ms is from 10000")]
@@ -55,6 +57,21 @@ const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
 fn what_can_only_harm_is_refused(#[case] toml: &str, #[case] says: &str) {
     let error = format!("{:#}", load(toml).unwrap_err());
     assert!(error.contains(says), "{error}");
+}
+
+#[rstest]
+#[case(1, 1)]
+#[case(2, 2)]
+#[case(3, 2)]
+#[case(4, 3)]
+#[case(5, 3)]
+fn more_than_half_of_the_endpoints_have_to_agree(#[case] endpoints: usize, #[case] quorum: usize) {
+    let urls = vec!["\"http://127.0.0.1:1\""; endpoints].join(", ");
+    let config = load(&CHAIN.replace("\"http://127.0.0.1:1\"", &urls)).unwrap();
+    assert_eq!(config.chains[0].final_quorum(), quorum);
+    let config =
+        load(&format!("{}final_quorum = 1\n", CHAIN.replace("\"http://127.0.0.1:1\"", &urls))).unwrap();
+    assert_eq!(config.chains[0].final_quorum(), 1);
 }
 
 #[test]

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use alloy::primitives::Address;
 use laurel_chain::{Deployed, deploy_contracts};
-use laurel_chain_watcher::Finality;
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 
 use super::*;
@@ -29,19 +28,11 @@ async fn devchain_with(gas_limit: Option<u64>) -> (Anvil, Deployed, config::Chai
 }
 
 fn config_for(rpc_url: &str, vault: Address) -> config::Chain {
-    config::Chain {
-        id: 31_337,
-        rpc_urls: vec![Secret::new(rpc_url)],
-        vault,
-        deploy_block: None,
-        finality: Finality::Finalized,
-        lane_keys: Vec::new(),
-        treasury_key: None,
-        treasury_orgs: Vec::new(),
-        max_fee_per_gas_gwei: 200,
-        settlement_lifetime_ms: 600_000,
-        poll_interval_ms: 50,
-    }
+    config::Chain { treasury_orgs: Vec::new(), ..config::Chain::new(31_337, rpc_url, vault) }
+}
+
+fn parts() -> ChainParts {
+    ChainParts::unwatched().unwrap()
 }
 
 /// How many chains and vaults the database belongs to.
@@ -54,7 +45,7 @@ async fn pinned(pool: &PgPool) -> (i64, i64) {
 
 async fn refused(pool: &PgPool, config: &config::Chain, saying: &[&str]) {
     let before = pinned(pool).await;
-    let error = chain(pool, config).await.unwrap_err();
+    let error = chain(pool, config, &parts()).await.unwrap_err();
     let text = format!("{error:#}");
     for part in saying {
         assert!(text.contains(part), "{part:?} is not in {text:?}");
@@ -66,12 +57,12 @@ async fn refused(pool: &PgPool, config: &config::Chain, saying: &[&str]) {
 async fn the_vault_is_pinned_with_the_block_that_was_found() {
     let database = TestDatabase::create(&MIGRATOR).await;
     let (_anvil, deployed, mut config) = devchain().await;
-    let first = chain(database.pool(), &config).await.unwrap();
+    let first = chain(database.pool(), &config, &parts()).await.unwrap();
     let found = first.vault.identity.deploy_block;
     assert!(found >= deployed.block, "{found}, deployed from block {} on", deployed.block);
     // What is pinned stays, whatever is configured later.
     config.deploy_block = Some(found - 1);
-    let again = chain(database.pool(), &config).await.unwrap();
+    let again = chain(database.pool(), &config, &parts()).await.unwrap();
     assert_eq!(again.vault, first.vault);
     assert_eq!(pinned(database.pool()).await, (1, 1));
 }
@@ -89,7 +80,7 @@ async fn a_wrong_chain_id_is_refused() {
 async fn another_chain_of_the_same_id_is_refused() {
     let database = TestDatabase::create(&MIGRATOR).await;
     let (_anvil, _, config) = devchain().await;
-    chain(database.pool(), &config).await.unwrap();
+    chain(database.pool(), &config, &parts()).await.unwrap();
     // A development chain that was started again, with or without the contracts.
     let (_other, _, with_vault) = devchain_with(Some(OTHER_GAS_LIMIT)).await;
     let empty = AnvilOptions { gas_limit: Some(OTHER_GAS_LIMIT), ..AnvilOptions::new(Mining::OnDemand) };
@@ -114,7 +105,7 @@ async fn a_vault_without_code_or_with_other_code_is_refused() {
 async fn a_vault_whose_code_changed_is_refused() {
     let database = TestDatabase::create(&MIGRATOR).await;
     let (anvil, deployed, config) = devchain().await;
-    chain(database.pool(), &config).await.unwrap();
+    chain(database.pool(), &config, &parts()).await.unwrap();
     let request = serde_json::json!({
         "jsonrpc": "2.0", "id": 1, "method": "anvil_setCode", "params": [deployed.vault, "0x60006000f3"],
     });
@@ -132,10 +123,40 @@ async fn a_node_that_is_down_at_start_is_named() {
 }
 
 #[tokio::test]
+async fn one_of_the_endpoints_may_be_down_at_the_start_while_a_quorum_is_not() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (_anvil, _, mut config) = devchain().await;
+    config.rpc_urls.insert(0, Secret::new("http://127.0.0.1:1/?key=secret"));
+    let saying = ["the node at 127.0.0.1", "1 of 2 endpoints answer", "chains.final_quorum is 2"];
+    refused(database.pool(), &config, &saying).await;
+    config.final_quorum = Some(1);
+    let connected = chain(database.pool(), &config, &parts()).await.unwrap();
+    assert_eq!(connected.node.chain_id().await.unwrap(), 31_337);
+    let states: Vec<_> = connected.endpoints.status().iter().map(ToString::to_string).collect();
+    assert_eq!(states, ["127.0.0.1 is open: eth_chainId: it cannot be reached", "127.0.0.1 is closed"]);
+}
+
+#[tokio::test]
+async fn an_endpoint_on_another_chain_is_refused_also_beside_a_good_one() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let (_anvil, _, mut config) = devchain().await;
+    chain(database.pool(), &config, &parts()).await.unwrap();
+    let good = config.rpc_urls[0].clone();
+    let other = AnvilOptions { chain_id: 5, ..AnvilOptions::new(Mining::OnDemand) };
+    let other = Anvil::start(other).await.unwrap();
+    config.rpc_urls = vec![good.clone(), Secret::new(other.rpc_url())];
+    refused(database.pool(), &config, &["the node at 127.0.0.1", "the node is on chain 5"]).await;
+    // The same id, but another first block.
+    let (twin, ..) = devchain_with(Some(OTHER_GAS_LIMIT)).await;
+    config.rpc_urls = vec![good, Secret::new(twin.rpc_url())];
+    refused(database.pool(), &config, &["the node at 127.0.0.1", "it is another chain of the same id"]).await;
+}
+
+#[tokio::test]
 async fn a_second_vault_on_a_chain_is_refused() {
     let database = TestDatabase::create(&MIGRATOR).await;
     let (anvil, deployed, config) = devchain().await;
-    chain(database.pool(), &config).await.unwrap();
+    chain(database.pool(), &config, &parts()).await.unwrap();
     let node = HttpNode::new(anvil.rpc_url()).unwrap();
     let owner = LocalKey::from_hex(DEV_KEYS[0].secret).unwrap();
     let second = deploy_contracts(&node, &owner, &[]).await.unwrap();

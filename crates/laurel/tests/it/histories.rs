@@ -79,9 +79,15 @@ async fn saga_events(
             vec![SagaEvent::Failed { reason: event.reason, proof: event.proof }]
         }
         (_, Some(Event::BudgetReleased(_))) => vec![SagaEvent::Released],
+        // What burns the grant's place does not settle it: the failure that follows tells of that.
+        (_, Some(Event::BlockchainTxSubmitted(event))) if event.cancels.is_some() => Vec::new(),
+        (_, Some(Event::BlockchainTxConfirmed(event))) if event.segments.is_empty() => Vec::new(),
         (_, Some(Event::BlockchainTxSubmitted(event))) => vec![SagaEvent::Submitted(event.batch)],
         (_, Some(Event::BlockchainTxReverted(event))) => {
-            vec![SagaEvent::Reverted(event.sighting.batch.unwrap())]
+            let batch = event.sighting.batch.unwrap();
+            let settles =
+                matches!(state, GrantState::Submitted { batch: in_batch, .. } if *in_batch == batch);
+            settles.then_some(SagaEvent::Reverted(batch)).into_iter().collect()
         }
         (_, Some(Event::BlockchainTxConfirmed(event))) => {
             let batch = event.sighting.batch.unwrap();

@@ -4,7 +4,9 @@
 mod audit;
 mod commands;
 mod crashes;
+mod endpoints;
 mod histories;
+mod lanes;
 mod lifetimes;
 mod pipes;
 mod process;

@@ -108,20 +108,33 @@ async fn readiness_tells_the_truth() {
     command.env("LAUREL_OPS__BIND", format!("127.0.0.1:{ops}"));
     let running = Running::start(command, &world.folder.path().join("watcher.log"));
     let ready = readiness(ops, StatusCode::OK, "").await;
+    assert_eq!(ready["status"], "ok");
     assert_eq!((&ready["database"], &ready["chains"][0]["state"]), (&json!("ok"), &json!("ok")));
     let down = output(world.laurel(port, &["migrate", "--down", "1"])).await;
     assert!(down.status.success());
     readiness(ops, StatusCode::SERVICE_UNAVAILABLE, "migrations are missing").await;
     assert!(output(world.laurel(port, &["migrate"])).await.status.success());
     readiness(ops, StatusCode::OK, "").await;
+    // A chain in trouble is told, but no reason to send callers elsewhere: everywhere else it is the same.
+    sqlx::query("UPDATE chains SET halted = 'two truths'").execute(world.database.pool()).await.unwrap();
+    let halted = readiness(ops, StatusCode::OK, "halted: two truths").await;
+    assert_eq!(halted["status"], "degraded");
+    sqlx::query("UPDATE chains SET halted = NULL").execute(world.database.pool()).await.unwrap();
     world.anvil.take().unwrap().stop().await.unwrap();
-    let unready = readiness(ops, StatusCode::SERVICE_UNAVAILABLE, "does not answer").await;
-    assert_eq!(unready["database"], "ok");
+    let degraded = readiness(ops, StatusCode::OK, "no endpoint answers").await;
+    assert_eq!((&degraded["database"], &degraded["status"]), (&json!("ok"), &json!("degraded")));
+    let endpoint = degraded["chains"][0]["endpoints"][0].as_str().unwrap();
+    assert!(
+        endpoint.starts_with("127.0.0.1 is ") && endpoint.ends_with("it cannot be reached"),
+        "{endpoint}"
+    );
     let health = reqwest::get(format!("http://127.0.0.1:{ops}/healthz")).await.unwrap();
     assert_eq!(health.status(), StatusCode::OK, "it lives, and waits for the chain");
     let metrics =
         reqwest::get(format!("http://127.0.0.1:{ops}/metrics")).await.unwrap().text().await.unwrap();
     assert!(metrics.contains("# HELP laurel_"), "{metrics}");
+    let breaker = "laurel_endpoint_breaker_state{chain_id=\"31337\",endpoint=\"0\",host=\"127.0.0.1\"} ";
+    assert!(metrics.contains(breaker) && !metrics.contains(&format!("{breaker}0")), "{metrics}");
     assert_eq!(running.terminate().await, Some(0), "it ends all the same");
 }
 

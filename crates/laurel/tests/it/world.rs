@@ -6,7 +6,7 @@ use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
 };
-use laurel_chain::{Call, ChainNode, Erc20, HttpNode};
+use laurel_chain::{Call, ChainNode, Erc20, HttpNode, LaneSigner, LocalKey, NonceAt, TxRequest, TxStatus};
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 use laurel_ledger::MIGRATOR;
 use reqwest::Method;
@@ -21,6 +21,9 @@ use crate::{
 
 /// How often a block is made: more often than on any real chain, so that a story has many of them.
 const BLOCK_TIME: Duration = Duration::from_millis(250);
+
+/// How long a transaction may take to be in a block.
+const MINED_WITHIN: Duration = Duration::from_secs(30);
 
 /// The environment variables of the keys, by the development account that they hold.
 const KEYS: [&str; 3] = ["LAUREL_TREASURY", "LAUREL_LANE_0", "LAUREL_LANE_1"];
@@ -118,6 +121,34 @@ impl World {
         rest.until(&format!("/campaigns/{id}/statistics"), |statistics| statistics["funded"] == cap).await;
         rest.must(Method::POST, &format!("/campaigns/{id}/activate"), None).await;
         id
+    }
+
+    /// A transaction of the vault's owner to the vault, in a block.
+    pub(crate) async fn owner_calls(&self, call: impl SolCall) {
+        self.sends(0, self.vault, call.abi_encode()).await;
+    }
+
+    /// A transaction of a development account, in a block.
+    pub(crate) async fn sends(&self, account: usize, to: Address, data: Vec<u8>) {
+        let node = HttpNode::new(&self.rpc_url).unwrap();
+        let signer = LocalKey::from_hex(DEV_KEYS[account].secret).unwrap();
+        let fees = node.fees().await.unwrap();
+        let request = TxRequest {
+            chain_id: self.chain_id,
+            nonce: node.nonce(signer.address(), NonceAt::Pending).await.unwrap(),
+            to: Some(to),
+            data: data.into(),
+            gas_limit: 1_000_000,
+            max_fee_per_gas: fees.base_fee * 2 + fees.priority_fee,
+            max_priority_fee_per_gas: fees.priority_fee,
+        };
+        let sent = node.send(signer.sign(&request).unwrap().raw).await.unwrap();
+        let mined = async {
+            while !matches!(node.transaction(sent).await.unwrap(), TxStatus::Mined(_)) {
+                tokio::time::sleep(BLOCK_TIME / 4).await;
+            }
+        };
+        tokio::time::timeout(MINED_WITHIN, mined).await.expect("blocks are made");
     }
 
     /// What a wallet has of the token.

@@ -51,6 +51,7 @@ fn submitted(batch: u128) -> BlockchainTxSubmitted {
         tx: tx_of(batch),
         deadline: 1,
         segments: Vec::new(),
+        cancels: None,
     }
 }
 

@@ -208,8 +208,9 @@ impl World {
     /// A signed transaction of a batch.
     pub(crate) async fn attempt(&self, id: u128, batch: u128, fee: u64) {
         sqlx::query(
-            "INSERT INTO attempts (id, batch, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas, signed_at)
-             VALUES ($1, $2, $3, '', 21000, $4, 1, $5)",
+            "INSERT INTO attempts (id, batch, number, empty, tx, raw, gas_limit, max_fee_per_gas, max_priority_fee_per_gas,
+                                   signed_at, chain_time)
+             SELECT $1, $2, (SELECT count(*) FROM attempts WHERE batch = $2), false, $3, '', 21000, $4, 1, $5, 0",
         )
         .bind(Uuid::from_u128(id))
         .bind(Uuid::from_u128(batch))

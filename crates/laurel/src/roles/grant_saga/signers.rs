@@ -45,6 +45,24 @@ pub(super) async fn load(chain: &ConnectedChain, environment: &Environment) -> a
     Ok(Signers { lanes, treasury })
 }
 
+/// Loads the key of a lane that is added, with the same questions to the vault.
+pub(crate) async fn lane(
+    chain: &ConnectedChain,
+    source: &str,
+    environment: &Environment,
+) -> anyhow::Result<Arc<dyn LaneSigner>> {
+    let signer: Arc<dyn LaneSigner> = Arc::new(connect::key(source, environment)?);
+    if asked(chain, RewardVault::ownerCall {}).await? == signer.address() {
+        bail!(
+            "{source} is the key of the vault's owner: give the lane a key of its own, because two signers of one account \
+             take each other's nonces"
+        );
+    }
+    require_lifetime(chain).await?;
+    require_operator(chain, signer.address()).await?;
+    Ok(signer)
+}
+
 /// Each signer keeps count of its account's nonces, so two of one account would take each other's.
 fn require_different(named: &[(String, Arc<dyn LaneSigner>)]) -> anyhow::Result<()> {
     let mut seen: HashMap<Address, &str> = HashMap::new();

@@ -1,13 +1,12 @@
 //! Keys that would only harm are refused before anything is signed, and the message says what to do.
 
 use laurel_chain::{HttpNode, LocalKey, deploy_contracts};
-use laurel_chain_watcher::Finality;
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 use laurel_ledger::MIGRATOR;
 use rstest::rstest;
 
 use super::*;
-use crate::{config, secret::Secret};
+use crate::{config, connect::ChainParts};
 
 /// An hour, which the vault allows.
 const LIFETIME_MS: u64 = 3_600_000;
@@ -27,23 +26,17 @@ async fn with_keys<T>(
     let deployed = deploy_contracts(&node, &owner, &[operator]).await.unwrap();
     let source = |key: &usize| format!("env:KEY_{key}");
     let configured = config::Chain {
-        id: deployed.chain_id,
-        rpc_urls: vec![Secret::new(anvil.rpc_url())],
-        vault: deployed.vault,
-        deploy_block: None,
-        finality: Finality::Finalized,
         lane_keys: lanes.iter().map(source).collect(),
         treasury_key: treasury.as_ref().map(source),
-        treasury_orgs: Vec::new(),
-        max_fee_per_gas_gwei: 200,
         settlement_lifetime_ms,
-        poll_interval_ms: 50,
+        ..config::Chain::new(deployed.chain_id, anvil.rpc_url(), deployed.vault)
     };
     let environment = DEV_KEYS
         .iter()
         .enumerate()
         .fold(Environment::process(), |all, (key, dev)| all.with(&format!("KEY_{key}"), dev.secret));
-    let chain = connect::chain(database.pool(), &configured).await.unwrap();
+    let chain =
+        connect::chain(database.pool(), &configured, &ChainParts::unwatched().unwrap()).await.unwrap();
     then(load(&chain, &environment).await).await
 }
 

@@ -1,0 +1,160 @@
+//! A chain that is followed by way of several endpoints.
+
+use std::sync::Arc;
+
+use chrono::TimeDelta;
+use laurel_chain::{ChainError, ChainNode, Endpoint, EndpointMetrics, Endpoints, EndpointsParts, HttpNode};
+use laurel_chain_watcher::{ReconcileError, Watcher, WatcherError};
+use laurel_devnet::testing::{Line, LineState};
+use prometheus::Registry;
+
+use crate::{
+    chain::{CHAIN_ID, Chain},
+    finality::{assert_halted, two_branches},
+    journal,
+    recorded::{Branch, Recorded},
+    world::{World, catch_up, try_catch_up},
+};
+
+/// The nodes as endpoints of one chain, identified.
+async fn endpoints(world: &World, nodes: Vec<Arc<dyn ChainNode>>, final_quorum: usize) -> Arc<Endpoints> {
+    let endpoint = |node| Endpoint { host: "127.0.0.1".to_owned(), node };
+    let endpoints = Endpoints::new(EndpointsParts {
+        chain_id: CHAIN_ID,
+        endpoints: nodes.into_iter().map(endpoint).collect(),
+        final_quorum,
+        clock: world.clock.clone(),
+        seed: 7,
+        metrics: EndpointMetrics::register(&Registry::new()).unwrap(),
+    });
+    endpoints.identify(None).await.unwrap();
+    Arc::new(endpoints)
+}
+
+fn states(endpoints: &Endpoints) -> Vec<&'static str> {
+    endpoints.status().iter().map(|endpoint| endpoint.state.as_str()).collect()
+}
+
+/// Catches up, however often what is read comes from two nodes.
+async fn catch_up_at_last(watcher: &Watcher) {
+    for _ in 0..10 {
+        match try_catch_up(watcher).await {
+            Ok(()) => return,
+            Err(WatcherError::Halted(reason)) => panic!("halted: {reason}"),
+            Err(_) => {}
+        }
+    }
+    catch_up(watcher).await;
+}
+
+#[tokio::test]
+async fn a_failover_is_no_reorganisation() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    let lines = [
+        Line::to(chain.rpc_url()).await.unwrap(),
+        Line::to(chain.rpc_url()).await.unwrap(),
+        Line::to(chain.rpc_url()).await.unwrap(),
+    ];
+    let nodes = lines.iter().map(|line| Arc::new(HttpNode::new(line.url()).unwrap()) as Arc<dyn ChainNode>);
+    let all = endpoints(&world, nodes.collect(), 2).await;
+    let watcher = world.watcher(all.clone());
+    let mut blocks = Vec::new();
+    for (round, line) in lines.iter().enumerate() {
+        world.settle(&chain, 10 * round as u64, 3).await;
+        chain.mine(1).await;
+        blocks.push(chain.head().await.header.number);
+        catch_up(&watcher).await;
+        line.set(LineState::Cut);
+        chain.mine(3).await;
+        world.clock.advance(TimeDelta::seconds(2));
+        catch_up(&watcher).await;
+        let position = world.position().await;
+        assert_eq!(position.head_hash, Some(chain.head().await.hash), "{round}");
+        assert_eq!(position.last_final, Some(chain.head().await.header.number - 2), "{round}");
+        line.set(LineState::Good);
+        world.clock.advance(TimeDelta::seconds(5));
+        all.tend().await;
+        assert_eq!(states(&all), ["closed"; 3]);
+    }
+    let told = blocks
+        .iter()
+        .flat_map(|block| ["BlockchainTxMined", "BlockchainTxConfirmed"].map(|kind| (kind, *block)));
+    assert_eq!(journal::story(world.pool()).await, told.collect::<Vec<_>>());
+    assert_eq!(world.position().await.halted, None);
+}
+
+#[tokio::test]
+async fn a_liar_that_was_believed_is_outvoted_when_blocks_become_final() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    let (ours, other) = two_branches(&chain).await;
+    let head = ours.head().header.number;
+    let nodes = [Recorded::new(other.clone()), Recorded::new(ours.clone()), Recorded::new(ours.clone())];
+    // So far, final is what both branches have.
+    nodes.iter().for_each(|node| node.change(|script| script.finalized = ours.block(head - 4).cloned()));
+    let all = endpoints(&world, nodes.iter().map(|node| node.clone() as _).collect(), 2).await;
+    let watcher = world.watcher(all.clone());
+    catch_up(&watcher).await;
+    let position = world.position().await;
+    assert_eq!((position.head_hash, position.last_final), (Some(other.head().hash), Some(head - 4)));
+
+    nodes.iter().for_each(|node| node.change(|script| script.finalized = None));
+    world.clock.advance(TimeDelta::seconds(2));
+    catch_up_at_last(&watcher).await;
+    let position = world.position().await;
+    assert_eq!((position.head_hash, position.last_final), (Some(ours.head().hash), Some(head - 2)));
+    assert_eq!(position.halted, None);
+    assert_eq!(states(&all), ["open", "closed", "closed"]);
+}
+
+#[tokio::test]
+async fn a_liar_that_is_asked_in_the_middle_of_a_step_halts_nothing() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    chain.mine(8).await;
+    let short = Branch::of(&chain).await;
+    chain.mine(3).await;
+    let ours = Branch::of(&chain).await;
+    // Deeper than what is final to us.
+    chain.control.reorg(8).await.unwrap();
+    let other = Branch::of(&chain).await;
+    let nodes: Vec<Arc<Recorded>> = (0..4).map(|_| Recorded::new(short.clone())).collect();
+    let all = endpoints(&world, nodes.iter().map(|node| node.clone() as _).collect(), 2).await;
+    let watcher = world.watcher(all.clone());
+    catch_up(&watcher).await;
+
+    nodes.iter().for_each(|node| node.follow(&ours));
+    nodes[1].follow(&other);
+    // It tells its head and is silent then: the liar, which is next, is asked for the blocks.
+    nodes[0].change(|script| script.answers = Some(1));
+    let error = try_catch_up(&watcher).await.unwrap_err();
+    assert!(matches!(error, WatcherError::Reconcile(ReconcileError::Torn { .. })), "{error:?}");
+    catch_up(&watcher).await;
+    let position = world.position().await;
+    assert_eq!((position.head_hash, position.halted), (Some(ours.head().hash), None));
+    assert_eq!(states(&all), ["open", "open", "closed", "closed"]);
+}
+
+#[tokio::test]
+async fn endpoints_that_can_never_agree_halt_the_chain() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    let (ours, other) = two_branches(&chain).await;
+    let head = ours.head().header.number;
+    let nodes = [Recorded::new(ours.clone()), Recorded::new(other.clone())];
+    nodes.iter().for_each(|node| node.change(|script| script.finalized = ours.block(head - 4).cloned()));
+    let all = endpoints(&world, nodes.iter().map(|node| node.clone() as _).collect(), 2).await;
+    let watcher = world.watcher(all);
+    catch_up(&watcher).await;
+    let before = world.position().await.last_final;
+    nodes.iter().for_each(|node| node.change(|script| script.finalized = None));
+    world.clock.advance(TimeDelta::seconds(2));
+    let error = try_catch_up(&watcher).await.unwrap_err();
+    let disagree =
+        matches!(&error, WatcherError::Chain(ChainError::Disagreement { number, .. }) if *number == head - 2);
+    assert!(disagree, "{error:?}");
+    assert_eq!(world.position().await.last_final, before, "nothing became final");
+    let [node, _] = nodes;
+    assert_halted(&world, node).await;
+}

@@ -1,0 +1,200 @@
+//! What several endpoints agree on: the last final block, and how many transactions an account has sent.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use alloy::primitives::{Address, B256};
+use chrono::TimeDelta;
+
+use super::Endpoints;
+use crate::{Block, BlockRef, ChainError, FinalBlock, Finality, NonceAt};
+
+/// How often all endpoints are asked for what is final. What is final on a chain with several endpoints takes seconds to
+/// minutes; every question has its price there.
+const AGREED_LASTS: TimeDelta = TimeDelta::seconds(1);
+
+/// How long an endpoint is left alone that calls another block final than a quorum: long enough to be seen, and to be
+/// mended. It is asked again after that, and outvoted again.
+const OUTVOTED_REST: Duration = Duration::from_secs(60);
+
+/// What the endpoints' words for one height come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// A quorum has this block, and no quorum another.
+    Agreed(B256),
+    /// Too few have spoken.
+    Undecided,
+    /// They can never agree.
+    Disagreement(B256, B256),
+}
+
+/// Judges the words for one height. `all_spoken`: nobody who answers has still to come as far.
+fn verdict(votes: &[(usize, B256)], quorum: usize, all_spoken: bool) -> Verdict {
+    let mut counts: BTreeMap<B256, usize> = BTreeMap::new();
+    for (_, hash) in votes {
+        *counts.entry(*hash).or_default() += 1;
+    }
+    let mut hashes: Vec<(usize, B256)> = counts.into_iter().map(|(hash, count)| (count, hash)).collect();
+    hashes.sort_unstable_by(|one, other| other.cmp(one));
+    match hashes[..] {
+        [(first, one), (second, other), ..] if second >= quorum || (first < quorum && all_spoken) => {
+            Verdict::Disagreement(one, other)
+        }
+        [(first, one), ..] if first >= quorum => Verdict::Agreed(one),
+        _ => Verdict::Undecided,
+    }
+}
+
+impl Endpoints {
+    /// The highest block that a quorum calls final, or has below one that it calls final.
+    pub(super) async fn agreed_final(&self, finality: Finality) -> Result<Option<FinalBlock>, ChainError> {
+        if self.endpoints.len() == 1 {
+            return self.ask(move |node| node.last_final(finality)).await;
+        }
+        let now = self.clock.now();
+        let (agreed, at, preferred) = {
+            let state = self.lock();
+            (state.agreed, state.agreed_at, state.preferred)
+        };
+        if agreed.is_some() && at.is_some_and(|at| at <= now && now - at < AGREED_LASTS) {
+            return Ok(agreed);
+        }
+        let told = self.ask_all(&self.all_fit(), move |node| node.last_final(finality)).await;
+        let answered = told.iter().filter(|(_, word)| word.is_ok()).count();
+        let short = i64::from(answered < self.quorum);
+        self.metrics.short_of_quorum.with_label_values(&[self.chain_id.to_string()]).set(short);
+        let mut words: Vec<(usize, FinalBlock)> = Vec::new();
+        let mut error = None;
+        for (index, word) in told {
+            match word {
+                Ok(word) => words.extend(word.map(|block| (index, block))),
+                Err(told) => _ = error.get_or_insert(told),
+            }
+        }
+        if answered == 0 {
+            return Err(error.unwrap_or_else(|| self.no_endpoint()));
+        }
+        let found = self.highest_agreed(&words, agreed).await?;
+        let mut state = self.lock();
+        // Whoever is asked first by now has not been compared yet.
+        state.agreed_at = (state.preferred == preferred).then_some(now);
+        state.agreed = found;
+        Ok(found)
+    }
+
+    /// The highest of the told blocks that a quorum agrees on; the one that was known where none is higher.
+    async fn highest_agreed(
+        &self,
+        words: &[(usize, FinalBlock)],
+        known: Option<FinalBlock>,
+    ) -> Result<Option<FinalBlock>, ChainError> {
+        let mut heights: Vec<u64> = words.iter().map(|(_, block)| block.number).collect();
+        heights.sort_unstable_by(|one, other| other.cmp(one));
+        let mut heights: Vec<u64> = heights.into_iter().skip(self.quorum - 1).collect();
+        heights.dedup();
+        for number in heights {
+            if let Some(known) = known.filter(|known| number < known.number) {
+                return Ok(Some(known));
+            }
+            let votes = self.votes(words, number).await;
+            let all_spoken = words.iter().all(|(_, block)| block.number >= number);
+            match verdict(&votes, self.quorum, all_spoken) {
+                Verdict::Agreed(hash) => {
+                    let block = FinalBlock { number, hash };
+                    let contradicting = self.contradicting(words, &votes, block).await;
+                    if let Some((_, theirs, one)) = contradicting.first()
+                        && contradicting.len() >= self.quorum
+                    {
+                        let (number, one, other) = (theirs.number, *one, theirs.hash);
+                        return Err(ChainError::Disagreement { number, one, other });
+                    }
+                    let others = votes.iter().filter(|(_, vote)| *vote != hash).map(|(index, _)| *index);
+                    let others = others.chain(contradicting.iter().map(|(index, ..)| *index)).collect();
+                    self.outvote(others, block).await;
+                    return Ok(Some(block));
+                }
+                Verdict::Disagreement(one, other) => {
+                    return Err(ChainError::Disagreement { number, one, other });
+                }
+                Verdict::Undecided => {}
+            }
+        }
+        Ok(known)
+    }
+
+    /// The block `number` as everybody has it who calls that or a later one final.
+    async fn votes(&self, words: &[(usize, FinalBlock)], number: u64) -> Vec<(usize, B256)> {
+        let here = words.iter().filter(|(_, block)| block.number == number);
+        let mut votes: Vec<(usize, B256)> = here.map(|(index, block)| (*index, block.hash)).collect();
+        let beyond = words.iter().filter(|(_, block)| block.number > number);
+        let beyond: Vec<usize> = beyond.map(|(index, _)| *index).collect();
+        let told = self.ask_all(&beyond, move |node| node.block(BlockRef::Number(number))).await;
+        for (index, block) in told {
+            votes.extend(block.ok().flatten().map(|block| (index, block.hash)));
+        }
+        votes
+    }
+
+    /// Who calls an earlier block final that is not below the one that was agreed on, each with the block that is.
+    async fn contradicting(
+        &self,
+        words: &[(usize, FinalBlock)],
+        votes: &[(usize, B256)],
+        agreed: FinalBlock,
+    ) -> Vec<(usize, FinalBlock, B256)> {
+        let mut contradicting = Vec::new();
+        let Some((witness, _)) = votes.iter().find(|(_, hash)| *hash == agreed.hash) else {
+            return contradicting;
+        };
+        for (index, earlier) in words.iter().filter(|(_, block)| block.number < agreed.number) {
+            let number = earlier.number;
+            let told = self.ask_all(&[*witness], move |node| node.block(BlockRef::Number(number))).await;
+            let block = told.into_iter().find_map(|(_, block)| block.ok().flatten());
+            let differs = block.filter(|block| block.hash != earlier.hash);
+            contradicting.extend(differs.map(|block| (*index, *earlier, block.hash)));
+        }
+        contradicting
+    }
+
+    /// Leaves those alone that have another block than a quorum. The one that is asked first must not be among them, whether
+    /// or not it calls the block final already: what is read from it would contradict what is final.
+    async fn outvote(&self, mut others: Vec<usize>, agreed: FinalBlock) {
+        let preferred = self.lock().preferred;
+        if !others.contains(&preferred) {
+            let told =
+                self.ask_all(&[preferred], move |node| node.block(BlockRef::Number(agreed.number))).await;
+            let differs = |block: &Block| block.hash != agreed.hash;
+            if told.into_iter().any(|(_, block)| block.is_ok_and(|block| block.as_ref().is_some_and(differs)))
+            {
+                others.push(preferred);
+            }
+        }
+        for index in others {
+            let FinalBlock { number, hash } = agreed;
+            self.metrics.outvoted_total.with_label_values(&self.labels(index)).inc();
+            self.leave_alone(index, OUTVOTED_REST, format!("block {number} is {hash}, but it has another"));
+        }
+        if let Some(fittest) = self.order().first() {
+            self.prefer(*fittest);
+        }
+    }
+
+    /// How many transactions an account has sent.
+    pub(super) async fn agreed_nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {
+        if self.endpoints.len() == 1 {
+            return self.ask(move |node| node.nonce(account, at)).await;
+        }
+        let told = self.ask_all(&self.all_fit(), move |node| node.nonce(account, at)).await;
+        let mut nonces = Vec::new();
+        let mut error = None;
+        for (_, nonce) in told {
+            match nonce {
+                Ok(nonce) => nonces.push(nonce),
+                Err(told) => _ = error.get_or_insert(told),
+            }
+        }
+        nonces.sort_unstable_by(|one, other| other.cmp(one));
+        let place = if at == NonceAt::Pending { 1 } else { self.quorum.min(nonces.len()) };
+        let nonce = nonces.get(place.saturating_sub(1)).copied();
+        nonce.ok_or_else(|| error.unwrap_or_else(|| self.no_endpoint()))
+    }
+}

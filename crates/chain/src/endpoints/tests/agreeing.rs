@@ -1,0 +1,185 @@
+//! What several endpoints agree on.
+
+use alloy::primitives::Address;
+use proptest::prelude::*;
+use rstest::rstest;
+
+use super::{fake::common, *};
+use crate::{BlockRef, FinalBlock, Finality, NonceAt};
+
+/// What an endpoint calls final, and from which block on it has others.
+type Word = (Option<u64>, Option<u64>);
+
+fn speak(world: &World, words: &[Word]) {
+    for (fake, (last_final, fork)) in world.fakes.iter().zip(words) {
+        fake.change(|script| (script.last_final, script.fork) = (*last_final, *fork));
+    }
+}
+
+async fn last_final(world: &World) -> Result<Option<u64>, ChainError> {
+    let found = world.all.last_final(Finality::Finalized).await?;
+    Ok(found.map(|FinalBlock { number, hash }| {
+        assert_eq!(hash, common(number), "a block that few have is final");
+        number
+    }))
+}
+
+#[rstest]
+#[case::all_the_same(&[(Some(90), None), (Some(90), None), (Some(90), None)], 2, Some(90))]
+#[case::one_is_ahead(&[(Some(95), None), (Some(90), None), (Some(90), None)], 2, Some(90))]
+#[case::one_is_late(&[(Some(95), None), (Some(93), None), (Some(40), None)], 2, Some(93))]
+#[case::all_must_agree(&[(Some(95), None), (Some(93), None), (Some(40), None)], 3, Some(40))]
+#[case::one_is_enough(&[(Some(95), None), (Some(93), None), (Some(40), None)], 1, Some(95))]
+#[case::none_yet(&[(None, None), (None, None), (Some(3), None)], 2, None)]
+#[case::one_lies_at_the_same_height(&[(Some(90), None), (Some(90), None), (Some(90), Some(80))], 2, Some(90))]
+#[case::one_lies_ahead(&[(Some(90), None), (Some(90), None), (Some(99), Some(80))], 2, Some(90))]
+#[case::the_third_has_not_come_as_far(&[(Some(90), None), (Some(85), None), (Some(90), Some(88))], 2, Some(85))]
+#[case::five(&[(Some(90), None), (Some(91), Some(50)), (Some(92), None), (Some(93), Some(50)), (Some(94), None)], 3, Some(90))]
+#[tokio::test]
+async fn the_highest_block_that_a_quorum_has_is_final(
+    #[case] words: &[Word],
+    #[case] quorum: usize,
+    #[case] agreed: Option<u64>,
+) {
+    let world = World::new(words.len(), quorum).await;
+    speak(&world, words);
+    assert_eq!(last_final(&world).await.unwrap(), agreed);
+}
+
+#[rstest]
+#[case::one_against_one(&[(Some(90), None), (Some(90), Some(80))], 2)]
+#[case::one_against_one_and_one_is_enough(&[(Some(90), None), (Some(90), Some(80))], 1)]
+#[case::an_earlier_one_that_is_not_below(&[(Some(90), None), (Some(95), Some(80))], 1)]
+#[case::two_quorums(&[(Some(90), None), (Some(90), None), (Some(90), Some(80)), (Some(95), Some(80))], 2)]
+#[tokio::test]
+async fn two_truths_that_nobody_decides_are_an_error(#[case] words: &[Word], #[case] quorum: usize) {
+    let world = World::new(words.len(), quorum).await;
+    speak(&world, words);
+    let error = last_final(&world).await.unwrap_err();
+    assert!(matches!(error, ChainError::Disagreement { number: 90, .. }), "{error:?}");
+}
+
+#[tokio::test]
+async fn whoever_is_outvoted_is_left_alone() {
+    let world = World::new(3, 2).await;
+    // The one that is asked first, and it does not even call it final.
+    speak(&world, &[(Some(50), Some(60)), (Some(90), None), (Some(90), None)]);
+    assert_eq!(last_final(&world).await.unwrap(), Some(90));
+    assert_eq!(world.states(), ["open", "closed", "closed"]);
+    assert_eq!(world.ask().await.1, [1]);
+    let block = world.all.block(BlockRef::Number(90)).await.unwrap().unwrap();
+    assert_eq!(block.hash, common(90), "what is read is what is final");
+    let labels = world.all.labels(0);
+    assert_eq!(world.all.metrics.outvoted_total.with_label_values(&labels).get(), 1);
+    for ms in [59_999, 1] {
+        assert_eq!(world.states()[0], "open");
+        world.wait(ms);
+        world.tend().await;
+    }
+    assert_eq!(world.states()[0], "closed", "it is asked again");
+}
+
+#[tokio::test]
+async fn whoever_calls_an_earlier_block_final_is_outvoted_as_well() {
+    let world = World::new(4, 2).await;
+    speak(&world, &[(Some(90), None), (Some(85), None), (Some(90), None), (Some(70), Some(60))]);
+    assert_eq!(last_final(&world).await.unwrap(), Some(90));
+    assert_eq!(world.states(), ["closed", "closed", "closed", "open"]);
+}
+
+#[tokio::test]
+async fn what_is_agreed_on_is_asked_for_once_a_second() {
+    let world = World::new(3, 2).await;
+    assert_eq!(last_final(&world).await.unwrap(), Some(90));
+    speak(&world, &[(Some(95), None), (Some(95), None), (Some(95), None)]);
+    world.forget();
+    assert_eq!(last_final(&world).await.unwrap(), Some(90));
+    assert_eq!(world.asked("finalized"), NOBODY);
+    world.wait(1_000);
+    assert_eq!(last_final(&world).await.unwrap(), Some(95));
+    // Whoever is asked first from now on is compared at once.
+    world.fault(0, Fault::Hangs);
+    world.ask().await.0.unwrap();
+    world.forget();
+    assert_eq!(last_final(&world).await.unwrap(), Some(95));
+    assert_eq!(world.asked("finalized"), [1, 2]);
+}
+
+#[tokio::test]
+async fn without_a_quorum_nothing_becomes_final_and_it_shows() {
+    let world = World::new(3, 2).await;
+    assert_eq!(last_final(&world).await.unwrap(), Some(90));
+    let short = || world.all.metrics.short_of_quorum.with_label_values(&["31337"]).get();
+    assert_eq!(short(), 0);
+    speak(&world, &[(Some(95), None), (Some(95), None), (Some(95), None)]);
+    world.fault(1, Fault::Hangs);
+    world.fault(2, Fault::Hangs);
+    world.wait(1_000);
+    assert_eq!((last_final(&world).await.unwrap(), short()), (Some(90), 1));
+    world.fault(0, Fault::Hangs);
+    world.wait(1_000);
+    assert!(last_final(&world).await.is_err(), "nobody answers");
+}
+
+#[tokio::test]
+async fn a_depth_counts_from_each_endpoints_own_head() {
+    let world = World::new(3, 2).await;
+    for (fake, head) in world.fakes.iter().zip([100, 90, 80]) {
+        fake.change(|script| script.head = head);
+    }
+    let agreed = world.all.last_final(Finality::Depth { depth: 12 }).await.unwrap().unwrap();
+    assert_eq!(agreed.number, 78);
+}
+
+#[rstest]
+#[case::nobody_alone_makes_it_high(&[5, 5, 9], 2, NonceAt::Latest, 5)]
+#[case::nobody_alone_hides_it(&[9, 5, 9], 2, NonceAt::Latest, 9)]
+#[case::as_of_a_block(&[9, 5, 9], 2, NonceAt::Block(3), 9)]
+#[case::pending_is_the_highest(&[5, 5, 9], 2, NonceAt::Pending, 9)]
+#[case::one(&[7], 1, NonceAt::Latest, 7)]
+#[tokio::test]
+async fn a_nonce_is_what_a_quorum_has_reached(
+    #[case] nonces: &[u64],
+    #[case] quorum: usize,
+    #[case] at: NonceAt,
+    #[case] agreed: u64,
+) {
+    let world = World::new(nonces.len(), quorum).await;
+    for (fake, nonce) in world.fakes.iter().zip(nonces) {
+        fake.change(|script| script.nonce = *nonce);
+    }
+    assert_eq!(world.all.nonce(Address::ZERO, at).await.unwrap(), agreed);
+}
+
+proptest! {
+    /// However many lie, as long as they are fewer than a quorum, no block of theirs is final; and if nobody lies, what is
+    /// final is what a quorum has reached.
+    #[test]
+    fn a_minority_makes_nothing_final(
+        words in prop::collection::vec((0_u64..100, prop::option::of(0_u64..100)), 1..7),
+        liars in 0_usize..4,
+    ) {
+        let quorum = words.len() / 2 + 1;
+        let liars = liars.min(words.len() - quorum);
+        let words: Vec<Word> = words
+            .into_iter()
+            .enumerate()
+            .map(|(index, (last, fork))| (Some(last), fork.map(|fork| fork + 1).filter(|_| index < liars)))
+            .collect();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(async {
+            let world = World::new(words.len(), quorum).await;
+            speak(&world, &words);
+            // `last_final` itself looks at the hash.
+            let agreed = last_final(&world).await;
+            let mut reached: Vec<u64> = words.iter().filter_map(|(last, _)| *last).collect();
+            reached.sort_unstable_by(|one, other| other.cmp(one));
+            let honest = words.iter().all(|(_, fork)| fork.is_none());
+            match agreed {
+                Ok(agreed) if honest => assert_eq!(agreed, Some(reached[quorum - 1])),
+                Ok(_) => {}
+                Err(error) => assert!(matches!(error, ChainError::Disagreement { .. }) && !honest, "{error:?}"),
+            }
+        });
+    }
+}

@@ -1,0 +1,150 @@
+//! An account that sends one transaction after the other, each derived from what the chain says at the moment.
+
+use std::{sync::Arc, time::Duration};
+
+use alloy::{
+    primitives::{Address, B256, Bytes},
+    sol_types::SolCall,
+};
+use laurel_chain::{
+    BlockRef, Call, CallError, ChainError, ChainNode, KeyError, LaneSigner, NonceAt, Refusal, SendError,
+    TxRequest, revert_reason,
+};
+
+/// How long to wait for a transaction to be mined before the chain is asked again what is missing.
+const MINED_WITHIN: Duration = Duration::from_secs(60);
+
+/// How often to look whether it was mined.
+const MINED_POLL: Duration = Duration::from_millis(100);
+
+/// The most gas that a call of the vault's owner or guardian may use; unused gas costs nothing.
+const GAS_LIMIT: u64 = 500_000;
+
+/// How often the market's price is doubled at most for a transaction that is not mined.
+const DOUBLINGS_MAX: u32 = 5;
+
+/// Why a call did not come onto the chain.
+#[derive(Debug, thiserror::Error)]
+pub enum CallFailed {
+    /// The chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// It reverts.
+    #[error("{step}: {reason}")]
+    Reverts {
+        /// The step.
+        step: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The key.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// The node would not take the transaction.
+    #[error("{step}: {source}")]
+    Send {
+        /// The step.
+        step: &'static str,
+        /// Why.
+        #[source]
+        source: SendError,
+    },
+    /// The transaction was not mined in time; the next round sees what came of it.
+    #[error("{step}: transaction {tx} was not mined within {MINED_WITHIN:?}")]
+    NotMined {
+        /// The step.
+        step: &'static str,
+        /// The transaction.
+        tx: B256,
+    },
+}
+
+impl CallFailed {
+    fn call(step: &'static str, error: CallError) -> Self {
+        match error {
+            CallError::Reverted(data) => Self::Reverts { step, reason: revert_reason(&data) },
+            CallError::Chain(error) => error.into(),
+        }
+    }
+
+    /// Whether it stays as it is until somebody does something about it.
+    pub fn lasts(&self) -> bool {
+        match self {
+            Self::Reverts { .. } | Self::Key(_) => true,
+            Self::Chain(error) => matches!(error, ChainError::Untrue(_)),
+            Self::Send { source, .. } => source.refusal().is_some_and(Refusal::lasts),
+            Self::NotMined { .. } => false,
+        }
+    }
+}
+
+/// An account with its key.
+#[derive(Clone, Debug)]
+pub(crate) struct Account {
+    pub(crate) chain_id: u64,
+    pub(crate) signer: Arc<dyn LaneSigner>,
+    pub(crate) node: Arc<dyn ChainNode>,
+}
+
+impl Account {
+    pub(crate) fn address(&self) -> Address {
+        self.signer.address()
+    }
+
+    /// What a contract answers.
+    pub(crate) async fn ask<C: SolCall>(
+        &self,
+        step: &'static str,
+        to: Address,
+        call: C,
+    ) -> Result<C::Return, CallFailed> {
+        let call = Call { from: self.address(), to, data: call.abi_encode().into(), gas: None };
+        let answer = self.node.call(call).await.map_err(|error| CallFailed::call(step, error))?;
+        C::abi_decode_returns(&answer)
+            .map_err(|error| ChainError::Untrue(format!("{step} answered what it cannot: {error}")).into())
+    }
+
+    /// Sends a transaction that is known not to revert, and waits until it is mined. Offers twice the market's price for
+    /// every time that it was not before, so that one that is stuck is outbid.
+    pub(crate) async fn transact(
+        &self,
+        step: &'static str,
+        to: Address,
+        data: Bytes,
+        failures: u32,
+    ) -> Result<(), CallFailed> {
+        let from = self.address();
+        let call = Call { from, to, data: data.clone(), gas: Some(GAS_LIMIT) };
+        self.node.call(call).await.map_err(|error| CallFailed::call(step, error))?;
+        let nonce = self.node.nonce(from, NonceAt::Latest).await?;
+        let market = self.node.fees().await?;
+        let times = 1 << failures.min(DOUBLINGS_MAX);
+        let tip = market.priority_fee.saturating_mul(times);
+        let signed = self.signer.sign(&TxRequest {
+            chain_id: self.chain_id,
+            nonce,
+            to: Some(to),
+            data,
+            gas_limit: GAS_LIMIT,
+            max_fee_per_gas: market.base_fee.saturating_mul(2 * times).saturating_add(tip),
+            max_priority_fee_per_gas: tip,
+        })?;
+        match self.node.send(signed.raw).await {
+            Ok(_) | Err(SendError::PerhapsSent(_)) => {}
+            Err(source) if source.refusal() == Some(Refusal::AlreadyKnown) => {}
+            Err(source) => return Err(CallFailed::Send { step, source }),
+        }
+        tracing::info!(step, account = %from, tx.hash = %signed.hash, "sent a transaction");
+        let mined = async {
+            while self.node.nonce(from, NonceAt::Latest).await? <= nonce {
+                tokio::time::sleep(MINED_POLL).await;
+            }
+            // The head that has the transaction must be the one that the next step reads.
+            self.node.block(BlockRef::Latest).await
+        };
+        match tokio::time::timeout(MINED_WITHIN, mined).await {
+            Ok(mined) => Ok(mined.map(|_| ())?),
+            Err(_) => Err(CallFailed::NotMined { step, tx: signed.hash }),
+        }
+    }
+}

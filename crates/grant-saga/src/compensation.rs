@@ -1,0 +1,214 @@
+//! Grants that will never be paid, by proof of the chain: their places were burned, or their campaign was released.
+
+use std::collections::HashSet;
+
+use alloy::primitives::B256;
+use chrono::{DateTime, Utc};
+use laurel_bus::StageError;
+use laurel_chain::PaidMask;
+use laurel_events::{
+    CampaignId, CampaignReleased, EventId, GrantId, GrantsCancelled, NewEvent, TokenGrantFailed, VoidProof,
+};
+use laurel_ledger::{ChainPlace, LedgerError, amount_from_sql, find_places};
+use sqlx::PgConnection;
+
+use crate::requeues::take_out;
+
+/// Fails the grants whose places a final block burned.
+pub(crate) async fn cancelled(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    cause: EventId,
+    cancelled: &GrantsCancelled,
+) -> Result<Vec<NewEvent>, StageError> {
+    let Some(given) = given_seqs(conn, cancelled.campaign).await? else { return Ok(Vec::new()) };
+    let first_seq = cancelled.word << 8;
+    let mask = PaidMask::new(first_seq, vec![cancelled.mask]);
+    let mut places = Vec::new();
+    for seq in mask.seqs().filter(|seq| *seq < given) {
+        places.extend(find_places(conn, cancelled.campaign, seq, 1).await?);
+    }
+    let seqs: Vec<u64> = places.iter().map(|place| place.seq).collect();
+    if let Some(paid) = paid_among(conn, cancelled.campaign, &seqs).await? {
+        return Err(StageError::poison(format!(
+            "seq {paid} of campaign {} was burned by {} and paid before",
+            cancelled.campaign, cancelled.tx
+        )));
+    }
+    take_out(conn, cancelled.campaign, &seqs).await?;
+    let proof = |seq| VoidProof::Cancelled { seq, tx: cancelled.tx };
+    fail(conn, now, Some(cause), (cancelled.campaign, "refused"), &places, proof).await
+}
+
+/// Notes that the vault pays nothing of a campaign any more, and fails what is under way in no batch.
+pub(crate) async fn released(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    cause: EventId,
+    released: &CampaignReleased,
+) -> Result<Vec<NewEvent>, StageError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO queues (campaign, vault, released_tx) SELECT id, vault, $2 FROM campaigns WHERE id = $1
+        ON CONFLICT (campaign) DO UPDATE SET released_tx = EXCLUDED.released_tx
+        "#,
+        released.campaign.number(),
+        released.tx.as_slice(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    fail_released(conn, now, Some(cause), &[released.campaign]).await
+}
+
+/// Fails the grants of released campaigns once none of their batches can pay any more: whatever is in no batch then was
+/// never paid.
+pub(crate) async fn fail_released(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    cause: Option<EventId>,
+    campaigns: &[CampaignId],
+) -> Result<Vec<NewEvent>, StageError> {
+    if campaigns.is_empty() {
+        return Ok(Vec::new());
+    }
+    let campaigns: Vec<i64> = campaigns.iter().map(|campaign| campaign.number()).collect();
+    let over = sqlx::query!(
+        r#"
+        SELECT campaign, next_seq, batched_to, released_tx AS "released_tx!" FROM queues q
+        WHERE campaign = ANY ($1) AND released_tx IS NOT NULL
+          AND NOT EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch
+                          WHERE s.campaign = q.campaign AND s.posted_at IS NULL AND b.state <> 'reverted')
+          AND NOT EXISTS (SELECT FROM cancels c JOIN batches b ON b.id = c.batch
+                          WHERE c.campaign = q.campaign AND b.state IN ('submitted', 'mined'))
+        ORDER BY campaign
+        FOR NO KEY UPDATE OF q
+        "#,
+        &campaigns,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let mut failed = Vec::new();
+    for queue in over {
+        let wrong =
+            |column| LedgerError::Inconsistent { table: "queues", column, id: queue.campaign.to_string() };
+        let campaign = CampaignId::try_from(queue.campaign).map_err(|_| wrong("campaign"))?;
+        let tx = B256::try_from(queue.released_tx.as_slice()).map_err(|_| wrong("released_tx"))?;
+        let mut ranges = vec![(queue.batched_to, queue.next_seq - queue.batched_to)];
+        let requeued = sqlx::query!(
+            "DELETE FROM requeues WHERE campaign = $1 RETURNING first_seq, count",
+            queue.campaign
+        );
+        let requeued = requeued.fetch_all(&mut *conn).await?;
+        ranges.extend(requeued.iter().map(|row| (row.first_seq, i64::from(row.count))));
+        let mut places = Vec::new();
+        for (first_seq, count) in ranges {
+            let count = u32::try_from(count).map_err(|_| wrong("next_seq"))?;
+            places.extend(find_places(conn, campaign, first_seq.cast_unsigned(), count).await?);
+        }
+        sqlx::query!("UPDATE queues SET batched_to = next_seq WHERE campaign = $1", queue.campaign)
+            .execute(&mut *conn)
+            .await?;
+        let proof = |seq| VoidProof::Released { seq, tx };
+        failed.extend(fail(conn, now, cause, (campaign, "campaign_released"), &places, proof).await?);
+    }
+    Ok(failed)
+}
+
+/// How many places a campaign has given; `None` if it is none of ours.
+async fn given_seqs(conn: &mut PgConnection, campaign: CampaignId) -> Result<Option<u64>, LedgerError> {
+    let next_seq = sqlx::query_scalar!(
+        "SELECT next_seq FROM queues WHERE campaign = $1 FOR NO KEY UPDATE",
+        campaign.number()
+    );
+    Ok(next_seq.fetch_optional(conn).await?.map(i64::cast_unsigned))
+}
+
+/// One of the places that a final settlement is known to have paid.
+async fn paid_among(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    seqs: &[u64],
+) -> Result<Option<u64>, LedgerError> {
+    let seqs: Vec<i64> = seqs.iter().map(|seq| seq.cast_signed()).collect();
+    let paid = sqlx::query_scalar!(
+        r#"
+        SELECT p.seq AS "seq!" FROM unnest($2::bigint[]) AS p (seq)
+        WHERE EXISTS (SELECT FROM segments s
+                      WHERE s.campaign = $1 AND s.first_seq <= p.seq AND s.first_seq > p.seq - 1000
+                        AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes) AND s.posted_at IS NOT NULL)
+          AND NOT EXISTS (SELECT FROM exceptions e WHERE e.campaign = $1 AND e.seq = p.seq AND e.state <> 'queued')
+        LIMIT 1
+        "#,
+        campaign.number(),
+        &seqs,
+    );
+    Ok(paid.fetch_optional(conn).await?.map(i64::cast_unsigned))
+}
+
+/// Fails the grants of places that are proven to be never paid, but for those that have failed before.
+async fn fail(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    cause: Option<EventId>,
+    (campaign, reason): (CampaignId, &str),
+    places: &[ChainPlace],
+    proof: impl Fn(u64) -> VoidProof,
+) -> Result<Vec<NewEvent>, StageError> {
+    let numbers: Vec<i64> = places.iter().map(|place| place.number.cast_signed()).collect();
+    let seqs: Vec<i64> = places.iter().map(|place| place.seq.cast_signed()).collect();
+    let failed = sqlx::query!(
+        r#"
+        INSERT INTO exceptions AS e (campaign, number, state, reason, player, chain_id, amount, seq, updated_at)
+        SELECT g.campaign, g.number, 'failed', $5, g.player, v.chain_id, g.amount, p.seq, $4
+        FROM unnest($2::bigint[], $3::bigint[]) AS p (number, seq)
+        JOIN grants g ON g.campaign = $1 AND g.number = p.number
+        JOIN campaigns c ON c.id = g.campaign
+        JOIN vaults v ON v.id = c.vault
+        ORDER BY p.seq
+        ON CONFLICT (campaign, number) DO UPDATE
+        SET state = 'failed', reason = EXCLUDED.reason, seq = EXCLUDED.seq, wallet_until = NULL,
+            updated_at = EXCLUDED.updated_at
+        WHERE e.state NOT IN ('failed', 'compensated')
+        RETURNING number, seq AS "seq!", player, amount
+        "#,
+        campaign.number(),
+        &numbers,
+        &seqs,
+        now,
+        reason,
+    )
+    .fetch_all(conn)
+    .await?;
+    failed
+        .into_iter()
+        .map(|row| {
+            let grant = GrantId { campaign, number: row.number.cast_unsigned() };
+            let failed = TokenGrantFailed {
+                grant,
+                player: row.player.into(),
+                amount: amount_from_sql(&row.amount, "exceptions", "amount", grant)?,
+                reason: reason.to_owned(),
+                proof: proof(row.seq.cast_unsigned()),
+            };
+            Ok(NewEvent { event: failed.into(), occurred_at: None, cause })
+        })
+        .collect()
+}
+
+/// The grants among these places that have failed: nothing of theirs is sent or tried again.
+pub(crate) async fn failed_among(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    places: &[ChainPlace],
+) -> Result<HashSet<u64>, LedgerError> {
+    let numbers: Vec<i64> = places.iter().map(|place| place.number.cast_signed()).collect();
+    let failed = sqlx::query_scalar!(
+        r#"
+        SELECT seq AS "seq!" FROM exceptions
+        WHERE campaign = $1 AND number = ANY ($2) AND seq IS NOT NULL AND state IN ('failed', 'compensated')
+        "#,
+        campaign.number(),
+        &numbers,
+    );
+    Ok(failed.fetch_all(conn).await?.into_iter().map(i64::cast_unsigned).collect())
+}

@@ -1,0 +1,117 @@
+//! The guardian: while everything that goes to a chain is stopped, its vault is paused.
+//!
+//! Stopping here keeps ourselves from signing. Whoever else has an operator's key is only kept from it by the vault.
+
+use std::{sync::Arc, time::Duration};
+
+use alloy::sol_types::SolCall;
+use laurel_chain::{ChainNode, LaneSigner, RewardVault};
+use laurel_ledger::{LedgerError, Vault, is_chain_stopped};
+use sqlx::PgPool;
+use tokio_util::sync::CancellationToken;
+
+use crate::{CallFailed, account::Account};
+
+/// How often the stops are looked at: far more often than blocks are made.
+const POLL: Duration = Duration::from_millis(200);
+
+/// How long to rest after an error.
+const ERROR_REST: Duration = Duration::from_secs(1);
+
+/// Why a vault is not paused.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardianError {
+    /// The database.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The chain.
+    #[error(transparent)]
+    Call(#[from] CallFailed),
+}
+
+impl From<sqlx::Error> for GuardianError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+/// Pauses one vault while what goes to its chain is stopped. Two of them at once pause it once: the second call reverts or
+/// changes nothing.
+#[derive(Debug)]
+pub struct Guardian {
+    vault: Vault,
+    account: Account,
+    pool: PgPool,
+    failures: u32,
+}
+
+impl Guardian {
+    /// The guardian of a vault, whose guardian or owner is `signer`.
+    pub fn new(vault: Vault, signer: Arc<dyn LaneSigner>, node: Arc<dyn ChainNode>, pool: PgPool) -> Self {
+        let account = Account { chain_id: vault.identity.chain_id, signer, node };
+        Self { vault, account, pool, failures: 0 }
+    }
+
+    /// Watches over the vault until `shutdown`.
+    pub async fn run(mut self, shutdown: CancellationToken) {
+        while !shutdown.is_cancelled() {
+            let rest = match self.step().await {
+                Ok(_) => POLL,
+                Err(error) => {
+                    tracing::error!(%error, vault = %self.vault.identity.vault, "the vault is not paused yet");
+                    ERROR_REST
+                }
+            };
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    /// Pauses the vault if it should be and is not. Says whether it did.
+    ///
+    /// # Errors
+    /// If the database or the chain does not answer, or the vault does not take the call.
+    pub async fn step(&mut self) -> Result<bool, GuardianError> {
+        let chain_id = self.vault.identity.chain_id;
+        if !is_chain_stopped(&mut *self.pool.acquire().await?, chain_id).await? {
+            self.failures = 0;
+            return Ok(false);
+        }
+        let done = pause_vault(&self.vault, &self.account, self.failures).await;
+        self.failures = if done.is_ok() { 0 } else { self.failures.saturating_add(1) };
+        Ok(done?)
+    }
+}
+
+/// Pauses a vault that is not, now. Says whether it was not.
+async fn pause_vault(vault: &Vault, account: &Account, failures: u32) -> Result<bool, CallFailed> {
+    let address = vault.identity.vault;
+    if account.ask("paused", address, RewardVault::pausedCall {}).await? {
+        return Ok(false);
+    }
+    let pause = RewardVault::pauseCall {}.abi_encode().into();
+    account.transact("pause", address, pause, failures).await?;
+    tracing::warn!(vault = %address, "the vault is paused");
+    Ok(true)
+}
+
+/// Has a vault pay again that is paused. Says whether it was. Only its owner can.
+///
+/// # Errors
+/// If the chain does not answer or the vault does not take the call.
+pub async fn unpause_vault(
+    vault: &Vault,
+    owner: Arc<dyn LaneSigner>,
+    node: Arc<dyn ChainNode>,
+) -> Result<bool, CallFailed> {
+    let account = Account { chain_id: vault.identity.chain_id, signer: owner, node };
+    let address = vault.identity.vault;
+    if !account.ask("paused", address, RewardVault::pausedCall {}).await? {
+        return Ok(false);
+    }
+    let unpause = RewardVault::unpauseCall {}.abi_encode().into();
+    account.transact("unpause", address, unpause, 0).await?;
+    Ok(true)
+}

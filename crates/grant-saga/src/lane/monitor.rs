@@ -1,0 +1,261 @@
+//! The transaction monitor: what is in no block is sent again, what is stuck is outbid, what can never be paid any more makes
+//! room. Only the lowest nonce is judged: the others wait for it.
+
+use chrono::{DateTime, Utc};
+use laurel_chain::{BlockRef, ChainError, Fees, NextStep, Refusal, find_nonce_user};
+use laurel_events::{NewEvent, OperatorAlertRaised};
+use laurel_ledger::{Context, append, clear_alert, commit};
+
+use super::{
+    LaneDriver, LaneError,
+    replace::Replacement,
+    send::{SEND_ALERT, delta},
+    unmined::{Unmined, attempt_bytes, attempt_hashes, list_unmined},
+};
+use crate::{
+    LaneState,
+    fees::{Price, Raise},
+    lanes::{Lease, stop_lane, unpark_lane},
+};
+
+/// Why a lane is parked: gas costs more than its cap.
+pub(super) const FEE_ABOVE_CAP: &str = "fee_above_cap";
+
+/// Why a lane is parked: its account cannot pay for gas.
+const OUT_OF_GAS_MONEY: &str = "out_of_gas_money";
+
+/// Why a lane is halted: the chain has a transaction of its account that is not ours.
+pub(super) const NONCE_USED_ELSEWHERE: &str = "nonce_used_elsewhere";
+
+/// Why a lane is halted: not even an empty transaction of it is taken.
+const LANE_REJECTED: &str = "lane_rejected";
+
+/// The alerts about a lane that end when it is resumed.
+pub(crate) const LANE_ALERTS: [&str; 4] =
+    [FEE_ABOVE_CAP, OUT_OF_GAS_MONEY, NONCE_USED_ELSEWHERE, LANE_REJECTED];
+
+/// Why a lane cannot go on for now.
+pub(super) struct Trouble {
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+}
+
+/// What is wrong with the lowest nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ailment {
+    /// A node wants more for it.
+    Underpriced,
+    /// No node will ever take it.
+    Unsendable(Refusal),
+    /// The vault will refuse it.
+    Expired,
+    /// Blocks were made for long enough, without it.
+    Stuck {
+        /// For twice as long as that.
+        still: bool,
+    },
+}
+
+impl LaneDriver {
+    /// Sees to what is in no block. Returns how many batches that are, or `None` if the lane stands now.
+    pub(super) async fn monitor(
+        &mut self,
+        now: DateTime<Utc>,
+        lease: Lease,
+    ) -> Result<Option<usize>, LaneError> {
+        let mut conn = self.pool.acquire().await?;
+        let unmined = list_unmined(&mut conn, self.lane).await?;
+        drop(conn);
+        self.measure(now, lease, &unmined);
+        if self.check_at.is_some_and(|check_at| now < check_at) {
+            return Ok(Some(unmined.len()));
+        }
+        self.check_at = Some(now + delta(self.settings.monitor_interval));
+        self.tries.retain(&unmined);
+        for batch in &unmined {
+            if self.tries.is_due(batch, now) {
+                let raw = attempt_bytes(&mut *self.pool.acquire().await?, batch.attempt).await?;
+                self.send(batch.batch, batch.attempt, batch.tx, raw.into()).await?;
+            }
+        }
+        let trouble = match unmined.first() {
+            Some(lowest) => self.treat(now, lease, lowest).await?,
+            None => None,
+        };
+        let trouble = match trouble {
+            Some(trouble) => Some(trouble),
+            None => self.shortage(lease, &unmined).await?,
+        };
+        if let Some(trouble) = trouble {
+            self.park(lease, trouble).await?;
+            return Ok(None);
+        }
+        self.end_alerts(now, lease, unmined.is_empty()).await?;
+        Ok(Some(unmined.len()))
+    }
+
+    fn measure(&self, now: DateTime<Utc>, lease: Lease, unmined: &[Unmined]) {
+        let lane = self.lane.to_string();
+        let oldest = unmined.first().map_or(0, |batch| (now - batch.created_at).num_seconds());
+        self.metrics.unmined.with_label_values(&[&lane]).set(unmined.len() as i64);
+        self.metrics.oldest_unmined_seconds.with_label_values(&[&lane]).set(oldest);
+        self.metrics.active.with_label_values(&[&lane]).set((lease.state == LaneState::Active).into());
+    }
+
+    /// Does what the lowest nonce needs; says why it cannot.
+    async fn treat(
+        &mut self,
+        now: DateTime<Utc>,
+        lease: Lease,
+        lowest: &Unmined,
+    ) -> Result<Option<Trouble>, LaneError> {
+        let chain_time = self.chain_time().await?;
+        let Some(ailment) = self.ailment(lowest, chain_time) else { return Ok(None) };
+        let mut to = Replacement { empty: lowest.empty, raise: Raise::Least, chain_time };
+        match ailment {
+            Ailment::Unsendable(refusal) if lowest.empty => {
+                let detail = format!("not even an empty transaction is taken: {}", refusal.as_str());
+                self.halt(lease, LANE_REJECTED, detail).await?;
+                return Ok(None);
+            }
+            Ailment::Expired | Ailment::Unsendable(_) => to.empty = true,
+            Ailment::Underpriced => to.raise = Raise::Double,
+            Ailment::Stuck { still } => {
+                if self.used_elsewhere(lease, lowest).await? {
+                    return Ok(None);
+                }
+                // It was sent again just now; a node may have lost it.
+                if !still && lowest.price.suffices(self.node.fees().await?) {
+                    return Ok(None);
+                }
+            }
+        }
+        self.replace(now, lease, lowest, to).await
+    }
+
+    fn ailment(&self, lowest: &Unmined, chain_time: u64) -> Option<Ailment> {
+        let refusal = self.tries.refusal(lowest);
+        match refusal.map(|refusal| (refusal, refusal.next())) {
+            Some((refusal, NextStep::Halt)) => return Some(Ailment::Unsendable(refusal)),
+            _ if !lowest.empty && chain_time > lowest.deadline => return Some(Ailment::Expired),
+            Some((_, NextStep::RaiseFees)) => return Some(Ailment::Underpriced),
+            _ => {}
+        }
+        let (age, timeout) =
+            (chain_time.saturating_sub(lowest.chain_time), self.settings.monitor_timeout.as_secs());
+        (age >= timeout).then_some(Ailment::Stuck { still: age >= timeout.saturating_mul(2) })
+    }
+
+    /// The latest block's time. A chain that stands still makes nothing stuck.
+    pub(super) async fn chain_time(&self) -> Result<u64, LaneError> {
+        let latest = self.node.block(BlockRef::Latest).await?;
+        let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
+        Ok(latest.header.timestamp)
+    }
+
+    /// What keeps the lane from signing: nothing to pay for gas with, or a price above its cap.
+    async fn shortage(&self, lease: Lease, unmined: &[Unmined]) -> Result<Option<Trouble>, LaneError> {
+        let poor = |unmined: &Unmined| {
+            self.tries.refusal(unmined).is_some_and(|refusal| refusal.next() == NextStep::Park)
+        };
+        if unmined.iter().any(poor) {
+            let balance = self.node.balance(self.address()).await?;
+            let detail =
+                format!("{} has {balance} wei, too little for the gas of what it signed", self.address());
+            return Ok(Some(Trouble { code: OUT_OF_GAS_MONEY, detail }));
+        }
+        if lease.state != LaneState::Parked {
+            return Ok(None);
+        }
+        let market: Fees = self.node.fees().await?;
+        let above = Price::at(market, self.settings.max_fee_per_gas).err();
+        Ok(above.map(|above| Trouble { code: FEE_ABOVE_CAP, detail: above.to_string() }))
+    }
+
+    /// Halts the lane if a final block has another transaction than ours for the lowest nonce. A node that does not tell, or no
+    /// longer knows, proves nothing.
+    async fn used_elsewhere(&self, lease: Lease, lowest: &Unmined) -> Result<bool, LaneError> {
+        let mut conn = self.pool.acquire().await?;
+        let last_final = sqlx::query_scalar!(
+            "SELECT final_number FROM chains WHERE id = $1",
+            self.vault.identity.chain_id.cast_signed(),
+        )
+        .fetch_one(&mut *conn)
+        .await?;
+        let ours = attempt_hashes(&mut conn, lowest.batch).await?;
+        drop(conn);
+        let Some(last_final) = last_final.map(i64::cast_unsigned) else { return Ok(false) };
+        let user = match find_nonce_user(&*self.node, self.address(), lowest.nonce, last_final).await {
+            Ok(user) => user,
+            Err(error) => {
+                tracing::warn!(lane.id = %self.lane, %error, "the node cannot tell who used a nonce");
+                return Ok(false);
+            }
+        };
+        let Some(user) = user.filter(|user| !ours.contains(&user.tx)) else { return Ok(false) };
+        let detail = format!(
+            "nonce {} was used by transaction {} in block {}, which is none of ours",
+            lowest.nonce, user.tx, user.block_number
+        );
+        self.halt(lease, NONCE_USED_ELSEWHERE, detail).await?;
+        Ok(true)
+    }
+
+    /// Stops the lane until an operator has looked.
+    pub(super) async fn halt(
+        &self,
+        lease: Lease,
+        code: &'static str,
+        detail: String,
+    ) -> Result<(), LaneError> {
+        self.stop(lease, LaneState::Halted, Trouble { code, detail }).await
+    }
+
+    /// Stops the lane until its trouble is over.
+    pub(super) async fn park(&self, lease: Lease, trouble: Trouble) -> Result<(), LaneError> {
+        self.stop(lease, LaneState::Parked, trouble).await
+    }
+
+    async fn stop(&self, lease: Lease, state: LaneState, trouble: Trouble) -> Result<(), LaneError> {
+        let mut tx = self.pool.begin().await?;
+        if !stop_lane(&mut tx, self.lane, lease, state, trouble.code).await? {
+            // What looked like trouble is the work of whoever took the lane over while the chain was asked.
+            return Ok(tx.rollback().await?);
+        }
+        self.metrics.active.with_label_values(&[&self.lane.to_string()]).set(0);
+        let Trouble { code, detail } = trouble;
+        let about = format!("lane:{}", self.lane);
+        self.raise(&mut tx, OperatorAlertRaised { code: code.to_owned(), about, detail }).await?;
+        commit(tx, "lane_stopped").await?;
+        Ok(())
+    }
+
+    /// Takes back what was said of troubles that are over, and has a parked lane go on.
+    async fn end_alerts(&self, now: DateTime<Utc>, lease: Lease, all_mined: bool) -> Result<(), LaneError> {
+        let mut over: Vec<String> = Vec::new();
+        if all_mined {
+            let lasting = Refusal::ALL.into_iter().filter(|refusal| refusal.lasts());
+            over.extend(lasting.map(|refusal| format!("{SEND_ALERT}{}", refusal.as_str())));
+        }
+        if lease.state == LaneState::Parked || all_mined {
+            over.extend([FEE_ABOVE_CAP, OUT_OF_GAS_MONEY].map(str::to_owned));
+        }
+        if over.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.pool.begin().await?;
+        if lease.state == LaneState::Parked && unpark_lane(&mut tx, self.lane, lease).await? {
+            tracing::info!(lane.id = %self.lane, "a parked lane goes on");
+        }
+        let about = format!("lane:{}", self.lane);
+        let mut cleared: Vec<NewEvent> = Vec::new();
+        for code in over {
+            cleared.extend(clear_alert(&mut tx, &code, &about).await?.map(NewEvent::from));
+        }
+        if !cleared.is_empty() {
+            append(&mut tx, &Context::at(now), &cleared).await?;
+        }
+        commit(tx, "lane_alerts_cleared").await?;
+        Ok(())
+    }
+}

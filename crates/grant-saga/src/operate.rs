@@ -1,0 +1,175 @@
+//! What operators do with lanes while everything runs.
+
+use alloy::primitives::B256;
+use chrono::{DateTime, Utc};
+use laurel_chain::{BlockRef, ChainError, ChainNode, NonceAt, NonceUser, find_nonce_user};
+use laurel_events::{Amount, BatchId, BlockchainTxReverted, LaneId, NewEvent, Sighting};
+use laurel_ledger::{Context, LedgerError, Vault, append, clear_alert, commit};
+use sqlx::{PgConnection, PgPool};
+
+use crate::{
+    Lane,
+    lane::{LANE_ALERTS, attempt_hashes},
+};
+
+/// Why a lane does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum OperateError {
+    /// The database.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The chain.
+    #[error(transparent)]
+    Chain(#[from] ChainError),
+    /// Another transaction than ours has one of its nonces, in a block that is not final.
+    #[error(
+        "nonce {nonce} of the lane was used by {tx}, which is none of ours and not final yet: try again when block \
+         {block_number} is final"
+    )]
+    NotFinal {
+        /// The nonce.
+        nonce: u64,
+        /// The transaction.
+        tx: B256,
+        /// Its block.
+        block_number: u64,
+    },
+}
+
+impl From<sqlx::Error> for OperateError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Ledger(error.into())
+    }
+}
+
+/// Has a lane get no more batches; those it has are seen to. Says whether it was another before.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn retire_lane(conn: &mut PgConnection, lane: LaneId) -> Result<bool, LedgerError> {
+    let retired = sqlx::query!(
+        "UPDATE lanes SET state = 'retired', reason = 'operator' WHERE id = $1 AND state <> 'retired'",
+        lane.0
+    )
+    .execute(conn)
+    .await?;
+    Ok(retired.rows_affected() == 1)
+}
+
+/// A batch whose nonce a final block has given to a transaction that is none of ours.
+struct Displaced {
+    batch: BatchId,
+    user: NonceUser,
+    gas_used: u64,
+    effective_gas_price: u128,
+}
+
+/// Has a lane that stands go on with nonces that nobody has used. Batches whose nonces a final block has given to somebody
+/// else's transactions end unpaid, and their grants go again with their places. Returns how many these are.
+///
+/// # Errors
+/// If somebody else's transaction is not final yet, or database or chain do not answer.
+pub async fn resume_lane(
+    pool: &PgPool,
+    node: &dyn ChainNode,
+    now: DateTime<Utc>,
+    vault: &Vault,
+    lane: &Lane,
+) -> Result<usize, OperateError> {
+    let displaced = find_displaced(pool, node, vault, lane).await?;
+    let used = node.nonce(lane.address, NonceAt::Latest).await?;
+    let mut tx = pool.begin().await?;
+    let mut events: Vec<NewEvent> = Vec::new();
+    for displaced in &displaced {
+        let transition = sqlx::query_scalar!(
+            "UPDATE chains SET transition = transition + 1 WHERE id = $1 RETURNING transition",
+            vault.identity.chain_id.cast_signed(),
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        events.push(displaced.told(vault, transition.cast_unsigned()).into());
+    }
+    let resumed = sqlx::query!(
+        r#"
+        UPDATE lanes SET state = 'active', reason = NULL, next_nonce = greatest(next_nonce, $2), fence = fence + 1,
+                         holder = NULL
+        WHERE id = $1
+        "#,
+        lane.id.0,
+        used.cast_signed(),
+    )
+    .execute(&mut *tx)
+    .await?;
+    if resumed.rows_affected() != 1 {
+        let touched = resumed.rows_affected();
+        return Err(LedgerError::RowCount { operation: "resume a lane", wanted: 1, touched }.into());
+    }
+    for code in LANE_ALERTS {
+        let about = format!("lane:{}", lane.id);
+        events.extend(clear_alert(&mut tx, code, &about).await?.map(NewEvent::from));
+    }
+    append(&mut tx, &Context::at(now), &events).await?;
+    commit(tx, "lane_resumed").await?;
+    Ok(displaced.len())
+}
+
+/// The lane's batches that can never be mined any more.
+async fn find_displaced(
+    pool: &PgPool,
+    node: &dyn ChainNode,
+    vault: &Vault,
+    lane: &Lane,
+) -> Result<Vec<Displaced>, OperateError> {
+    let mut conn = pool.acquire().await?;
+    let chain_id = vault.identity.chain_id.cast_signed();
+    let last_final = sqlx::query_scalar!("SELECT final_number FROM chains WHERE id = $1", chain_id)
+        .fetch_one(&mut *conn)
+        .await?
+        .map_or(0, i64::cast_unsigned);
+    let open = sqlx::query!(
+        "SELECT id, nonce FROM batches WHERE lane = $1 AND state = 'submitted' ORDER BY nonce",
+        lane.id.0
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    let latest = node.block(BlockRef::Latest).await?;
+    let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
+    let mut displaced = Vec::new();
+    for row in open {
+        let (batch, nonce) = (BatchId::from(row.id), row.nonce.cast_unsigned());
+        let Some(user) = find_nonce_user(node, lane.address, nonce, latest.header.number).await? else {
+            break;
+        };
+        if attempt_hashes(&mut conn, batch).await?.contains(&user.tx) {
+            continue;
+        }
+        if user.block_number > last_final {
+            return Err(OperateError::NotFinal { nonce, tx: user.tx, block_number: user.block_number });
+        }
+        let receipts = node.receipts(user.block_hash).await?.unwrap_or_default();
+        let receipt = receipts.into_iter().find(|receipt| receipt.tx == user.tx).ok_or_else(|| {
+            ChainError::Untrue(format!("the node has transaction {} without its receipt", user.tx))
+        })?;
+        let (gas_used, effective_gas_price) = (receipt.gas_used, receipt.effective_gas_price);
+        displaced.push(Displaced { batch, user, gas_used, effective_gas_price });
+    }
+    Ok(displaced)
+}
+
+impl Displaced {
+    fn told(&self, vault: &Vault, transition: u64) -> BlockchainTxReverted {
+        BlockchainTxReverted {
+            sighting: Sighting {
+                chain_id: vault.identity.chain_id,
+                vault: vault.identity.vault,
+                transition,
+                tx: self.user.tx,
+                batch: Some(self.batch),
+                block_number: self.user.block_number,
+                block_hash: self.user.block_hash,
+            },
+            gas_used: self.gas_used,
+            effective_gas_price: Amount::from(self.effective_gas_price),
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Places that go into a batch again, as they are.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use laurel_events::{BatchId, CampaignId, SegmentRef};
+use laurel_ledger::LedgerError;
+use sqlx::PgConnection;
+
+/// How long places rest whose settlement failed a second time; doubled with every time after that. The first time they go
+/// again at once: a settlement that came too late fails once.
+const FAILED_REST_S: f64 = 15.0;
+
+/// How long they rest at most.
+const FAILED_REST_MAX_S: f64 = 600.0;
+
+/// Has places go again from `at` on. Those that follow each other stay together.
+pub(crate) async fn requeue(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    seqs: impl IntoIterator<Item = u64>,
+    at: DateTime<Utc>,
+    setbacks: i32,
+) -> Result<(), LedgerError> {
+    let runs = runs_of(seqs);
+    let first: Vec<i64> = runs.keys().map(|seq| seq.cast_signed()).collect();
+    let counts: Vec<i32> = runs.values().copied().collect();
+    sqlx::query!(
+        r#"
+        INSERT INTO requeues (campaign, first_seq, count, queued_at, setbacks)
+        SELECT $1, r.first_seq, r.count, $4, $5 FROM unnest($2::bigint[], $3::integer[]) AS r (first_seq, count)
+        "#,
+        campaign.number(),
+        &first,
+        &counts,
+        at,
+        setbacks,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Runs of ascending numbers that follow each other: the first of each, and how many they are.
+fn runs_of(seqs: impl IntoIterator<Item = u64>) -> BTreeMap<u64, i32> {
+    let mut runs: BTreeMap<u64, i32> = BTreeMap::new();
+    for seq in seqs {
+        match runs.last_entry() {
+            Some(mut run) if run.key() + u64::from(run.get().unsigned_abs()) == seq => *run.get_mut() += 1,
+            _ => {
+                runs.insert(seq, 1);
+            }
+        }
+    }
+    runs
+}
+
+/// Puts a batch that ended without paying back into the queue, place by place as it was.
+pub(crate) async fn requeue_batch(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    batch: BatchId,
+    segments: &[SegmentRef],
+) -> Result<(), LedgerError> {
+    for segment in segments {
+        let rest = sqlx::query_scalar!(
+            r#"
+            SELECT $1::timestamptz + make_interval(secs => CASE
+                       WHEN count(*) = 0 THEN 0 ELSE least($2 * power(2, least(count(*) - 1, 16)), $3) END) AS "at!"
+            FROM segments s JOIN batches b ON b.id = s.batch
+            WHERE s.campaign = $4 AND s.first_seq <= $5 AND s.first_seq > $5 - 1000 AND s.first_seq + s.count > $5
+              AND b.state = 'reverted' AND b.id <> $6
+            "#,
+            now,
+            FAILED_REST_S,
+            FAILED_REST_MAX_S,
+            segment.campaign.number(),
+            segment.first_seq.cast_signed(),
+            batch.uuid(),
+        );
+        let at = rest.fetch_one(&mut *conn).await?;
+        let seqs = segment.first_seq..segment.first_seq + u64::from(segment.count);
+        requeue(conn, segment.campaign, seqs.filter(|seq| segment.settles(*seq)), at, 0).await?;
+    }
+    Ok(())
+}
+
+/// Takes places out of the requeued runs that hold them; the others of these runs stay as they are.
+pub(crate) async fn take_out(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    seqs: &[u64],
+) -> Result<(), LedgerError> {
+    for seq in seqs {
+        let seq = seq.cast_signed();
+        sqlx::query!(
+            r#"
+            WITH taken AS (
+                DELETE FROM requeues WHERE campaign = $1 AND first_seq <= $2 AND first_seq + count > $2
+                RETURNING first_seq, count, queued_at, setbacks
+            ), parts AS (
+                SELECT first_seq, ($2 - first_seq)::integer AS count, queued_at, setbacks FROM taken
+                UNION ALL
+                SELECT $2 + 1, (first_seq + count - $2 - 1)::integer, queued_at, setbacks FROM taken
+            )
+            INSERT INTO requeues (campaign, first_seq, count, queued_at, setbacks)
+            SELECT $1, first_seq, count, queued_at, setbacks FROM parts WHERE count > 0
+            "#,
+            campaign.number(),
+            seq,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_stay_together() {
+        let runs: Vec<(u64, i32)> = runs_of([3, 4, 5, 8, 9, 11]).into_iter().collect();
+        assert_eq!(runs, [(3, 3), (8, 2), (11, 1)]);
+        assert_eq!(runs_of([]).len(), 0);
+    }
+}

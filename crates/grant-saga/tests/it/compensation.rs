@@ -1,0 +1,324 @@
+//! Grants that cannot be paid: seen before anything is signed, tried again with their places, and burned on the chain before
+//! their holds go.
+
+use alloy::{primitives::U256, sol_types::SolCall};
+use chrono::TimeDelta;
+use laurel_chain::{ChainNode, RewardVault};
+use laurel_events::{
+    Amount, BlockchainTxReverted, CampaignId, CampaignReleased, Event, EventKind, GrantId, GrantsCancelled,
+    TokenGrantFailed, VoidProof,
+};
+use laurel_grant_saga::{LaneDriver, Progress};
+
+use crate::{
+    batching::submitted,
+    lanes::alerts,
+    settling::{confirmed, sighting, tell},
+    world::{GIVE_UP_REFUSED, World, amount_of, drain},
+};
+
+/// The longest rest of a place that was set back, and a bit.
+const RESTED: TimeDelta = TimeDelta::minutes(11);
+
+/// Grants of a campaign, in the order of their places; those of `refused` go to a recipient that the token refuses.
+async fn queue_with_refused(world: &mut World, campaign: CampaignId, refused: &[bool]) -> Vec<GrantId> {
+    // The books know another token, so that the token's own address passes for a recipient: the chain refuses it.
+    sqlx::query("UPDATE campaigns SET token = decode(repeat('99', 20), 'hex')")
+        .execute(world.pool())
+        .await
+        .unwrap();
+    let mut players = Vec::new();
+    for refused in refused {
+        let (player, _) = world.player_with_wallet().await;
+        if *refused {
+            sqlx::query("UPDATE wallets SET address = $2 WHERE player = $1")
+                .bind(player.uuid())
+                .bind(world.deployed.token.as_slice())
+                .execute(world.pool())
+                .await
+                .unwrap();
+        }
+        players.push(player);
+    }
+    let grants = world.request(campaign, &players).await;
+    drain(&mut world.grants).await;
+    grants
+}
+
+async fn failed(world: &World) -> Vec<TokenGrantFailed> {
+    let events = world.events(&[EventKind::TokenGrantFailed]).await;
+    let failed = events.into_iter().map(|envelope| match envelope.event {
+        Event::TokenGrantFailed(failed) => failed,
+        _ => panic!("not asked for"),
+    });
+    failed.collect()
+}
+
+async fn held(world: &World) -> Vec<(GrantId, String)> {
+    let events = world.events(&[EventKind::TokenGrantHeld]).await;
+    let held = events.into_iter().map(|envelope| match envelope.event {
+        Event::TokenGrantHeld(held) => (held.grant, held.reason),
+        _ => panic!("not asked for"),
+    });
+    held.collect()
+}
+
+async fn burned(world: &World, campaign: CampaignId) -> U256 {
+    let question = RewardVault::burnedCall { campaign: campaign.on_chain(), word: 0 };
+    let (from, to) = (world.deployed.vault, world.deployed.vault);
+    let call = laurel_chain::Call { from, to, data: question.abi_encode().into(), gas: None };
+    RewardVault::burnedCall::abi_decode_returns(&world.node.call(call).await.unwrap()).unwrap()
+}
+
+/// What the watcher tells of a burned place.
+async fn tell_cancelled(world: &mut World, campaign: CampaignId, mask: u64) -> GrantsCancelled {
+    let batch = submitted(world).await.pop().unwrap();
+    let sighting = sighting(world, &batch, 7).await;
+    let cancelled = GrantsCancelled {
+        campaign,
+        chain_id: sighting.chain_id,
+        vault: sighting.vault,
+        word: 0,
+        mask: U256::from(mask),
+        tx: batch.tx,
+        block_number: sighting.block_number,
+        log_index: 0,
+    };
+    tell(world, cancelled.clone()).await;
+    cancelled
+}
+
+async fn step_until_sent(world: &World, driver: &mut LaneDriver) {
+    for _ in 0..8 {
+        if driver.step().await.unwrap() == Progress::Sent {
+            return;
+        }
+        world.clock.advance(TimeDelta::seconds(1));
+    }
+    panic!("nothing was sent");
+}
+
+#[tokio::test]
+async fn who_refuses_is_seen_before_anything_is_signed_and_keeps_nobody_waiting() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = queue_with_refused(&mut world, campaign, &[false, true, false, true]).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    let batch = submitted(&world).await.remove(0);
+    let segment = &batch.segments[0];
+    assert_eq!(
+        (segment.first_seq, segment.count, &segment.holes[..]),
+        (0, 4, &[1, 3][..]),
+        "one batch, with holes"
+    );
+    assert_eq!(segment.total, amount_of(grants[0]).plus(amount_of(grants[2])).unwrap());
+    let refused = |grant: usize| (grants[grant], "refused".to_owned());
+    assert_eq!(held(&world).await, [refused(1), refused(3)]);
+    let confirmed = confirmed(&world, &batch, 1).await;
+    assert_eq!(confirmed.segments[0].count, 2);
+    tell(&mut world, confirmed).await;
+    assert_eq!(held(&world).await.len(), 2, "a hole was not refused by the chain");
+    // They are asked again, each alone, and are held once.
+    world.clock.advance(TimeDelta::seconds(15));
+    for _ in 0..3 {
+        assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    }
+    assert_eq!(held(&world).await.len(), 2);
+    assert_eq!(submitted(&world).await.len(), 1, "asking costs nothing");
+    assert_eq!(alerts(&world).await, [], "a recipient that refuses is no alert");
+}
+
+#[tokio::test]
+async fn who_refuses_for_too_long_is_burned_on_the_chain_and_only_then_fails() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = queue_with_refused(&mut world, campaign, &[true, false]).await;
+    let mut driver = world.driver(1, "a").await;
+    step_until_sent(&world, &mut driver).await;
+    world.clock.advance(TimeDelta::from_std(GIVE_UP_REFUSED).unwrap() - RESTED);
+    driver.step().await.unwrap();
+    assert_eq!(submitted(&world).await.len(), 1, "it is tried for a day");
+    world.clock.advance(RESTED + RESTED);
+    step_until_sent(&world, &mut driver).await;
+    let cancelling = submitted(&world).await.remove(1);
+    let cancels = cancelling.cancels.expect("it burns the place");
+    assert_eq!((cancels.campaign, cancels.seq, cancelling.segments.len()), (campaign, 0, 0));
+    world.control.mine(1).await.unwrap();
+    assert_eq!(burned(&world, campaign).await, U256::from(0b11), "one is paid, one burned");
+    assert_eq!(failed(&world).await, [], "not before the block is final");
+    let cancelled = tell_cancelled(&mut world, campaign, 0b01).await;
+    let failures = failed(&world).await;
+    assert_eq!((failures[0].grant, failures[0].reason.as_str()), (grants[0], "refused"));
+    assert_eq!(failures[0].proof, VoidProof::Cancelled { seq: 0, tx: cancelling.tx });
+    tell(&mut world, cancelled).await;
+    let confirmed = confirmed(&world, &cancelling, 9).await;
+    tell(&mut world, confirmed).await;
+    assert_eq!(failed(&world).await.len(), 1, "once");
+    world.clock.advance(RESTED);
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle, "there is nothing to try again");
+}
+
+/// Whoever is told first of a burned place, there is one failure, and the place never goes again.
+#[tokio::test]
+async fn a_burned_place_fails_also_when_its_transaction_is_told_first() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    queue_with_refused(&mut world, campaign, &[true, false]).await;
+    let mut driver = world.driver(1, "a").await;
+    step_until_sent(&world, &mut driver).await;
+    world.clock.advance(TimeDelta::from_std(GIVE_UP_REFUSED).unwrap() + RESTED);
+    step_until_sent(&world, &mut driver).await;
+    world.control.mine(1).await.unwrap();
+    let cancelling = submitted(&world).await.remove(1);
+    let confirmed = confirmed(&world, &cancelling, 9).await;
+    tell(&mut world, confirmed).await;
+    assert_eq!(failed(&world).await, [], "the transaction alone is no proof");
+    tell_cancelled(&mut world, campaign, 0b01).await;
+    assert_eq!(failed(&world).await.len(), 1);
+    let requeued: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM requeues").fetch_one(world.pool()).await.unwrap();
+    assert_eq!(requeued, 0);
+}
+
+#[tokio::test]
+async fn a_cancellation_that_came_to_nothing_is_tried_again() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    queue_with_refused(&mut world, campaign, &[true, false]).await;
+    let mut driver = world.driver(1, "a").await;
+    step_until_sent(&world, &mut driver).await;
+    world.clock.advance(TimeDelta::from_std(GIVE_UP_REFUSED).unwrap() + RESTED);
+    world.control.pause_mining().await.unwrap();
+    step_until_sent(&world, &mut driver).await;
+    let cancelling = submitted(&world).await.remove(1);
+    let sighting = sighting(&world, &cancelling, 3).await;
+    let reverted = BlockchainTxReverted { sighting, gas_used: 1, effective_gas_price: Amount::from(1_u64) };
+    tell(&mut world, reverted).await;
+    world.clock.advance(RESTED);
+    step_until_sent(&world, &mut driver).await;
+    assert_eq!(submitted(&world).await[2].cancels, cancelling.cancels);
+}
+
+#[tokio::test]
+async fn who_does_not_refuse_any_more_is_paid_with_the_same_place() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = queue_with_refused(&mut world, campaign, &[true, false]).await;
+    let mut driver = world.driver(1, "a").await;
+    step_until_sent(&world, &mut driver).await;
+    // The chain's words cannot change; that the token pays this one now is played by another word for the place.
+    let (_, wallet) = world.player_with_wallet().await;
+    sqlx::query("ALTER TABLE runs DISABLE TRIGGER runs_change").execute(world.pool()).await.unwrap();
+    sqlx::query("UPDATE runs SET words = overlay(words PLACING $1 FROM 1 FOR 20)")
+        .bind(wallet.as_slice())
+        .execute(world.pool())
+        .await
+        .unwrap();
+    world.clock.advance(TimeDelta::seconds(20));
+    step_until_sent(&world, &mut driver).await;
+    let again = submitted(&world).await.remove(1);
+    assert_eq!((again.segments[0].first_seq, again.segments[0].count), (0, 1));
+    assert_eq!(world.balance(wallet).await, u128::try_from(amount_of(grants[0]).units()).unwrap());
+}
+
+/// A token that knows its balances and transfers nothing to anybody, as one that its owner has paused.
+const PAUSED_TOKEN: &str = "0x5f3560e01c6370a08231146011575f5ffd5b63ffffffff5f5260205ff3";
+
+#[tokio::test]
+async fn a_paused_token_is_an_alert_and_no_refusal() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 4).await;
+    let token = world.deployed.token;
+    let code = world.node.code(token).await.unwrap().to_string();
+    world.control.set_code(&token.to_string(), PAUSED_TOKEN).await.unwrap();
+    let mut driver = world.driver(1, "a").await;
+    for _ in 0..3 {
+        assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+        world.clock.advance(TimeDelta::seconds(16));
+    }
+    assert_eq!(submitted(&world).await, []);
+    assert_eq!(held(&world).await, []);
+    let about = format!("campaign:{campaign}");
+    assert_eq!(alerts(&world).await, [("settlement_would_revert".to_owned(), about)]);
+    world.control.set_code(&token.to_string(), &code).await.unwrap();
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    assert_eq!(alerts(&world).await, []);
+    assert_eq!(submitted(&world).await[0].segments[0].count, 4);
+}
+
+#[tokio::test]
+async fn what_a_released_campaign_has_under_way_fails_once_no_batch_can_pay_it() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.control.pause_mining().await.unwrap();
+    // Four in a batch that will not be mined, one in the queue, one that awaits a wallet.
+    let grants = world.queue(campaign, 5).await;
+    let late = world.player().await;
+    let waiting = world.request(campaign, &[late]).await[0];
+    drain(&mut world.grants).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    let batch = submitted(&world).await.remove(0);
+    let sighting = sighting(&world, &batch, 3).await;
+    let released = CampaignReleased {
+        campaign,
+        chain_id: sighting.chain_id,
+        vault: sighting.vault,
+        spent: Amount::ZERO,
+        released: Amount::from(1_u64),
+        tx: alloy::primitives::B256::repeat_byte(7),
+        block_number: 9,
+        log_index: 0,
+    };
+    tell(&mut world, released.clone()).await;
+    assert_eq!(failed(&world).await, [], "the batch may yet be found in an earlier block");
+    let reverted = BlockchainTxReverted { sighting, gas_used: 1, effective_gas_price: Amount::from(1_u64) };
+    tell(&mut world, reverted).await;
+    let failures = failed(&world).await;
+    let mut named: Vec<GrantId> = failures.iter().map(|failed| failed.grant).collect();
+    named.sort_unstable();
+    assert_eq!(named, grants);
+    for failed in &failures {
+        let proof = VoidProof::Released { seq: failed.grant.number, tx: released.tx };
+        assert_eq!((failed.reason.as_str(), &failed.proof), ("campaign_released", &proof));
+    }
+    // Who comes later gets a place, and the proof with it.
+    world.link(late).await;
+    drain(&mut world.grants).await;
+    let last = failed(&world).await.into_iter().find(|failed| failed.grant == waiting).unwrap();
+    assert_eq!(last.proof, VoidProof::Released { seq: 5, tx: released.tx });
+    world.clock.advance(RESTED);
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle, "nothing is left to send");
+}
+
+/// The vault's owner burns places, too. Those in the queue are passed over.
+#[tokio::test]
+async fn a_place_that_somebody_else_burned_fails_and_is_sent_as_a_hole() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 3).await;
+    let cancel = RewardVault::cancelCall { campaign: campaign.on_chain(), word: 0, mask: U256::from(0b010) };
+    world.owner_sends(world.deployed.vault, cancel.abi_encode().into()).await;
+    let cancelled = GrantsCancelled {
+        campaign,
+        chain_id: world.deployed.chain_id,
+        vault: world.deployed.vault,
+        word: 0,
+        // Beyond what was given there is nothing to fail.
+        mask: U256::from(0b1010),
+        tx: alloy::primitives::B256::repeat_byte(7),
+        block_number: 9,
+        log_index: 0,
+    };
+    tell(&mut world, cancelled).await;
+    assert_eq!(failed(&world).await.iter().map(|failed| failed.grant).collect::<Vec<_>>(), [grants[1]]);
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    let batch = submitted(&world).await.remove(0);
+    assert_eq!((batch.segments[0].count, &batch.segments[0].holes[..]), (3, &[1][..]));
+    let confirmed = confirmed(&world, &batch, 1).await;
+    tell(&mut world, confirmed).await;
+    assert_eq!(held(&world).await, []);
+}

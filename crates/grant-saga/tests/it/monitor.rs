@@ -1,0 +1,439 @@
+//! The transaction monitor: what is stuck is outbid, what costs too much waits, what can never be paid makes room.
+
+use std::sync::atomic::Ordering;
+
+use alloy::primitives::{Address, Bytes, keccak256};
+use chrono::TimeDelta;
+use laurel_chain::{LaneSigner, Refusal, TxRequest};
+use laurel_events::{
+    Amount, BlockchainTxReplaced, BlockchainTxReverted, BlockchainTxSubmitted, CampaignId, Event, EventKind,
+    GrantId,
+};
+use laurel_grant_saga::{
+    LaneDriver, LaneState, OperateError, Progress, list_lanes, resume_lane, retire_lane,
+};
+
+use crate::{
+    batching::submitted,
+    faulty_node::{Line, is_empty},
+    lanes::alerts,
+    settling::{sighting, tell},
+    world::{GWEI, LIFETIME, MAX_FEE_PER_GAS, MONITOR_TIMEOUT, World, amount_of, drain, key},
+};
+
+/// The monitor's interval, and a bit.
+const NEXT_CHECK: TimeDelta = TimeDelta::seconds(2);
+
+/// A campaign with one batch that no block takes: gas has become dear after it was signed.
+async fn one_batch_at_a_rising_price(world: &mut World, base_fee: u128) -> (LaneDriver, Vec<GrantId>) {
+    world.control.pause_mining().await.unwrap();
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 2).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.control.set_base_fee(base_fee).await.unwrap();
+    (driver, grants)
+}
+
+/// Both clocks go on by the monitor's time-out, the chain's without a block that takes anything.
+async fn time_out(world: &World, base_fee: u128) {
+    world.control.warp(MONITOR_TIMEOUT.as_secs()).await.unwrap();
+    world.control.set_base_fee(base_fee).await.unwrap();
+    world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
+}
+
+/// Every transaction that was signed: number, empty or not, and what it asks for.
+async fn attempts(world: &World) -> Vec<(i32, bool, TxRequest)> {
+    let rows: Vec<(i32, bool, Vec<u8>)> = sqlx::query_as(
+        "SELECT number, empty, raw FROM attempts a JOIN batches b ON b.id = a.batch ORDER BY nonce, number",
+    )
+    .fetch_all(world.pool())
+    .await
+    .unwrap();
+    rows.into_iter().map(|(number, empty, raw)| (number, empty, TxRequest::decode(&raw).unwrap())).collect()
+}
+
+async fn replaced(world: &World) -> Vec<BlockchainTxReplaced> {
+    let events = world.events(&[EventKind::BlockchainTxReplaced]).await;
+    let replaced = events.into_iter().map(|envelope| match envelope.event {
+        Event::BlockchainTxReplaced(replaced) => replaced,
+        _ => panic!("not asked for"),
+    });
+    replaced.collect()
+}
+
+async fn state(world: &World) -> (LaneState, Option<String>) {
+    let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
+    (lane.state, lane.reason)
+}
+
+/// What the watcher tells once a final block has something that settles nothing in the place of a batch.
+async fn reverted(world: &World, batch: &BlockchainTxSubmitted) -> BlockchainTxReverted {
+    let sighting = sighting(world, batch, 9).await;
+    BlockchainTxReverted { sighting, gas_used: 21_000, effective_gas_price: Amount::from(1_u64) }
+}
+
+async fn total_paid(world: &World, grants: &[GrantId]) -> u128 {
+    let mut paid = 0;
+    for batch in submitted(world).await {
+        assert!(batch.segments[0].count as usize <= grants.len());
+    }
+    let words: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT words FROM runs").fetch_all(world.pool()).await.unwrap();
+    for word in words.iter().flat_map(|words| words.chunks(32)) {
+        paid += world.balance(Address::from_slice(&word[..20])).await;
+    }
+    paid
+}
+
+fn owed(grants: &[GrantId]) -> u128 {
+    grants.iter().map(|grant| u128::try_from(amount_of(*grant).units()).unwrap()).sum()
+}
+
+#[tokio::test]
+async fn what_is_stuck_below_the_base_fee_is_outbid_with_the_same_payload() {
+    let mut world = World::new().await;
+    let (mut driver, grants) = one_batch_at_a_rising_price(&mut world, 50 * GWEI).await;
+    world.clock.advance(NEXT_CHECK);
+    driver.step().await.unwrap();
+    assert_eq!(attempts(&world).await.len(), 1, "a moment is not long");
+    time_out(&world, 50 * GWEI).await;
+    driver.step().await.unwrap();
+    let [(0, false, first), (1, false, second)] = &attempts(&world).await[..] else { panic!("two attempts") };
+    assert_eq!((first.nonce, &first.data, first.gas_limit), (second.nonce, &second.data, second.gas_limit));
+    assert!(second.max_fee_per_gas * 8 >= first.max_fee_per_gas * 9);
+    assert!(second.max_priority_fee_per_gas * 8 >= first.max_priority_fee_per_gas * 9);
+    assert!(second.max_fee_per_gas > 50 * GWEI, "the market is followed, not only the old offer");
+    let batch = submitted(&world).await.remove(0);
+    let [replaced] = &replaced(&world).await[..] else { panic!("one replacement") };
+    let sent = world.node.sent();
+    assert_eq!((replaced.batch, replaced.replaces, replaced.empty), (batch.batch, batch.tx, false));
+    assert_eq!(keccak256(sent.last().unwrap()), replaced.tx, "and it was sent");
+    world.control.mine(1).await.unwrap();
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}
+
+#[tokio::test]
+async fn only_the_lowest_nonce_is_judged() {
+    let mut world = World::new().await;
+    world.control.pause_mining().await.unwrap();
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 8).await;
+    let mut driver = world.driver(1, "a").await;
+    for _ in 0..2 {
+        assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    }
+    world.control.set_base_fee(50 * GWEI).await.unwrap();
+    time_out(&world, 50 * GWEI).await;
+    driver.step().await.unwrap();
+    let signed: Vec<(u64, i32)> =
+        attempts(&world).await.into_iter().map(|(number, _, request)| (request.nonce, number)).collect();
+    let lowest = signed.iter().map(|(nonce, _)| *nonce).min().unwrap();
+    assert_eq!(signed, [(lowest, 0), (lowest, 1), (lowest + 1, 0)]);
+}
+
+#[tokio::test]
+async fn what_the_market_would_take_is_sent_again_once_before_it_is_outbid() {
+    let mut world = World::new().await;
+    world.control.pause_mining().await.unwrap();
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 1).await;
+    let mut driver = world.driver(1, "a").await;
+    world.node.set_line(Line::Swallows);
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    for signed in [1, 2] {
+        world.control.warp(MONITOR_TIMEOUT.as_secs()).await.unwrap();
+        world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
+        driver.step().await.unwrap();
+        assert_eq!(attempts(&world).await.len(), signed);
+    }
+    world.node.set_line(Line::Good);
+    world.clock.advance(NEXT_CHECK);
+    driver.step().await.unwrap();
+    world.control.mine(1).await.unwrap();
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}
+
+#[tokio::test]
+async fn a_chain_that_stands_still_makes_nothing_stuck() {
+    let mut world = World::new().await;
+    world.control.pause_mining().await.unwrap();
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 1).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.clock.advance(TimeDelta::hours(1));
+    driver.step().await.unwrap();
+    assert_eq!(attempts(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn above_its_cap_a_lane_is_parked_and_goes_on_when_gas_is_cheaper() {
+    let mut world = World::new().await;
+    let spike = 2 * MAX_FEE_PER_GAS;
+    let (mut driver, grants) = one_batch_at_a_rising_price(&mut world, spike).await;
+    time_out(&world, spike).await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    assert_eq!(attempts(&world).await.len(), 1, "nothing is signed above the cap");
+    assert_eq!(state(&world).await, (LaneState::Parked, Some("fee_above_cap".to_owned())));
+    assert_eq!(alerts(&world).await[0].0, "fee_above_cap");
+    let more = world.queue(CampaignId::from(7), 1).await;
+    world.clock.advance(NEXT_CHECK);
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle, "a parked lane gets no batches");
+    time_out(&world, GWEI).await;
+    driver.step().await.unwrap();
+    assert_eq!(state(&world).await, (LaneState::Active, None));
+    assert_eq!(alerts(&world).await, []);
+    for _ in 0..2 {
+        world.control.mine(1).await.unwrap();
+        driver.step().await.unwrap();
+    }
+    world.control.mine(1).await.unwrap();
+    let all = [grants, more].concat();
+    assert_eq!(total_paid(&world, &all).await, owed(&all));
+}
+
+#[tokio::test]
+async fn nothing_is_signed_while_gas_costs_more_than_the_cap() {
+    let mut world = World::new().await;
+    world.control.pause_mining().await.unwrap();
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 1).await;
+    world.control.set_base_fee(2 * MAX_FEE_PER_GAS).await.unwrap();
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    assert_eq!(submitted(&world).await, []);
+    assert_eq!(state(&world).await.0, LaneState::Parked);
+    world.control.set_base_fee(GWEI).await.unwrap();
+    world.clock.advance(NEXT_CHECK);
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle, "it is unparked");
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+}
+
+#[tokio::test]
+async fn out_of_gas_money_a_lane_is_parked_until_there_is_some() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 1).await;
+    let lane = key(1).address().to_string();
+    world.control.set_balance(&lane, 1).await.unwrap();
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent, "it is committed, and the node refuses it");
+    world.clock.advance(NEXT_CHECK);
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    assert_eq!(state(&world).await, (LaneState::Parked, Some("out_of_gas_money".to_owned())));
+    let alert = alerts(&world).await.remove(0);
+    assert_eq!(alert.0, "out_of_gas_money");
+    world.control.set_balance(&lane, 10_u128.pow(18)).await.unwrap();
+    world.clock.advance(TimeDelta::seconds(30));
+    driver.step().await.unwrap();
+    world.control.mine(1).await.unwrap();
+    assert_eq!(state(&world).await, (LaneState::Active, None));
+    assert_eq!(alerts(&world).await, []);
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}
+
+#[tokio::test]
+async fn a_settlement_that_no_node_takes_makes_room_and_its_grants_go_again_with_their_places() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 2).await;
+    let mut driver = world.driver(1, "a").await;
+    world.node.set_line(Line::RefusesSettlements(Refusal::GasLimit));
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    assert_eq!(alerts(&world).await[0].0, "send_gas_limit");
+    world.clock.advance(NEXT_CHECK);
+    driver.step().await.unwrap();
+    let sent = world.node.sent();
+    assert!(is_empty(sent.last().unwrap()), "an empty transaction uses the nonce");
+    let [(0, false, settlement), (1, true, empty)] = &attempts(&world).await[..] else {
+        panic!("two attempts")
+    };
+    assert_eq!((settlement.nonce, empty.to), (empty.nonce, Some(key(1).address())));
+    let batch = submitted(&world).await.remove(0);
+    let reverted = reverted(&world, &batch).await;
+    tell(&mut world, reverted).await;
+    world.node.set_line(Line::Good);
+    world.clock.advance(NEXT_CHECK);
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    assert_eq!(submitted(&world).await[1].segments, batch.segments, "the same places and words");
+    world.control.mine(1).await.unwrap();
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}
+
+#[tokio::test]
+async fn a_lane_of_which_nothing_is_taken_is_halted() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 1).await;
+    let mut driver = world.driver(1, "a").await;
+    world.node.set_line(Line::Refuses(Refusal::Malformed));
+    for _ in 0..3 {
+        driver.step().await.unwrap();
+        world.clock.advance(NEXT_CHECK);
+    }
+    assert_eq!(attempts(&world).await.len(), 2, "the settlement and one empty transaction");
+    assert_eq!(state(&world).await, (LaneState::Halted, Some("lane_rejected".to_owned())));
+}
+
+#[tokio::test]
+async fn what_the_vault_will_refuse_as_too_late_makes_room() {
+    let mut world = World::new().await;
+    let (mut driver, _) = one_batch_at_a_rising_price(&mut world, 50 * GWEI).await;
+    world.control.warp(LIFETIME.as_secs() + 60).await.unwrap();
+    world.control.set_base_fee(50 * GWEI).await.unwrap();
+    world.clock.advance(NEXT_CHECK);
+    driver.step().await.unwrap();
+    assert_eq!(attempts(&world).await.iter().map(|(_, empty, _)| *empty).collect::<Vec<_>>(), [false, true]);
+    assert!(replaced(&world).await[0].empty);
+    time_out(&world, 100 * GWEI).await;
+    driver.step().await.unwrap();
+    let empties: Vec<bool> = attempts(&world).await.iter().map(|(_, empty, _)| *empty).collect();
+    assert_eq!(empties, [false, true, true], "an empty one is outbid by an empty one");
+}
+
+#[tokio::test]
+async fn a_nonce_that_a_final_block_gave_to_another_transaction_halts_the_lane() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 1).await;
+    let mut driver = world.driver(1, "a").await;
+    world.node.set_line(Line::Swallows);
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.node.set_line(Line::Good);
+    world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
+    world.clock.advance(NEXT_CHECK);
+    driver.step().await.unwrap();
+    assert_eq!(state(&world).await.0, LaneState::Active, "nonce too low alone proves nothing");
+    world.control.warp(MONITOR_TIMEOUT.as_secs()).await.unwrap();
+    world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
+    driver.step().await.unwrap();
+    assert_eq!(state(&world).await.0, LaneState::Active, "no final block has it yet");
+    let final_number = world.control.block_number().await.unwrap();
+    sqlx::query("UPDATE chains SET final_number = $1")
+        .bind(final_number.cast_signed())
+        .execute(world.pool())
+        .await
+        .unwrap();
+    world.clock.advance(NEXT_CHECK);
+    driver.step().await.unwrap();
+    assert_eq!(state(&world).await, (LaneState::Halted, Some("nonce_used_elsewhere".to_owned())));
+    assert!(attempts(&world).await.iter().all(|(_, empty, _)| !empty));
+}
+
+/// An operator has looked and has the lane go on: what can never be mined any more goes again, in another batch.
+#[tokio::test]
+async fn a_resumed_lane_gives_up_what_was_displaced_and_takes_the_next_free_nonce() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 2).await;
+    let mut driver = world.driver(1, "a").await;
+    world.node.set_line(Line::Swallows);
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.node.set_line(Line::Good);
+    for _ in 0..3 {
+        world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
+    }
+    let resume = async |world: &World| {
+        let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
+        resume_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane).await
+    };
+    sqlx::query("UPDATE lanes SET state = 'halted'").execute(world.pool()).await.unwrap();
+    let error = resume(&world).await.unwrap_err();
+    assert!(matches!(error, OperateError::NotFinal { .. }), "{error}");
+    assert_eq!(state(&world).await.0, LaneState::Halted);
+    sqlx::query("UPDATE chains SET final_number = $1")
+        .bind(world.control.block_number().await.unwrap().cast_signed())
+        .execute(world.pool())
+        .await
+        .unwrap();
+    assert_eq!(resume(&world).await.unwrap(), 1);
+    assert_eq!(resume(&world).await.unwrap(), 1, "told twice, nothing more comes of it");
+    drain(&mut world.settlements).await;
+    assert_eq!(resume(&world).await.unwrap(), 0);
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.control.mine(1).await.unwrap();
+    let batches = submitted(&world).await;
+    assert_eq!(batches.iter().map(|batch| batch.nonce).collect::<Vec<_>>(), [0, 3]);
+    assert_eq!(batches[1].segments, batches[0].segments, "the same places and words");
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}
+
+#[tokio::test]
+async fn a_retired_lane_sees_to_what_it_has_and_gets_no_more() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 1).await;
+    let mut driver = world.driver(1, "a").await;
+    world.node.set_line(Line::Swallows);
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.node.set_line(Line::Good);
+    let mut conn = world.pool().acquire().await.unwrap();
+    let lane = list_lanes(&mut conn).await.unwrap()[0].id;
+    assert!(retire_lane(&mut conn, lane).await.unwrap());
+    assert!(!retire_lane(&mut conn, lane).await.unwrap());
+    drop(conn);
+    world.queue(campaign, 1).await;
+    world.clock.advance(NEXT_CHECK);
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    world.control.mine(1).await.unwrap();
+    assert_eq!(submitted(&world).await.len(), 1);
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}
+
+/// The first replica is stopped while it decides what to offer; when it wakes up, the lane is another one's.
+#[tokio::test]
+async fn a_zombie_outbids_in_vain() {
+    let mut world = World::new().await;
+    let (mut zombie, _) = one_batch_at_a_rising_price(&mut world, 50 * GWEI).await;
+    time_out(&world, 50 * GWEI).await;
+    world.node.stop_next.store(true, Ordering::SeqCst);
+    let asleep = tokio::spawn(async move { zombie.step().await.unwrap() });
+    world.node.stopped.notified().await;
+    world.clock.advance(TimeDelta::seconds(6));
+    let mut second = world.driver(1, "second").await;
+    second.step().await.unwrap();
+    assert_eq!(attempts(&world).await.len(), 2, "the new holder has outbid it");
+    world.node.go_on.notify_one();
+    asleep.await.unwrap();
+    assert_eq!(attempts(&world).await.len(), 2);
+    assert_eq!(replaced(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_gap_has_the_nonces_before_it_sent_again() {
+    let mut world = World::new().await;
+    world.control.pause_mining().await.unwrap();
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 8).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    let first = submitted(&world).await.remove(0);
+    world.control.forget(&first.tx.to_string()).await.unwrap();
+    world.node.set_line(Line::Refuses(Refusal::NonceGap));
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.node.set_line(Line::Good);
+    let before = world.node.sent().len();
+    driver.step().await.unwrap();
+    let sent: Vec<_> = world.node.sent().split_off(before).iter().map(keccak256).collect();
+    assert_eq!(sent, [first.tx], "at once, without waiting for the monitor");
+}
+
+/// Some clients say so of what they have just thrown away.
+#[tokio::test]
+async fn what_is_already_known_and_cannot_be_found_is_sent_again() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 1).await;
+    let mut driver = world.driver(1, "a").await;
+    world.node.set_line(Line::Refuses(Refusal::AlreadyKnown));
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    let accepted: Option<chrono::DateTime<chrono::Utc>> =
+        sqlx::query_scalar("SELECT accepted_at FROM batches").fetch_one(world.pool()).await.unwrap();
+    assert_eq!(accepted, None);
+    world.node.set_line(Line::Good);
+    world.clock.advance(NEXT_CHECK);
+    driver.step().await.unwrap();
+    world.control.mine(1).await.unwrap();
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}

@@ -1,0 +1,119 @@
+//! Stopping payouts, and the way back.
+
+use chrono::{DateTime, Utc};
+use laurel_events::{CampaignId, Event, OperatorAlertRaised};
+use sqlx::PgConnection;
+
+use crate::{LedgerError, Written, clear_alert, raise_alert};
+
+/// The code of the alert that lasts as long as a stop.
+pub const PAYOUTS_STOPPED: &str = "payouts_stopped";
+
+/// What is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// Everything.
+    All,
+    /// What goes to this chain.
+    Chain(u64),
+    /// What a campaign pays.
+    Campaign(CampaignId),
+}
+
+impl Stop {
+    /// Its name in the database and in alerts.
+    pub fn about(self) -> String {
+        match self {
+            Self::All => "all".to_owned(),
+            Self::Chain(id) => format!("chain:{id}"),
+            Self::Campaign(id) => format!("campaign:{id}"),
+        }
+    }
+}
+
+/// Stops: from the commit on nothing more is signed or sent for it. Waits for what is being signed. A stop that is there
+/// already stays as it is. Returns the events; the caller appends them.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn stop_payouts(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    stop: Stop,
+    reason: &str,
+    by: &str,
+) -> Result<(Written, Vec<Event>), LedgerError> {
+    let written = sqlx::query!(
+        r#"
+        INSERT INTO stops (about, reason, stopped_by, stopped_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+        "#,
+        stop.about(),
+        reason,
+        by,
+        now,
+    )
+    .execute(&mut *conn)
+    .await?;
+    // Whoever signs holds its lane's row until the commit, and has looked for stops behind it.
+    sqlx::query!("SELECT FROM lanes ORDER BY id FOR UPDATE").execute(&mut *conn).await?;
+    if written.rows_affected() == 0 {
+        return Ok((Written::Exists, Vec::new()));
+    }
+    let alert = OperatorAlertRaised {
+        code: PAYOUTS_STOPPED.to_owned(),
+        about: stop.about(),
+        detail: format!("{reason}, by {by}"),
+    };
+    let raised = raise_alert(conn, now, alert).await?;
+    Ok((Written::Created, raised.map(Event::from).into_iter().collect()))
+}
+
+/// Has payouts go on. Returns the events; the caller appends them. `None` if nothing was stopped.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn resume_payouts(conn: &mut PgConnection, stop: Stop) -> Result<Option<Vec<Event>>, LedgerError> {
+    let gone = sqlx::query!("DELETE FROM stops WHERE about = $1", stop.about()).execute(&mut *conn).await?;
+    if gone.rows_affected() == 0 {
+        return Ok(None);
+    }
+    let cleared = clear_alert(conn, PAYOUTS_STOPPED, &stop.about()).await?;
+    Ok(Some(cleared.map(Event::from).into_iter().collect()))
+}
+
+/// A stop that is in force.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stopped {
+    /// What is stopped.
+    pub about: String,
+    /// Why.
+    pub reason: String,
+    /// Who stopped it.
+    pub by: String,
+    /// Since when.
+    pub at: DateTime<Utc>,
+}
+
+/// The stops that are in force.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn list_stops(conn: &mut PgConnection) -> Result<Vec<Stopped>, LedgerError> {
+    let rows = sqlx::query_as!(
+        Stopped,
+        "SELECT about, reason, stopped_by AS by, stopped_at AS at FROM stops ORDER BY about"
+    );
+    Ok(rows.fetch_all(conn).await?)
+}
+
+/// Whether nothing may be signed or sent to a chain.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn is_chain_stopped(conn: &mut PgConnection, chain_id: u64) -> Result<bool, LedgerError> {
+    let stopped = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM stops WHERE about IN ('all', $1)) AS "stopped!""#,
+        Stop::Chain(chain_id).about(),
+    );
+    Ok(stopped.fetch_one(conn).await?)
+}
