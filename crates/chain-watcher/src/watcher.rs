@@ -221,9 +221,16 @@ impl Watcher {
         // Without a block in common, reading begins at the final block's successor and shows that it has another parent.
         let from = from.or_else(|| view.last_final().map(|block| block.number + 1)).unwrap_or(0);
         let to = latest.header.number.min(from + BLOCKS_MAX - 1);
-        let mut read = Vec::new();
+        let mut read: Vec<Read> = Vec::new();
         for number in from..=to {
-            let Some(block) = node.block(BlockRef::Number(number)).await? else { break };
+            let Some(block) = node.block(BlockRef::Number(number)).await? else {
+                if read.iter().any(|(block, _)| !view.blocks.contains(block)) {
+                    break;
+                }
+                // Nothing new was read, so blocks of the view that the node has replaced would stay, and be final.
+                let lacks = format!("the node lacks block {number}, and has block {to}");
+                return Err(ChainError::Untrue(lacks).into());
+            };
             let ours = find_attempts(conn, &block.transactions).await?;
             let facts = read_facts(node, &block, vaults, &ours).await?;
             read.push((block_id(&block), facts));
