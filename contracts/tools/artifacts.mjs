@@ -4,7 +4,8 @@
 import { readFileSync, writeFileSync } from "node:fs";
 
 const root = new URL("..", import.meta.url);
-const contracts = ["RewardVault", "RewardToken"];
+// The last one is for the simulator: a token that refuses recipients.
+const contracts = ["RewardVault", "RewardToken", "FussyToken"];
 const check = process.argv.includes("--check");
 let stale = false;
 

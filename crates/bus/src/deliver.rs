@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use chrono::{DateTime, Utc};
 use laurel_events::{Envelope, EventKind, NewEvent, Partition, Subject};
 use laurel_ledger::{
-    Context, STAGE_HALTED, append, claim_cursor, clear_alert, halted_partition, move_cursor, read,
+    Context, STAGE_HALTED, append, claim_cursor, clear_alert, commit, halted_partition, move_cursor, read,
 };
 use sqlx::{Acquire, PgConnection, PgPool};
 
@@ -82,7 +82,7 @@ async fn deliver_to(
     // A transaction that is only dropped keeps its locks until the pool comes to roll it back, and the next delivery
     // would find the partition busy.
     match delivered {
-        Ok(Delivered::Handled { .. }) => tx.commit().await?,
+        Ok(Delivered::Handled { .. }) => commit(tx, stage.name()).await?,
         _ => tx.rollback().await?,
     }
     delivered

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use laurel_events::{EventId, EventKind, OperatorAlertRaised, Partition};
 use laurel_ledger::{
-    Context, LedgerError, STAGE_HALTED, append, claim_cursor, halted_partition, raise_alert,
+    Context, LedgerError, STAGE_HALTED, append, claim_cursor, commit, halted_partition, raise_alert,
 };
 use sqlx::{PgConnection, PgPool};
 
@@ -43,7 +43,7 @@ pub(crate) async fn raise_halted(
     let raised = raise_in(&mut tx, stage, partition, now, halt).await?;
     // A transaction that is only dropped keeps the partition until the pool comes to roll it back.
     if raised {
-        tx.commit().await?
+        commit(tx, "stage_halted").await?
     } else {
         tx.rollback().await?
     }

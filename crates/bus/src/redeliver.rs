@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use laurel_events::NewEvent;
-use laurel_ledger::{Context, append, claim_cursor, raise_alert, read_one};
+use laurel_ledger::{Context, append, claim_cursor, commit, raise_alert, read_one};
 use sqlx::{Acquire, PgConnection, PgPool};
 
 use crate::{
@@ -26,7 +26,7 @@ pub(crate) async fn redeliver(
     let mut tx = pool.begin().await?;
     let delivered = redeliver_in(&mut tx, stage, now, &letter, again_at).await;
     match delivered {
-        Ok(Delivered::Handled { .. } | Delivered::Halted(_)) => tx.commit().await?,
+        Ok(Delivered::Handled { .. } | Delivered::Halted(_)) => commit(tx, "letter").await?,
         _ => tx.rollback().await?,
     }
     delivered

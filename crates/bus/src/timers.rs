@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use laurel_events::{Event, EventKind, NewEvent, canonical_json};
-use laurel_ledger::{Context, LedgerError, append};
+use laurel_ledger::{Context, LedgerError, append, commit};
 use sqlx::{PgConnection, PgPool};
 
 use crate::{StageError, Wakes};
@@ -84,7 +84,7 @@ pub async fn fire_timers(pool: &PgPool, wakes: &Wakes, now: DateTime<Utc>) -> Re
         events.push(NewEvent { event, occurred_at: Some(timer.due_at), cause: None });
     }
     append(&mut tx, &Context::at(now), &events).await?;
-    tx.commit().await?;
+    commit(tx, "timers").await?;
     wakes.committed(events.iter().map(|new| new.event.kind())).await;
     Ok(events.len())
 }

@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{BlockchainTxConfirmed, CampaignId, Event, OperatorAlertRaised, SettledSegment};
 use laurel_ledger::{
-    Context, Written, append, clear_alert, has_alert, lock_accounts, raise_alert, record_suspense,
+    Context, Written, append, clear_alert, commit, has_alert, lock_accounts, raise_alert, record_suspense,
     resume_queue,
 };
 use sqlx::{Connection, PgConnection};
@@ -75,7 +75,7 @@ pub async fn acknowledge_alert(
         resume_queue(&mut tx, campaign, PAYMENT_WITHOUT_HOLD).await?;
     }
     append(&mut tx, context, &[cleared.into()]).await?;
-    tx.commit().await?;
+    commit(tx, "acknowledge").await?;
     Ok(true)
 }
 

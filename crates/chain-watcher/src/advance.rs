@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use laurel_events::{Event, NewEvent, OperatorAlertRaised};
-use laurel_ledger::{Context, LedgerError, Stop, Vault, append, raise_alert, stop_payouts};
+use laurel_ledger::{Context, LedgerError, Stop, Vault, append, commit, raise_alert, stop_payouts};
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
@@ -73,7 +73,7 @@ impl Advance<'_> {
         let last_final = self.final_to.or(self.view.last_final()).unwrap_or(self.head);
         save_view(&mut tx, chain_id, &self.head, &last_final, transition).await?;
         append(&mut tx, &Context::at(self.now), &events).await?;
-        tx.commit().await?;
+        commit(tx, "watcher").await?;
         Ok(Some(events))
     }
 

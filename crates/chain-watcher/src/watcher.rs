@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{Block, BlockRef, ChainError, ChainNode};
 use laurel_events::{Clock, NewEvent, OperatorAlertRaised};
-use laurel_ledger::{Context, Vault, acquire_lease, answered, append, list_vaults, raise_alert};
+use laurel_ledger::{Context, Vault, acquire_lease, answered, append, commit, list_vaults, raise_alert};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
@@ -200,7 +200,7 @@ impl Watcher {
         }
         add_block(&mut tx, self.chain_id, &block, &[]).await?;
         save_view(&mut tx, self.chain_id, &block, &block, view.transition).await?;
-        tx.commit().await?;
+        commit(tx, "watcher_begins").await?;
         Ok(true)
     }
 
@@ -224,9 +224,16 @@ impl Watcher {
         // Without a block in common, reading begins at the final block's successor and shows that it has another parent.
         let from = from.or_else(|| view.last_final().map(|block| block.number + 1)).unwrap_or(0);
         let to = latest.header.number.min(from + BLOCKS_MAX - 1);
-        let mut read = Vec::new();
+        let mut read: Vec<Read> = Vec::new();
         for number in from..=to {
-            let Some(block) = node.block(BlockRef::Number(number)).await? else { break };
+            let Some(block) = node.block(BlockRef::Number(number)).await? else {
+                if read.iter().any(|(block, _)| !view.blocks.contains(block)) {
+                    break;
+                }
+                // Nothing new was read, so blocks of the view that the node has replaced would stay, and be final.
+                let lacks = format!("the node lacks block {number}, and has block {to}");
+                return Err(ChainError::Untrue(lacks).into());
+            };
             let ours = find_attempts(conn, &block.transactions).await?;
             let facts = read_facts(node, &block, vaults, &ours).await?;
             read.push((block_id(&block), facts));
@@ -278,7 +285,7 @@ impl Watcher {
         let raised = raise_alert(&mut tx, now, alert).await?;
         let events: Vec<NewEvent> = raised.into_iter().map(NewEvent::from).collect();
         append(&mut tx, &Context::at(now), &events).await?;
-        tx.commit().await?;
+        commit(tx, "chain_halted").await?;
         self.parts.metrics.halted(self.chain_id, true);
         self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
         Err(error)

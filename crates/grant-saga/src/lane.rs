@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{ChainError, ChainNode, KeyError, LaneSigner, NonceAt};
 use laurel_events::{CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised};
-use laurel_ledger::{Context, LedgerError, Vault, answered, append, is_chain_stopped, raise_alert};
+use laurel_ledger::{Context, LedgerError, Vault, answered, append, commit, is_chain_stopped, raise_alert};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -230,7 +230,7 @@ impl LaneDriver {
         let mut tx = self.pool.begin().await?;
         match write_batch(&mut tx, now, &self.vault, self.lane, lease, &signed).await? {
             Committed::Yes => {
-                tx.commit().await?;
+                commit(tx, "batch").await?;
                 self.committed(&signed).await;
                 let (hash, raw) = (signed.signed.hash, signed.signed.raw);
                 self.send(signed.batch, signed.attempt, hash, raw).await?;

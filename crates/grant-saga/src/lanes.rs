@@ -155,7 +155,7 @@ pub(crate) async fn lease_lane(
     }))
 }
 
-/// Parks an active lane, or halts any. Says whether it was.
+/// Parks an active lane, or halts any. Says whether the lease still counts; if not, nothing was changed.
 pub(crate) async fn stop_lane(
     conn: &mut PgConnection,
     lane: LaneId,
@@ -165,8 +165,10 @@ pub(crate) async fn stop_lane(
 ) -> Result<bool, LedgerError> {
     let stopped = sqlx::query!(
         r#"
-        UPDATE lanes SET state = $3, reason = $4
-        WHERE id = $1 AND fence = $2 AND (state = 'active' OR $3 = 'halted' AND state <> 'halted')
+        UPDATE lanes
+        SET state = CASE WHEN state = 'active' OR $3 = 'halted' THEN $3 ELSE state END,
+            reason = CASE WHEN state = 'active' OR $3 = 'halted' AND state <> 'halted' THEN $4 ELSE reason END
+        WHERE id = $1 AND fence = $2
         "#,
         lane.0,
         lease.fence,

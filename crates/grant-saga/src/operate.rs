@@ -4,7 +4,7 @@ use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_chain::{BlockRef, ChainError, ChainNode, NonceAt, NonceUser, find_nonce_user};
 use laurel_events::{Amount, BatchId, BlockchainTxReverted, LaneId, NewEvent, Sighting};
-use laurel_ledger::{Context, LedgerError, Vault, append, clear_alert};
+use laurel_ledger::{Context, LedgerError, Vault, append, clear_alert, commit};
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
@@ -109,7 +109,7 @@ pub async fn resume_lane(
         events.extend(clear_alert(&mut tx, code, &about).await?.map(NewEvent::from));
     }
     append(&mut tx, &Context::at(now), &events).await?;
-    tx.commit().await?;
+    commit(tx, "lane_resumed").await?;
     Ok(displaced.len())
 }
 

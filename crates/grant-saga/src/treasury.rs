@@ -14,7 +14,7 @@ use laurel_chain::{ChainNode, Erc20, LaneSigner, RewardVault, funding_call};
 use laurel_events::{Amount, CampaignId, Clock, OperatorAlertRaised};
 use laurel_ledger::{
     Context, LedgerError, Vault, acquire_lease, amount_from_sql, amount_to_sql, answered, append,
-    clear_alert, is_chain_stopped, raise_alert,
+    clear_alert, commit, is_chain_stopped, raise_alert,
 };
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -209,7 +209,7 @@ impl Treasury {
                 append(&mut tx, &Context::at(now), &[raised.into()]).await?;
             }
         }
-        tx.commit().await?;
+        commit(tx, "funding_failed").await?;
         Ok(())
     }
 
@@ -230,7 +230,7 @@ impl Treasury {
             if let Some(cleared) = clear_alert(&mut tx, ALERT, &about).await? {
                 append(&mut tx, &Context::at(self.clock.now()), &[cleared.into()]).await?;
             }
-            tx.commit().await?;
+            commit(tx, "funding_alert").await?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use laurel_bus::{StageError, Wakes};
 use laurel_chain::{ChainError, ChainNode};
 use laurel_events::{Clock, EventKind, NewEvent, PlayerId, TokenGrantHeld};
-use laurel_ledger::{Context, LedgerError, acquire_lease, answered, append, reserved_addresses};
+use laurel_ledger::{Context, LedgerError, acquire_lease, answered, append, commit, reserved_addresses};
 use laurel_players::{WalletProof, ask_contract, keep_wallets, wallet_proof};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -152,7 +152,7 @@ impl WalletChecker {
         let events = self.settle(&mut tx, player, &proof, accepted).await;
         // Rolled back at once: a transaction that is only dropped keeps its locks for a while.
         match events {
-            Ok(ref events) if !events.is_empty() => tx.commit().await?,
+            Ok(ref events) if !events.is_empty() => commit(tx, "wallet_check").await?,
             _ => tx.rollback().await?,
         }
         let events = events?;

@@ -18,10 +18,13 @@ mod accounts;
 mod alerts;
 mod answer;
 mod chains;
+mod commit;
 mod counters;
 mod cursor;
 mod declines;
 mod error;
+#[cfg(feature = "faults")]
+pub mod faults;
 mod grants;
 mod idempotency;
 mod journal;
@@ -44,6 +47,7 @@ pub use self::{
     alerts::{Alert, clear_alert, has_alert, list_alerts, raise_alert},
     answer::answered,
     chains::{PinError, Vault, VaultIdentity, is_vault_or_lane, list_vaults, pin_vault, reserved_addresses},
+    commit::commit,
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{
         Claim, STAGE_HALTED, claim_cursor, cursor_position, halted_partition, lagging_partitions,

@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use laurel_bus::{Stage, StageError};
 use laurel_events::{BatchId, Envelope, Event, EventId, EventKind, GrantId, NewEvent, Partition, Sighting};
-use laurel_ledger::{LedgerError, read_one, reset_cursors};
+use laurel_ledger::{LedgerError, commit, read_one, reset_cursors};
 use sqlx::{Connection, PgConnection};
 
 use crate::GrantView;
@@ -120,7 +120,7 @@ pub async fn rebuild_history(conn: &mut PgConnection) -> Result<(), LedgerError>
     reset_cursors(&mut tx, NAME).await?;
     // Not row by row, which would take longer than a statement may.
     sqlx::query!("TRUNCATE history").execute(&mut *tx).await?;
-    tx.commit().await?;
+    commit(tx, "history_rebuilt").await?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use laurel_bus::{Stage, StageError};
 use laurel_events::{CampaignId, Envelope, Event, EventKind, NewEvent};
-use laurel_ledger::{LedgerError, reset_cursors};
+use laurel_ledger::{LedgerError, commit, reset_cursors};
 use sqlx::{Connection, PgConnection};
 
 /// Counts the steps of grants and the reasons of declines per campaign.
@@ -95,7 +95,7 @@ pub async fn rebuild_campaign_stats(conn: &mut PgConnection) -> Result<(), Ledge
     // The cursors first: whoever is in the middle of a batch finishes it, and finds its cursor moved afterwards.
     reset_cursors(&mut tx, NAME).await?;
     sqlx::query!("DELETE FROM campaign_stats").execute(&mut *tx).await?;
-    tx.commit().await?;
+    commit(tx, "stats_rebuilt").await?;
     Ok(())
 }
 

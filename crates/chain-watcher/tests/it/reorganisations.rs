@@ -2,13 +2,14 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use laurel_chain::ChainNode;
+use laurel_chain::{ChainError, ChainNode};
+use laurel_chain_watcher::WatcherError;
 
 use crate::{
     chain::Chain,
     journal,
     recorded::{Branch, Recorded},
-    world::{World, catch_up},
+    world::{World, catch_up, try_catch_up},
 };
 
 async fn transitions(world: &World) -> Vec<u64> {
@@ -125,4 +126,35 @@ async fn the_vaults_own_deployment_may_be_reorganised() {
     chain.mine(1).await;
     catch_up(&watcher).await;
     assert_eq!(world.position().await.head_hash, Some(chain.head().await.hash));
+}
+
+/// A node that has replaced blocks and does not find the new ones by their numbers, as some of several nodes behind one
+/// address do not: what was replaced does not become final because the new final block is above it.
+#[tokio::test]
+async fn what_was_replaced_is_not_final_while_the_new_blocks_are_not_found() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    world.settle(&chain, 0, 3).await;
+    chain.mine(1).await;
+    let settled = chain.head().await.header.number;
+    let node = Recorded::new(Branch::of(&chain).await);
+    let watcher = world.watcher(node.clone());
+    catch_up(&watcher).await;
+    chain.control.reorg(1).await.unwrap();
+    chain.mine(6).await;
+    let honest = Branch::of(&chain).await;
+    node.follow(&honest.to(settled - 1));
+    node.change(|script| {
+        script.latest = Some(honest.head().clone());
+        script.finalized = honest.block(settled + 2).cloned();
+    });
+    let error = try_catch_up(&watcher).await.unwrap_err();
+    assert!(matches!(error, WatcherError::Chain(ChainError::Untrue(_))), "{error:?}");
+    assert_eq!(journal::story(world.pool()).await, [("BlockchainTxMined", settled)]);
+
+    node.change(|script| (script.latest, script.finalized) = (None, None));
+    node.follow(&honest);
+    catch_up(&watcher).await;
+    let dropped = [("BlockchainTxMined", settled), ("BlockchainTxReorged", settled)];
+    assert_eq!(journal::story(world.pool()).await, dropped);
 }

@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 use laurel_chain::{BlockRef, ChainError, Fees, NextStep, Refusal, find_nonce_user};
 use laurel_events::{NewEvent, OperatorAlertRaised};
-use laurel_ledger::{Context, append, clear_alert};
+use laurel_ledger::{Context, append, clear_alert, commit};
 
 use super::{
     LaneDriver, LaneError,
@@ -217,13 +217,16 @@ impl LaneDriver {
     }
 
     async fn stop(&self, lease: Lease, state: LaneState, trouble: Trouble) -> Result<(), LaneError> {
-        self.metrics.active.with_label_values(&[&self.lane.to_string()]).set(0);
         let mut tx = self.pool.begin().await?;
-        stop_lane(&mut tx, self.lane, lease, state, trouble.code).await?;
+        if !stop_lane(&mut tx, self.lane, lease, state, trouble.code).await? {
+            // What looked like trouble is the work of whoever took the lane over while the chain was asked.
+            return Ok(tx.rollback().await?);
+        }
+        self.metrics.active.with_label_values(&[&self.lane.to_string()]).set(0);
         let Trouble { code, detail } = trouble;
         let about = format!("lane:{}", self.lane);
         self.raise(&mut tx, OperatorAlertRaised { code: code.to_owned(), about, detail }).await?;
-        tx.commit().await?;
+        commit(tx, "lane_stopped").await?;
         Ok(())
     }
 
@@ -252,7 +255,7 @@ impl LaneDriver {
         if !cleared.is_empty() {
             append(&mut tx, &Context::at(now), &cleared).await?;
         }
-        tx.commit().await?;
+        commit(tx, "lane_alerts_cleared").await?;
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use laurel_chain::{SignedTx, TxRequest};
 use laurel_events::{AttemptId, BlockchainTxReplaced, EventKind};
-use laurel_ledger::{Context, LedgerError, append, is_chain_stopped};
+use laurel_ledger::{Context, LedgerError, append, commit, is_chain_stopped};
 use sqlx::PgConnection;
 
 use super::{
@@ -71,7 +71,7 @@ impl LaneDriver {
             chain_time: to.chain_time,
         };
         match self.write_replacement(&mut tx, now, lease, unmined, &attempt).await? {
-            Committed::Yes => tx.commit().await?,
+            Committed::Yes => commit(tx, "replacement").await?,
             Committed::Overtaken | Committed::LeaseLost => {
                 tx.rollback().await?;
                 return Ok(None);

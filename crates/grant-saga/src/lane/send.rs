@@ -6,6 +6,7 @@ use alloy::primitives::{B256, Bytes};
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_chain::{NextStep, Refusal, SendError, TxStatus};
 use laurel_events::{AttemptId, BatchId, EventKind, OperatorAlertRaised};
+use laurel_ledger::commit;
 
 use super::{LaneDriver, LaneError, unmined::Unmined};
 use crate::submit::SignedBatch;
@@ -173,7 +174,7 @@ impl LaneDriver {
         };
         let mut tx = self.pool.begin().await?;
         self.raise(&mut tx, alert).await?;
-        tx.commit().await?;
+        commit(tx, "send_alert").await?;
         Ok(())
     }
 

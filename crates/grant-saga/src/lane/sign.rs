@@ -7,7 +7,7 @@ use alloy::{
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_chain::{CallError, RewardVault, TxRequest, revert_reason};
 use laurel_events::{AttemptId, BatchId, CampaignId, NewEvent};
-use laurel_ledger::{ChainPlace, Context, append};
+use laurel_ledger::{ChainPlace, Context, append, commit};
 
 use super::{
     LaneDriver, LaneError,
@@ -52,7 +52,7 @@ impl LaneDriver {
     pub(super) async fn pass(&self, plan: &Plan) -> Result<(), LaneError> {
         let mut tx = self.pool.begin().await?;
         if take_places(&mut tx, plan).await? {
-            tx.commit().await?
+            commit(tx, "passed").await?
         } else {
             tx.rollback().await?
         }
@@ -146,7 +146,7 @@ impl LaneDriver {
         let events: Vec<NewEvent> =
             held_now.iter().map(|place| NewEvent::from(held(campaign, place))).collect();
         append(&mut tx, &Context::at(now), &events).await?;
-        tx.commit().await?;
+        commit(tx, "refused").await?;
         Ok(())
     }
 
@@ -163,7 +163,7 @@ impl LaneDriver {
             }
         };
         self.raise(&mut tx, alert).await?;
-        tx.commit().await?;
+        commit(tx, "set_back").await?;
         Ok(())
     }
 }

@@ -42,6 +42,8 @@ pub(crate) struct FaultyNode {
     pub(crate) stop_next: AtomicBool,
     /// The next one who asks what a call would do is stopped.
     stop_call: AtomicBool,
+    /// The next one who asks for a nonce is stopped.
+    stop_nonce: AtomicBool,
     /// Somebody was stopped.
     pub(crate) stopped: Notify,
     /// Lets whoever was stopped go on.
@@ -56,6 +58,7 @@ impl FaultyNode {
             sent: Mutex::default(),
             stop_next: AtomicBool::default(),
             stop_call: AtomicBool::default(),
+            stop_nonce: AtomicBool::default(),
             stopped: Notify::default(),
             go_on: Notify::default(),
         }
@@ -67,6 +70,10 @@ impl FaultyNode {
 
     pub(crate) fn stop_before_call(&self) {
         self.stop_call.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn stop_before_nonce(&self) {
+        self.stop_nonce.store(true, Ordering::SeqCst);
     }
 
     async fn stop(&self) {
@@ -103,6 +110,9 @@ impl ChainNode for FaultyNode {
     }
 
     async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {
+        if self.stop_nonce.swap(false, Ordering::SeqCst) {
+            self.stop().await;
+        }
         self.node.nonce(account, at).await
     }
 

@@ -56,6 +56,27 @@ async fn a_zombie_signs_in_vain() {
     assert_eq!(batches[0].segments[0].count, 2);
 }
 
+/// The first replica is stopped while it asks how many transactions the chain has of the lane. When it is told, there is one
+/// that it did not sign: its successor's, not a stranger's.
+#[tokio::test]
+async fn a_zombie_does_not_take_its_successor_for_a_stranger() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let (mut zombie, mut second) = (world.driver(1, "zombie").await, world.driver(1, "second").await);
+    world.node.stop_before_nonce();
+    let asleep = tokio::spawn(async move { zombie.step().await.unwrap() });
+    world.node.stopped.notified().await;
+    world.clock.advance(TimeDelta::seconds(6));
+    assert_eq!(second.step().await.unwrap(), Progress::Sent);
+    world.control.mine(1).await.unwrap();
+    world.node.go_on.notify_one();
+    assert_eq!(asleep.await.unwrap(), Progress::Idle);
+    assert_eq!(alerts(&world).await, []);
+    let lanes = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap();
+    assert_eq!(lanes[0].state, LaneState::Active);
+}
+
 /// Here the other replica took the lane and died before it wrote anything: places and nonce are as the first one knew
 /// them, and only the fence tells that the lane is not its own any more.
 #[tokio::test]

@@ -5,6 +5,7 @@ use axum::{extract::State, http::StatusCode};
 use laurel_campaign::request_funding;
 use laurel_chain::funding_call;
 use laurel_events::{Amount, CampaignId};
+use laurel_ledger::commit;
 use serde::{Deserialize, Serialize};
 use sqlx::Acquire;
 use utoipa::ToSchema;
@@ -84,6 +85,6 @@ pub(crate) async fn handler(
     };
     let reply = Reply::json(StatusCode::ACCEPTED, None, &answer)?;
     idempotency.finish(&mut tx, context.now, &principal, &reply).await?;
-    tx.commit().await?;
+    commit(tx, "funding_requested").await?;
     Ok(reply)
 }

@@ -3,6 +3,7 @@
 use axum::{extract::State, http::StatusCode};
 use laurel_campaign::{Move, move_campaign};
 use laurel_events::{CampaignId, EventKind};
+use laurel_ledger::commit;
 
 use super::{
     campaign,
@@ -37,7 +38,7 @@ async fn apply(
     if let Some(idempotency) = &idempotency {
         idempotency.finish(&mut tx, context.now, &principal, &reply).await?;
     }
-    tx.commit().await?;
+    commit(tx, "campaign_moved").await?;
     state.wakes.committed([EventKind::CampaignStateChanged]).await;
     Ok(reply)
 }

@@ -4,6 +4,7 @@ use axum::{Json, extract::State, http::HeaderMap, response::IntoResponse};
 use chrono::{DateTime, Utc};
 use laurel_campaign::{Caps, Definition, change_campaign, reward::Reward};
 use laurel_events::{CampaignId, EventKind};
+use laurel_ledger::commit;
 use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
@@ -110,7 +111,7 @@ pub(crate) async fn handler(
             request.apply(definition);
         })
         .await?;
-    tx.commit().await?;
+    commit(tx, "campaign_changed").await?;
     state.wakes.committed([EventKind::CampaignChanged]).await;
     Ok((etag(changed.version), Json(CampaignOut::from(changed))))
 }

@@ -5,7 +5,7 @@ use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use laurel_campaign::{CampaignError, Caps, Definition, create_campaign, reward::Reward};
 use laurel_events::EventKind;
-use laurel_ledger::is_vault_or_lane;
+use laurel_ledger::{commit, is_vault_or_lane};
 use serde::Deserialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -140,7 +140,7 @@ pub(crate) async fn handler(
     let made = campaign(&mut tx, &principal, id).await?;
     let reply = Reply::json(StatusCode::CREATED, Some(tag(made.version)), &CampaignOut::from(made))?;
     idempotency.finish(&mut tx, context.now, &principal, &reply).await?;
-    tx.commit().await?;
+    commit(tx, "campaign_created").await?;
     state.wakes.committed([EventKind::CampaignCreated]).await;
     Ok(reply)
 }

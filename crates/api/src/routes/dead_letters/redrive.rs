@@ -2,6 +2,7 @@
 
 use axum::{extract::State, http::StatusCode};
 use laurel_bus::{find_letter, redrive_letter};
+use laurel_ledger::commit;
 
 use super::out::LetterOut;
 use crate::{
@@ -42,7 +43,7 @@ pub(crate) async fn handler(
     if let Some(idempotency) = &idempotency {
         idempotency.finish(&mut tx, now, &principal, &reply).await?;
     }
-    tx.commit().await?;
+    commit(tx, "redrive").await?;
     state.wakes.committed(kind).await;
     Ok(reply)
 }

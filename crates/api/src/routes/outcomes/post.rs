@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use axum::{Json, extract::State, http::StatusCode};
 use laurel_events::{EventKind, GameOutcomeRecorded, NewEvent, OutcomeKey, PlayerId};
-use laurel_ledger::{Context, LedgerError, Place, RecordedOutcome, append, find_outcomes, insert_outcomes};
+use laurel_ledger::{
+    Context, LedgerError, Place, RecordedOutcome, append, commit, find_outcomes, insert_outcomes,
+};
 use laurel_players::find_players;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -165,7 +167,7 @@ async fn record(
         }
         inserted => inserted?,
     }
-    tx.commit().await?;
+    commit(tx, "outcomes").await?;
     state.wakes.committed([EventKind::GameOutcomeRecorded]).await;
     Ok(Some(answer))
 }

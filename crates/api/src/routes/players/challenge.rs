@@ -3,6 +3,7 @@
 use alloy_primitives::Address;
 use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
+use laurel_ledger::commit;
 use laurel_players::{ChallengeRequest, issue_challenge};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -81,6 +82,6 @@ pub(crate) async fn handler(
     let answer = Answer { message: challenge.message, expires_at: challenge.expires_at };
     let reply = Reply::json(StatusCode::CREATED, None, &answer)?;
     idempotency.finish(&mut tx, now, &principal, &reply).await?;
-    tx.commit().await?;
+    commit(tx, "challenge").await?;
     Ok(reply)
 }

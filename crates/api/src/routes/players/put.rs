@@ -3,6 +3,7 @@
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use laurel_events::{EventKind, PlayerId};
+use laurel_ledger::commit;
 use laurel_players::put_player;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -37,7 +38,7 @@ pub(crate) async fn handler(
     let mut tx = state.pool.begin().await?;
     let context = state.context(&request_id);
     let (player, created) = put_player(&mut tx, &context, &mut rng, principal.org, &player_id).await?;
-    tx.commit().await?;
+    commit(tx, "player").await?;
     state.wakes.committed(created.then_some(EventKind::PlayerRegistered)).await;
     let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     Ok((status, Json(Answer { player_id, id: player.id, created_at: player.created_at })))

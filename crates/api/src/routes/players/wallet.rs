@@ -3,6 +3,7 @@
 use alloy_primitives::Bytes;
 use axum::{Json, extract::State};
 use laurel_events::EventKind;
+use laurel_ledger::commit;
 use laurel_players::{Proof, link_wallet, prove_wallet};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -65,7 +66,7 @@ pub(crate) async fn handler(
     drop(conn);
     let mut tx = state.pool.begin().await?;
     let linked = link_wallet(&mut tx, &context, player.id, &wallet).await?;
-    tx.commit().await?;
+    commit(tx, "wallet").await?;
     state.wakes.committed([EventKind::WalletLinked]).await;
     Ok(Json(Answer { chain_id: linked.chain_id, address: linked.wallet.to_checksum(None) }))
 }

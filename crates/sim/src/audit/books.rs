@@ -1,0 +1,86 @@
+//! What the tables have to say at any time.
+
+use sqlx::PgConnection;
+
+/// Says what does not hold. Each part is a statement about rows that must not be there.
+const FINDINGS: &str = r"
+    SELECT format('INV 1: grant %s-%s has more than one place', r.campaign, n)
+    FROM runs r CROSS JOIN unnest(r.numbers) AS n GROUP BY r.campaign, n HAVING count(*) > 1
+UNION ALL
+    SELECT format('INV 1: the places of campaign %s have a hole or overlap', campaign)
+    FROM (SELECT campaign, first_seq, lag(first_seq + count, 1, 0::bigint) OVER (PARTITION BY campaign ORDER BY first_seq) AS due
+          FROM runs) r
+    WHERE first_seq <> due
+UNION ALL
+    SELECT format('INV 1: the queue of campaign %s does not end where its places do', q.campaign)
+    FROM queues q
+    WHERE q.next_seq <> (SELECT coalesce(sum(count), 0) FROM runs r WHERE r.campaign = q.campaign)
+UNION ALL
+    SELECT format('INV 5: the hold of grant %s-%s was voided, and it has a place', v.campaign, v.number)
+    FROM voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)
+    WHERE v.proof ->> 'kind' IS DISTINCT FROM 'cancelled'
+UNION ALL
+    SELECT format('INV 5: the hold of grant %s-%s was voided for another amount than it was made for', v.campaign, v.number)
+    FROM voids v LEFT JOIN grants g USING (campaign, number) WHERE g.amount IS DISTINCT FROM v.amount
+UNION ALL
+    SELECT format('INV 6: campaign %s counts %s of player %s on %s, and has granted other', c.campaign, c.grants, c.player, c.period)
+    FROM counters c
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS grants, coalesce(sum(g.amount), 0) AS amount FROM grants g
+        LEFT JOIN voids v ON v.campaign = g.campaign AND v.number = g.number
+        WHERE g.campaign = c.campaign AND g.player = c.player AND v.number IS NULL
+          AND (c.period = '1970-01-01' OR (g.recorded_at AT TIME ZONE 'UTC')::date = c.period)
+    ) g
+    WHERE c.grants <> g.grants OR c.amount <> g.amount
+UNION ALL
+    SELECT format('INV 6: player %s has more than campaign %s allows', g.player, g.campaign)
+    FROM grants g
+    LEFT JOIN voids v ON v.campaign = g.campaign AND v.number = g.number
+    JOIN campaign_rules r ON r.campaign = g.campaign
+    WHERE v.number IS NULL AND (r.grants_per_player IS NOT NULL OR r.amount_per_player IS NOT NULL)
+    GROUP BY g.campaign, g.player, r.grants_per_player, r.amount_per_player
+    HAVING count(*) > r.grants_per_player OR sum(g.amount) > r.amount_per_player
+UNION ALL
+    SELECT format('INV 7: an outcome met campaign %s at %s/%s/%s twice', campaign, part, position, idx)
+    FROM (SELECT campaign, part, position, idx FROM grants UNION ALL SELECT campaign, part, position, idx FROM declines) d
+    GROUP BY campaign, part, position, idx HAVING count(*) > 1
+UNION ALL
+    SELECT format('INV 7: outcome %s met campaign %s twice', outcome, campaign)
+    FROM (SELECT campaign, outcome FROM grants UNION ALL SELECT campaign, outcome FROM declines) d
+    GROUP BY campaign, outcome HAVING count(*) > 1
+UNION ALL
+    SELECT format('INV 7: %s outcomes are known, and %s recorded', o.count, j.count)
+    FROM (SELECT count(*) FROM outcomes) o,
+         (SELECT coalesce(sum(entries), 0) AS count FROM journal WHERE kind = 'GameOutcomeRecorded') j
+    WHERE o.count <> j.count
+UNION ALL
+    SELECT format('INV 9: partition %s holds %s chunks, and its head is at %s', h.part, j.count, h.next)
+    FROM heads h CROSS JOIN LATERAL (SELECT count(*) FROM journal j WHERE j.part = h.part) j
+    WHERE h.next <> j.count
+UNION ALL
+    SELECT format('INV 9: stage %s has read to %s of partition %s, which ends at %s', c.stage, c.next, c.part, h.next)
+    FROM cursors c JOIN heads h USING (part) WHERE c.next > h.next
+";
+
+/// The balances of every campaign, which have to follow from its transfers after each commit.
+const BALANCES: &str = r"
+    SELECT format('INV 3: the balances of campaign %s are not what its transfers make them', a.campaign)
+    FROM accounts a
+    CROSS JOIN LATERAL (SELECT coalesce(sum(added), 0) AS sum FROM fundings f WHERE f.campaign = a.campaign) f
+    CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS sum, count(*) AS count FROM grants g
+                        WHERE g.campaign = a.campaign) g
+    CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS sum FROM postings p WHERE p.campaign = a.campaign) p
+    CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS sum FROM voids v WHERE v.campaign = a.campaign) v
+    WHERE a.funded <> f.sum OR a.paid <> p.sum OR a.reserved <> g.sum - p.sum - v.sum OR a.returned <> 0
+       OR a.available <> f.sum - g.sum + v.sum OR a.grants <> g.count
+";
+
+/// Balances that are not what they have to be.
+pub(super) async fn balances(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+    Ok(sqlx::query_scalar(BALANCES).fetch_all(&mut *conn).await?)
+}
+
+/// What is not as it has to be.
+pub(super) async fn findings(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+    Ok(sqlx::query_scalar(FINDINGS).fetch_all(&mut *conn).await?)
+}

@@ -1,0 +1,216 @@
+//! What the chain says, and whether the books say the same.
+
+use std::collections::BTreeMap;
+
+use alloy::{
+    primitives::{Address, B256, Log, U256},
+    sol,
+    sol_types::{SolCall, SolEvent},
+};
+use sqlx::{PgConnection, Row};
+
+use super::{Auditor, Payment, PlaceId};
+use crate::chain::{Sealed, SimChain};
+
+sol! {
+    struct Part {
+        uint64 campaign;
+        uint64 firstSeq;
+        uint256[] grants;
+    }
+    function settle(uint64 deadline, Part[] segments, bytes32 seal) external returns (uint256[][] paid);
+    event BatchSettled(uint64 indexed campaign, uint64 indexed firstSeq, bytes32 indexed seal, uint256 count, uint256 total, bytes32 grantsHash, uint256[] paid);
+    event Transfer(address indexed from, address indexed to, uint256 value);
+}
+
+/// A segment of calldata: where it begins, and its words.
+pub(super) type Segments = Vec<(PlaceId, Vec<U256>)>;
+
+/// The segments of a settlement's calldata; `None` if it is none.
+pub(super) fn segments(data: &[u8]) -> Option<Segments> {
+    let call = settleCall::abi_decode(data).ok()?;
+    Some(call.segments.into_iter().map(|part| ((part.campaign, part.firstSeq), part.grants)).collect())
+}
+
+impl Auditor {
+    /// Reads the blocks that have become final.
+    pub(crate) fn read_chain(&mut self, chain: &SimChain) {
+        let mut findings = Vec::new();
+        while self.read_to < chain.final_number() {
+            self.read_to += 1;
+            if let Some(sealed) = chain.canonical(self.read_to) {
+                self.read_block(sealed, &mut findings);
+            }
+        }
+        self.seen.extend(findings);
+    }
+
+    fn read_block(&mut self, sealed: &Sealed, findings: &mut Vec<String>) {
+        for (tx, receipt) in sealed.txs.iter().zip(&sealed.receipts) {
+            if !receipt.receipt.status() {
+                continue;
+            }
+            let Some(words) = segments(&tx.tx.input) else { continue };
+            let words: BTreeMap<PlaceId, U256> = words
+                .into_iter()
+                .flat_map(|((campaign, first), words)| {
+                    words.into_iter().zip(first..).map(move |(word, seq)| ((campaign, seq), word))
+                })
+                .collect();
+            let mut transfers: Vec<Transfer> = Vec::new();
+            for log in receipt.receipt.logs() {
+                if let Ok(transfer) = Transfer::decode_log(log)
+                    && transfer.from == self.vault
+                {
+                    transfers.push(transfer.data);
+                } else if log.address == self.vault
+                    && let Some(settled) = settled(log)
+                {
+                    let block = sealed.block.header.number;
+                    self.read_segment(block, &settled, &words, std::mem::take(&mut transfers), findings);
+                }
+            }
+        }
+    }
+
+    /// The k-th bit that a segment set is the k-th transfer before its log.
+    fn read_segment(
+        &mut self,
+        block: u64,
+        settled: &BatchSettled,
+        words: &BTreeMap<PlaceId, U256>,
+        transfers: Vec<Transfer>,
+        findings: &mut Vec<String>,
+    ) {
+        let base = settled.firstSeq & !0xff;
+        let seqs: Vec<u64> = settled
+            .paid
+            .iter()
+            .zip(0_u64..)
+            .flat_map(|(mask, at)| {
+                (0..256_u64)
+                    .filter(move |bit| mask.bit(usize::try_from(*bit).unwrap_or(0)))
+                    .map(move |bit| base + 256 * at + bit)
+            })
+            .collect();
+        if seqs.len() != transfers.len() {
+            findings.push(format!(
+                "INV 4: block {block} set {} bits with {} transfers",
+                seqs.len(),
+                transfers.len()
+            ));
+        }
+        for (seq, transfer) in seqs.into_iter().zip(transfers) {
+            let place = (settled.campaign, seq);
+            let word = words.get(&place).copied().unwrap_or_default();
+            let expected = (U256::from_be_slice(transfer.to.as_slice()) << 96) | transfer.value;
+            if word != expected {
+                findings.push(format!("INV 4: block {block} paid {place:?} otherwise than its word says"));
+            }
+            if !self.recipients.contains(&transfer.to) {
+                self.recipients.push(transfer.to);
+            }
+            let payment = Payment { recipient: transfer.to, amount: transfer.value, block };
+            if self.paid.insert(place, payment).is_some() {
+                findings.push(format!("INV 1: {place:?} was paid again in block {block}"));
+            }
+        }
+    }
+
+    /// Postings never run ahead of the chain, and at rest are what it paid.
+    pub(super) async fn chain_and_books(
+        &self,
+        conn: &mut PgConnection,
+        at_rest: bool,
+    ) -> anyhow::Result<Vec<String>> {
+        let mut findings = Vec::new();
+        let rows = sqlx::query(
+            "SELECT a.campaign, a.paid::text, a.funded::text, coalesce(c.final_number, 0) AS final_number,
+                    (SELECT count(*) FROM suspense) AS suspense
+             FROM accounts a CROSS JOIN chains c ORDER BY a.campaign",
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        for row in rows {
+            let campaign: i64 = row.get(0);
+            let (posted, funded): (U256, U256) =
+                (row.get::<String, _>(1).parse()?, row.get::<String, _>(2).parse()?);
+            let known = u64::try_from(row.get::<i64, _>(3))?;
+            let of_campaign = || self.paid.iter().filter(|((id, _), _)| i64::try_from(*id) == Ok(campaign));
+            let settled: U256 = of_campaign()
+                .filter(|(_, payment)| payment.block <= known)
+                .map(|(_, payment)| payment.amount)
+                .sum();
+            if posted > settled || (at_rest && posted != settled) {
+                findings.push(format!(
+                    "INV 4: campaign {campaign}: {posted} are posted, and {settled} paid up to block {known}"
+                ));
+            }
+            let all: U256 = of_campaign().map(|(_, payment)| payment.amount).sum();
+            if all > funded && !funded.is_zero() {
+                findings.push(format!("INV 6: campaign {campaign} paid {all}, and has {funded}"));
+            }
+            if row.get::<i64, _>(4) != 0 {
+                findings.push("INV 4: there are payments that nobody explains".to_owned());
+            }
+        }
+        Ok(findings)
+    }
+
+    /// Whatever was signed says what the places' words are, and all attempts of a nonce say the same.
+    pub(super) async fn words(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+        let mut findings = Vec::new();
+        let mut places: BTreeMap<PlaceId, U256> = BTreeMap::new();
+        for row in sqlx::query("SELECT campaign, first_seq, words FROM runs").fetch_all(&mut *conn).await? {
+            let (campaign, first): (i64, i64) = (row.get(0), row.get(1));
+            let words: Vec<u8> = row.get(2);
+            for (word, seq) in words.chunks(32).zip(first..) {
+                places.insert((u64::try_from(campaign)?, u64::try_from(seq)?), U256::from_be_slice(word));
+            }
+        }
+        for (place, payment) in &self.paid {
+            let expected = (U256::from_be_slice(payment.recipient.as_slice()) << 96) | payment.amount;
+            if places.get(place) != Some(&expected) {
+                findings.push(format!("INV 1: {place:?} was paid by another word than was given to it"));
+            }
+        }
+        let mut batches: BTreeMap<String, Segments> = BTreeMap::new();
+        let attempts = sqlx::query("SELECT batch::text, raw FROM attempts ORDER BY batch, id")
+            .fetch_all(&mut *conn)
+            .await?;
+        for row in attempts {
+            let (batch, raw): (String, Vec<u8>) = (row.get(0), row.get(1));
+            let Some(tx) = crate::chain::PoolTx::decode(&raw.into()) else {
+                findings.push(format!("INV 10: batch {batch} has an attempt that cannot be read"));
+                continue;
+            };
+            if tx.tx.input.is_empty() {
+                continue;
+            }
+            let found = segments(&tx.tx.input).unwrap_or_default();
+            for ((campaign, first), words) in &found {
+                for (word, seq) in words.iter().zip(*first..) {
+                    if places.get(&(*campaign, seq)) != Some(word) {
+                        findings.push(format!("INV 10: batch {batch} pays {campaign}/{seq} by another word"));
+                    }
+                }
+            }
+            if batches.entry(batch.clone()).or_insert_with(|| found.clone()) != &found {
+                findings.push(format!("INV 10: attempts of batch {batch} differ"));
+            }
+        }
+        Ok(findings)
+    }
+
+    /// What the final chain paid for a place.
+    pub(super) fn payment(&self, place: PlaceId) -> Option<(Address, U256)> {
+        self.paid.get(&place).map(|payment| (payment.recipient, payment.amount))
+    }
+}
+
+fn settled(log: &Log) -> Option<BatchSettled> {
+    let topics = log.topics();
+    (topics.first() == Some(&B256::from(BatchSettled::SIGNATURE_HASH)))
+        .then(|| BatchSettled::decode_log(log).ok().map(|log| log.data))
+        .flatten()
+}

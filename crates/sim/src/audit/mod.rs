@@ -1,0 +1,89 @@
+//! The auditor: looks at the tables and at the chain with eyes of its own, and says what is not as it has to be.
+//!
+//! It calls no function of the code that it watches. Its statements are its own, and it reads the chain from transactions
+//! and logs. The numbers in what it says are those of the invariants in docs/SIMULATION.md.
+
+mod books;
+mod chain;
+mod ends;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy::primitives::{Address, U256};
+use sqlx::PgConnection;
+
+/// A place on the chain: a campaign and a sequence number of it.
+pub(crate) type PlaceId = (u64, u64);
+
+/// What the final chain paid for a place.
+#[derive(Clone, Debug)]
+pub(crate) struct Payment {
+    recipient: Address,
+    amount: U256,
+    block: u64,
+}
+
+/// What an auditor remembers.
+#[derive(Clone, Debug)]
+pub(crate) struct Auditor {
+    vault: Address,
+    /// Up to which block the chain was read.
+    read_to: u64,
+    paid: BTreeMap<PlaceId, Payment>,
+    /// What has come to an end, and must not leave it.
+    ended: BTreeSet<String>,
+    /// Who was ever paid or is to be: whom a token can be made to refuse.
+    recipients: Vec<Address>,
+    /// What was wrong with the chain itself.
+    seen: Vec<String>,
+}
+
+impl Auditor {
+    pub(crate) fn new(vault: Address) -> Self {
+        Self {
+            vault,
+            read_to: 0,
+            paid: BTreeMap::new(),
+            ended: BTreeSet::new(),
+            recipients: Vec::new(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// Who was paid so far, in the order of their first payment.
+    pub(crate) fn recipients(&self) -> &[Address] {
+        &self.recipients
+    }
+
+    /// What has to be true at any time. Says what is not; `closely` asks for what takes longer, too.
+    pub(crate) async fn look(
+        &mut self,
+        conn: &mut PgConnection,
+        closely: bool,
+    ) -> anyhow::Result<Vec<String>> {
+        let mut findings = std::mem::take(&mut self.seen);
+        findings.extend(books::balances(&mut *conn).await?);
+        if !closely {
+            return Ok(findings);
+        }
+        findings.extend(books::findings(&mut *conn).await?);
+        findings.extend(self.chain_and_books(&mut *conn, false).await?);
+        findings.extend(self.terminal(&mut *conn).await?);
+        Ok(findings)
+    }
+
+    /// What has to be true when everything has come to rest. Says what is not.
+    pub(crate) async fn conclude(
+        &mut self,
+        conn: &mut PgConnection,
+        outcomes: usize,
+    ) -> anyhow::Result<Vec<String>> {
+        let mut findings = self.look(&mut *conn, true).await?;
+        findings.extend(self.chain_and_books(&mut *conn, true).await?);
+        findings.extend(self.words(&mut *conn).await?);
+        findings.extend(ends::journal(&mut *conn).await?);
+        findings.extend(ends::outcomes(&mut *conn, outcomes).await?);
+        findings.extend(self.ends(&mut *conn).await?);
+        Ok(findings)
+    }
+}

@@ -1,0 +1,145 @@
+//! The PostgreSQL of a worker: one cluster, one database, a connection for each seat, made clean between worlds.
+
+use anyhow::Context;
+use laurel_devnet::{Postgres, PostgresOptions};
+use laurel_ledger::{MIGRATOR, ensure_ranges};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+/// The database's name.
+const NAME: &str = "sim";
+
+/// Statements are planned the same way every time, and nothing but the scheduler decides what happens when.
+const SETTINGS: [&str; 3] = [
+    "ALTER DATABASE sim SET plan_cache_mode = force_generic_plan",
+    // The scheduler sees who waits for whom, and PostgreSQL must not choose a victim by the clock.
+    "ALTER DATABASE sim SET deadlock_timeout = '1h'",
+    "ALTER DATABASE sim SET jit = off",
+];
+
+/// Sessions of a cluster: seats, the auditor's, and one to look from outside.
+const SESSIONS_MAX: u16 = 60;
+
+/// One connection, for whoever sits there: transactions of different seats are open side by side.
+#[derive(Clone, Debug)]
+pub(crate) struct Seat {
+    pub(crate) pool: PgPool,
+    /// The server's process, by which it is known who waits for whom.
+    pub(crate) backend: i32,
+}
+
+/// A cluster with a database in it.
+#[derive(Debug)]
+pub(crate) struct Database {
+    /// Looks at the others, and never has a transaction open while they go on.
+    pub(crate) outside: PgPool,
+    seats: Vec<Seat>,
+    options: PgConnectOptions,
+    postgres: Postgres,
+}
+
+impl Database {
+    /// Starts a cluster and makes the schema.
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let mut options = PostgresOptions { max_connections: SESSIONS_MAX, ..PostgresOptions::throw_away() };
+        // Worlds of one server would disturb each other.
+        options.surroundings.database_url = None;
+        let postgres = Postgres::start(options).await?;
+        postgres.create_database(NAME, None).await?;
+        let url = postgres.url(NAME);
+        let mut session = PgConnection::connect(&url).await?;
+        for setting in SETTINGS {
+            session.execute(AssertSqlSafe(setting)).await?;
+        }
+        MIGRATOR.run(&mut session).await?;
+        ensure_ranges(&mut session).await?;
+        session.close().await?;
+        let options: PgConnectOptions = url.parse()?;
+        let outside = one_connection(&options).await?.pool;
+        Ok(Self { outside, seats: Vec::new(), options, postgres })
+    }
+
+    /// The seat of that number.
+    pub(crate) async fn seat(&mut self, number: usize) -> anyhow::Result<Seat> {
+        while self.seats.len() <= number {
+            self.seats.push(one_connection(&self.options).await?);
+        }
+        Ok(self.seats[number].clone())
+    }
+
+    /// Makes the database as it was after the migrations.
+    pub(crate) async fn reset(&self) -> anyhow::Result<()> {
+        let mut tx = self.outside.begin().await?;
+        // Journals and books refuse to be emptied.
+        tx.execute("SET LOCAL session_replication_role = replica").await?;
+        let dirty: Option<String> = sqlx::query_scalar(
+            "SELECT string_agg(format('%I', relname), ', ' ORDER BY relname) FROM pg_class
+             WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0
+               AND relname NOT IN ('organisations', 'ranges', '_sqlx_migrations')",
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        if let Some(dirty) = dirty {
+            tx.execute(AssertSqlSafe(format!("TRUNCATE {dirty} CASCADE"))).await?;
+        }
+        tx.execute("INSERT INTO heads (part) SELECT generate_series(0, 15) ON CONFLICT DO NOTHING").await?;
+        // Numbers are also used up by what was rolled back.
+        tx.execute(
+            "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, 1, false) FROM pg_sequences
+             WHERE sequencename <> 'organisations_id_seq'",
+        )
+        .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Whose transactions keep a seat waiting.
+    pub(crate) async fn blockers(&self, seat: &Seat) -> anyhow::Result<Vec<i32>> {
+        let blockers: Vec<i32> = sqlx::query_scalar("SELECT pg_blocking_pids($1)")
+            .bind(seat.backend)
+            .fetch_one(&self.outside)
+            .await?;
+        Ok(blockers)
+    }
+
+    /// Ends what a seat waits for with an error.
+    pub(crate) async fn cancel(&self, seat: &Seat) -> anyhow::Result<()> {
+        sqlx::query("SELECT pg_cancel_backend($1)").bind(seat.backend).execute(&self.outside).await?;
+        Ok(())
+    }
+
+    /// Ends the cluster.
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        for seat in &self.seats {
+            seat.pool.close().await;
+        }
+        self.outside.close().await;
+        self.postgres.stop().await.context("the cluster stops")
+    }
+}
+
+impl Seat {
+    /// Waits until nothing of a task that ended, or was given up, is left in the server: its connection is back, rolled back.
+    ///
+    /// # Errors
+    /// If the connection is lost.
+    pub(crate) async fn settle(&self) -> anyhow::Result<()> {
+        drop(self.pool.acquire().await?);
+        Ok(())
+    }
+}
+
+async fn one_connection(options: &PgConnectOptions) -> anyhow::Result<Seat> {
+    let options = options.clone().disable_statement_logging();
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .test_before_acquire(false)
+        .idle_timeout(None)
+        .max_lifetime(None)
+        .connect_with(options)
+        .await?;
+    let backend = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&pool).await?;
+    Ok(Seat { pool, backend })
+}

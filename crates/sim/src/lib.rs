@@ -1,0 +1,34 @@
+//! The simulator: the real stages on a real database and a simulated chain, with faults, all of it from a seed.
+//!
+//! ```text
+//!   seed ──► dice ──► scheduler ──► one actor moves, to its next fault point ──► auditor looks
+//!              │                      (a stage, a lane, the watcher …, of either replica)
+//!              └────► trouble: blocks, reorganisations, fees, pauses, clocks
+//! ```
+//!
+//! One thread, and nobody moves but whom the scheduler polls. So the same seed tells the same story, and a story that ends
+//! badly can be told again.
+
+mod actors;
+mod audit;
+mod chain;
+mod cli;
+mod clients;
+mod database;
+mod dice;
+mod fleet;
+mod genesis;
+mod plan;
+mod points;
+mod rest;
+mod run;
+mod scheduler;
+mod summary;
+mod trace;
+mod trouble;
+mod world;
+
+pub use self::{
+    cli::main,
+    run::{Outcome, STEPS, Wanted, Worker},
+};

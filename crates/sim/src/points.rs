@@ -1,0 +1,107 @@
+//! The fault points that there are, and those that no world comes to.
+
+/// Commits that every run of many seeds has to come to, on both sides.
+pub(crate) const COMMITS: [&str; 20] = [
+    "batch",
+    "books",
+    "campaign",
+    "campaign-stats",
+    "campaign_moved",
+    "challenge",
+    "grant-saga",
+    "lane_alerts_cleared",
+    "outcomes",
+    "redrive",
+    "refused",
+    "replacement",
+    "set_back",
+    "settlements",
+    "timers",
+    "transaction-history",
+    "wallet",
+    "wallet_check",
+    "watcher",
+    "watcher_begins",
+];
+
+/// Questions to a node that every run of many seeds has to come to.
+pub(crate) const QUESTIONS: [&str; 9] = [
+    "eth_call",
+    "eth_chainId",
+    "eth_feeHistory",
+    "eth_getBlock",
+    "eth_getBlockByHash",
+    "eth_getBlockReceipts",
+    "eth_getCode",
+    "eth_getTransactionCount",
+    "eth_sendRawTransaction",
+];
+
+/// Commits that no world has to come to, and why. A test compares all of them with the program.
+#[cfg(test)]
+pub(crate) const ELSEWHERE: [(&str, &str); 15] = [
+    ("acknowledge", "no world pays without the ledger"),
+    ("campaign_changed", "campaigns are made before a world begins, and not changed"),
+    ("campaign_created", "campaigns are made before a world begins"),
+    ("chain_halted", "no world reorganises what is final"),
+    ("funding_alert", "the treasury waits by the clock of the machine"),
+    ("funding_failed", "the treasury waits by the clock of the machine"),
+    ("funding_requested", "the treasury waits by the clock of the machine"),
+    ("history_rebuilt", "an operator's command"),
+    ("lane_resumed", "an operator's command"),
+    ("lane_stopped", "nobody else has the lanes' keys, and fees stay below the cap"),
+    ("passed", "holds are voided before they have places"),
+    ("letter", "no world has an event that a stage cannot handle"),
+    ("player", "players are made before a world begins"),
+    ("send_alert", "lanes have gas money, and sign what nodes take"),
+    ("stage_halted", "no world has an event that a stage cannot handle"),
+    ("stats_rebuilt", "an operator's command"),
+];
+
+/// Every fault point that a run of many seeds has to come to, as it is counted.
+pub(crate) fn expected() -> Vec<String> {
+    let commits = COMMITS.iter().flat_map(|at| [format!("before {at}"), format!("after {at}")]);
+    let questions = QUESTIONS.iter().map(|at| format!("before {at}"));
+    commits.chain(questions).chain(["after eth_sendRawTransaction".to_owned()]).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, path::Path};
+
+    use super::*;
+
+    fn sources(folder: &Path, found: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|end| end == "rs") {
+                found.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn every_commit_of_the_program_is_known_here() {
+        let mut text = String::new();
+        let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        for entry in std::fs::read_dir(crates).unwrap() {
+            let folder = entry.unwrap().path().join("src");
+            if folder.is_dir() && !folder.ends_with("sim/src") {
+                sources(&folder, &mut text);
+            }
+        }
+        let named = text.split("commit(tx, \"").skip(1).filter_map(|rest| rest.split('"').next());
+        let named: BTreeSet<&str> = named.collect();
+        // A stage's delivery is named after the stage.
+        let stages =
+            ["books", "campaign", "campaign-stats", "grant-saga", "settlements", "transaction-history"];
+        let known: BTreeSet<&str> = COMMITS
+            .into_iter()
+            .chain(ELSEWHERE.map(|(at, _)| at))
+            .filter(|at| !stages.contains(at))
+            .collect();
+        assert_eq!(named, known);
+    }
+}

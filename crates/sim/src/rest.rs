@@ -1,0 +1,132 @@
+//! How a world comes to rest: nothing goes wrong any more, and everybody works until nothing moves.
+
+use laurel_ledger::faults::Side;
+
+use crate::{
+    actors::State,
+    clients::Request,
+    world::{REPLICAS, TASKS, World},
+};
+
+/// Rounds until campaigns are funded: the watcher begins, sees the final blocks, and the books have it.
+const WARM_UP_ROUNDS: u32 = 3;
+
+/// How often everybody gets a turn, at the most, before a world that still moves is a finding.
+const ROUNDS_MAX: u32 = 400;
+
+/// How much time passes in a round: leases end within a few.
+const ROUND_MS: i64 = 1_500;
+
+/// How much passes when only deadlines are left: more than any wallet's.
+const HOURS_MS: i64 = 4_000_000;
+
+/// Rounds without anything happening after which nothing will, before more time passes: each replica has had its turn.
+const QUIET_ROUNDS: u32 = 2;
+
+impl World<'_> {
+    /// Ends all troubles and has everybody work until nothing is left to do.
+    pub(crate) async fn come_to_rest(&mut self) -> anyhow::Result<()> {
+        self.shared.dice().on = false;
+        self.end_troubles(true)?;
+        self.tell("everything goes well from here on");
+        let mut quiet = 0;
+        let mut deadlines_passed = 0;
+        let mut written = self.written().await?;
+        for round in 0..ROUNDS_MAX {
+            self.steps += 1;
+            self.pass(ROUND_MS);
+            self.honest_blocks();
+            self.stir();
+            let moved = self.everybody(round).await?;
+            let before = std::mem::replace(&mut written, self.written().await?);
+            let rests = !moved && written == before && self.plan.requests.is_empty();
+            quiet = if rests { quiet + 1 } else { 0 };
+            if quiet < QUIET_ROUNDS {
+                continue;
+            }
+            if deadlines_passed == 2 {
+                return Ok(());
+            }
+            // Whoever still waits does so for a deadline, or for an operator.
+            deadlines_passed += 1;
+            quiet = 0;
+            self.pass(HOURS_MS);
+            self.plan.requests.push_back(Request::Redrive);
+        }
+        anyhow::bail!("it does not come to rest")
+    }
+
+    /// Before anything is asked of it, the world sees its campaigns funded.
+    pub(crate) async fn warm_up(&mut self) -> anyhow::Result<()> {
+        self.shared.dice().on = false;
+        let requests = std::mem::take(&mut self.plan.requests);
+        for _ in 0..WARM_UP_ROUNDS {
+            self.honest_blocks();
+            self.stir();
+            self.stir_after_commits().await?;
+            self.everybody(0).await?;
+        }
+        self.plan.requests = requests;
+        Ok(())
+    }
+
+    /// Whatever waits is mined, and what was mined becomes final.
+    fn honest_blocks(&self) {
+        let time = self.block_time();
+        let mut chain = self.shared.chain();
+        for _ in 0..=chain.depth {
+            chain.mine(time, &mut |_| true);
+        }
+    }
+
+    /// How much the journal holds.
+    async fn written(&self) -> anyhow::Result<i64> {
+        let written = sqlx::query_scalar("SELECT coalesce(sum(next), 0)::bigint FROM heads");
+        Ok(written.fetch_one(&self.database.outside).await?)
+    }
+
+    /// Everybody gets a turn; every other round it is the other replica's. Says whether anything was sent to the chain.
+    async fn everybody(&mut self, round: u32) -> anyhow::Result<bool> {
+        let mut moved = false;
+        let awake = if round.is_multiple_of(2) { 0 } else { REPLICAS - 1 };
+        for task in [TASKS - 1].into_iter().chain(0..TASKS - 1) {
+            for replica in 0..REPLICAS {
+                let index = replica * TASKS + task;
+                if replica != awake && !self.actors[index].is_busy() {
+                    continue;
+                }
+                if task == TASKS - 1 {
+                    self.hand_out(index);
+                }
+                let (sent, committed) = self.finish(index).await?;
+                moved |= sent;
+                if committed {
+                    self.stir_after_commits().await?;
+                }
+            }
+        }
+        Ok(moved)
+    }
+
+    /// Moves an actor to the end of its step, as often as it says that there is more. Says whether it sent anything, and
+    /// whether it committed.
+    async fn finish(&mut self, index: usize) -> anyhow::Result<(bool, bool)> {
+        let (mut moved, mut commits) = (false, false);
+        let actor = &self.actors[index];
+        if !actor.can_move() || !(actor.stirred || actor.is_busy()) {
+            return Ok((false, false));
+        }
+        loop {
+            self.actors[index].begin();
+            while self.actors[index].is_busy() {
+                commits |= self.push(index).await?.1;
+                if let State::Stopped(_, Some(point)) = &self.actors[index].state {
+                    moved |= point.side == Side::After && point.at == "eth_sendRawTransaction";
+                }
+            }
+            if !self.actors[index].can_move() || !self.actors[index].more {
+                return Ok((moved, commits));
+            }
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! What happens to a world beside its own work: blocks, reorganisations, fees, pauses, jumps of clocks, and their ends.
+
+use alloy::{
+    primitives::{Address, Bytes},
+    sol_types::SolCall,
+};
+use chrono::TimeDelta;
+use laurel_campaign::Move;
+use laurel_chain::{LaneSigner, RewardVault};
+use laurel_events::CampaignId;
+use rand::Rng;
+
+use crate::{
+    chain::QUIET_BASE_FEE,
+    clients::Request,
+    dice::Fault,
+    genesis::{FussyToken, contract_wallet, key, owner_sends},
+    world::{REPLICAS, World},
+};
+
+/// Something that lasts until it is ended.
+#[derive(Clone, Debug)]
+pub(crate) enum Trouble {
+    Fees,
+    VaultPaused,
+    Refusing(Address),
+    WalletRefuses(Address),
+    Clock(usize, TimeDelta),
+    Campaign(CampaignId),
+}
+
+/// Who moves the world's own transactions, which are never lost: nobody sends them again.
+fn owner() -> Address {
+    key(0).address()
+}
+
+/// How many steps a trouble lasts, at the most.
+const LASTS_MAX: u64 = 60;
+
+/// How many transactions of the pool get into a block, of those that could.
+const MINED_SHARE: f64 = 0.85;
+
+impl World<'_> {
+    /// Something happens that nobody of ours does.
+    pub(crate) fn happen(&mut self) -> anyhow::Result<()> {
+        let roll = self.shared.dice().rng.random_range(0..100);
+        match roll {
+            0..64 => self.block(),
+            64..74 => self.reorganise(),
+            74..78 => self.forget_one(),
+            _ => self.trouble()?,
+        }
+        self.end_troubles(false)
+    }
+
+    /// A block is made.
+    pub(crate) fn block(&mut self) {
+        let time = self.block_time();
+        let mut dice = self.shared.dice();
+        let mut chain = self.shared.chain();
+        chain.mine_shuffled(time, &mut dice.rng, MINED_SHARE);
+        let (number, txs) = (chain.head().block.header.number, chain.head().txs.len());
+        drop((dice, chain));
+        self.tell(&format!("block {number} with {txs}"));
+        self.stir();
+    }
+
+    fn reorganise(&mut self) {
+        let unfinal = self.shared.chain().unfinal();
+        if unfinal == 0 || !self.shared.dice().strikes(Fault::Reorganised, 0.5) {
+            return self.block();
+        }
+        let time = self.block_time();
+        let mut dice = self.shared.dice();
+        let mut chain = self.shared.chain();
+        let depth = dice.rng.random_range(1..=unfinal);
+        let careless = dice.rng.random_bool(0.3);
+        let mut lost = 0;
+        let owner = owner();
+        let removed = chain.unwind(depth, &mut |tx| {
+            let loses = careless && tx.from != owner && dice.rng.random_bool(0.5);
+            lost += u64::from(loses);
+            loses
+        });
+        for _ in 0..lost {
+            dice.count(Fault::ReorganisedAway);
+        }
+        for _ in 0..=removed {
+            chain.mine_shuffled(time, &mut dice.rng, MINED_SHARE);
+        }
+        let number = chain.head().block.header.number;
+        drop((dice, chain));
+        self.tell(&format!("{removed} blocks are replaced up to {number}, {lost} transactions lost"));
+        self.stir();
+    }
+
+    /// The network forgets a transaction.
+    fn forget_one(&mut self) {
+        let mut dice = self.shared.dice();
+        let mut chain = self.shared.chain();
+        let owner = owner();
+        let waiting: Vec<_> = chain.pool.all().filter(|tx| tx.from != owner).map(|tx| tx.hash).collect();
+        if !waiting.is_empty() && dice.strikes(Fault::TxDropped, 0.7) {
+            let chosen = waiting[dice.rng.random_range(0..waiting.len())];
+            chain.pool.drop_one(chosen);
+            drop((dice, chain));
+            self.tell(&format!("{chosen} is forgotten"));
+        }
+    }
+
+    /// Some trouble begins.
+    fn trouble(&mut self) -> anyhow::Result<()> {
+        let (kind, ends) = {
+            let mut dice = self.shared.dice();
+            let ends = self.steps + dice.rng.random_range(5..LASTS_MAX);
+            (dice.rng.random_range(0..8), ends)
+        };
+        let struck = |fault, chance| self.shared.dice().strikes(fault, chance);
+        let vault = self.genesis.deployed.vault;
+        let began = match kind {
+            0 if struck(Fault::FeesSpike, 0.5) => {
+                let factor = self.shared.dice().rng.random_range(3..150);
+                self.shared.chain().base_fee = QUIET_BASE_FEE * factor;
+                Trouble::Fees
+            }
+            1 if struck(Fault::VaultPaused, 0.3) => {
+                owner_sends(&self.shared, Some(vault), RewardVault::pauseCall {}.abi_encode().into())?;
+                Trouble::VaultPaused
+            }
+            // A token that refuses its holder's transfers refuses everybody.
+            2 if struck(Fault::TokenPaused, 0.3) => self.refuse(vault, true)?,
+            3 if struck(Fault::RecipientRefused, 0.4) => {
+                let number = self.shared.dice().rng.random_range(0..self.auditor.recipients().len().max(1));
+                let Some(recipient) = self.auditor.recipients().get(number).copied() else { return Ok(()) };
+                self.refuse(recipient, true)?
+            }
+            4 if struck(Fault::WalletRefuses, 0.5) => {
+                let wallet = contract_wallet(self.shared.dice().rng.random_range(0..2));
+                owner_sends(&self.shared, Some(wallet), Bytes::new())?;
+                Trouble::WalletRefuses(wallet)
+            }
+            5 if struck(Fault::ClockJumps, 0.7) => {
+                let replica = self.shared.dice().rng.random_range(0..REPLICAS);
+                let by = TimeDelta::milliseconds(self.shared.dice().rng.random_range(-8_000..15_000));
+                self.replicas[replica].clock.off.advance(by);
+                Trouble::Clock(replica, by)
+            }
+            6 if struck(Fault::CampaignPaused, 0.3) => {
+                let chosen = self.shared.dice().rng.random_range(0..self.plan.campaigns.len());
+                let campaign = self.plan.campaigns[chosen].id;
+                self.plan.requests.push_front(Request::Campaign { campaign, action: Move::Pause });
+                Trouble::Campaign(campaign)
+            }
+            7 if struck(Fault::HoursPass, 0.05) => {
+                self.pass(4_000_000);
+                self.stir();
+                self.tell("hours pass");
+                return Ok(());
+            }
+            _ => return Ok(()),
+        };
+        self.tell(&format!("trouble until {ends}: {began:?}"));
+        self.troubles.push((ends, began));
+        Ok(())
+    }
+
+    fn refuse(&self, account: Address, refused: bool) -> anyhow::Result<Trouble> {
+        let call = FussyToken::refuseCall { account, refused }.abi_encode();
+        owner_sends(&self.shared, Some(self.genesis.fussy), call.into())?;
+        Ok(Trouble::Refusing(account))
+    }
+
+    /// Ends what has lasted long enough, or everything.
+    pub(crate) fn end_troubles(&mut self, all: bool) -> anyhow::Result<()> {
+        let (over, lasting) =
+            std::mem::take(&mut self.troubles).into_iter().partition(|(ends, _)| all || *ends <= self.steps);
+        self.troubles = lasting;
+        let over: Vec<(u64, Trouble)> = over;
+        for (_, trouble) in over {
+            self.tell(&format!("it ends: {trouble:?}"));
+            let vault = self.genesis.deployed.vault;
+            match trouble {
+                Trouble::Fees => self.shared.chain().base_fee = QUIET_BASE_FEE,
+                Trouble::VaultPaused => {
+                    owner_sends(&self.shared, Some(vault), RewardVault::unpauseCall {}.abi_encode().into())?;
+                }
+                Trouble::Refusing(account) => {
+                    self.refuse(account, false)?;
+                }
+                Trouble::WalletRefuses(wallet) => owner_sends(&self.shared, Some(wallet), Bytes::new())?,
+                Trouble::Clock(replica, by) => self.replicas[replica].clock.off.advance(-by),
+                Trouble::Campaign(campaign) => {
+                    self.plan.requests.push_front(Request::Campaign { campaign, action: Move::Resume });
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,316 @@
+//! A world: two replicas of everything around one database and one chain.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes};
+use laurel_campaign::{BooksStage, DecisionStage};
+use laurel_chain::ChainNode;
+use laurel_chain_watcher::{Finality, Watcher, WatcherMetrics, WatcherParts};
+use laurel_events::{Clock, MockClock};
+use laurel_grant_saga::{
+    GrantStage, LaneDriver, LaneParts, LaneSettings, SagaMetrics, SettlementStage, WalletChecker,
+};
+use laurel_ledger::{Context, faults::Point};
+use laurel_views::{CampaignStatsStage, HistoryStage};
+use prometheus::Registry;
+use rand::{Rng, RngCore, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{
+    actors::{Actor, Kind, State, Work},
+    audit::Auditor,
+    chain::{Shared, SimNode},
+    clients::Door,
+    database::Database,
+    dice::Dice,
+    genesis::{CHAIN_ID, Genesis, lane_key, owner_sends},
+    plan::{Plan, open_call},
+    trace::Trace,
+};
+
+/// Replicas of everything.
+pub(crate) const REPLICAS: usize = 2;
+
+/// Grants in a batch: small, so that there are many batches.
+const GRANTS_MAX: u32 = 6;
+
+/// A replica's clock: the world's, and how far it is off.
+#[derive(Debug)]
+pub(crate) struct ReplicaClock {
+    world: Arc<MockClock>,
+    pub(crate) off: MockClock,
+}
+
+impl Clock for ReplicaClock {
+    fn now(&self) -> DateTime<Utc> {
+        self.world.now() + (self.off.now() - DateTime::UNIX_EPOCH)
+    }
+}
+
+/// What a replica is made of, each time that it starts.
+pub(crate) struct Replica {
+    pub(crate) node: Arc<SimNode>,
+    pub(crate) clock: Arc<ReplicaClock>,
+    /// How often it was started.
+    pub(crate) starts: u32,
+}
+
+/// How often something was met.
+pub(crate) type Counts<K> = BTreeMap<K, u64>;
+
+/// Metrics can be registered once for each process.
+#[derive(Clone, Debug)]
+pub(crate) struct Metrics {
+    bus: BusMetrics,
+    saga: SagaMetrics,
+    watcher: WatcherMetrics,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let registry = Registry::new();
+        Ok(Self {
+            bus: BusMetrics::register(&registry)?,
+            saga: SagaMetrics::register(&registry)?,
+            watcher: WatcherMetrics::register(&registry)?,
+        })
+    }
+}
+
+/// A world.
+pub(crate) struct World<'a> {
+    pub(crate) database: &'a mut Database,
+    pub(crate) genesis: &'a Genesis,
+    pub(crate) metrics: &'a Metrics,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) clock: Arc<MockClock>,
+    pub(crate) plan: Plan,
+    pub(crate) replicas: Vec<Replica>,
+    pub(crate) actors: Vec<Actor>,
+    pub(crate) auditor: Auditor,
+    /// Fault points that were reached, and those at which a replica died.
+    pub(crate) reached: Counts<Point>,
+    pub(crate) crashed: Counts<Point>,
+    pub(crate) steps: u64,
+    /// What is to be undone, and at which step.
+    pub(crate) troubles: Vec<(u64, crate::trouble::Trouble)>,
+}
+
+impl<'a> World<'a> {
+    /// A world of that seed, with everything made and nothing begun.
+    pub(crate) async fn new(
+        seed: u64,
+        keep_trace: bool,
+        database: &'a mut Database,
+        genesis: &'a Genesis,
+        metrics: &'a Metrics,
+    ) -> anyhow::Result<Self> {
+        database.reset().await?;
+        let mut dice = Dice::new(seed);
+        let mut chain = genesis.chain.clone();
+        chain.pool.rules.refuses_gaps = dice.rng.random_bool(0.3);
+        chain.pool.rules.refuses_below_base_fee = dice.rng.random_bool(0.3);
+        let clock = Arc::<MockClock>::default();
+        let plan = Plan::make(&database.outside, genesis, &Context::at(clock.now()), &mut dice.rng).await?;
+        let shared = Shared::new(chain, dice, Trace::new(keep_trace));
+        for campaign in &plan.campaigns {
+            owner_sends(&shared, Some(genesis.deployed.vault), open_call(genesis, campaign).into())?;
+        }
+        let replicas = (0..REPLICAS)
+            .map(|number| Replica {
+                node: Arc::new(SimNode::new(format!("node {number}"), shared.clone())),
+                clock: Arc::new(ReplicaClock {
+                    world: clock.clone(),
+                    off: MockClock::at(DateTime::UNIX_EPOCH),
+                }),
+                starts: 0,
+            })
+            .collect();
+        let auditor = Auditor::new(genesis.deployed.vault);
+        let mut world = Self {
+            database,
+            genesis,
+            metrics,
+            shared,
+            clock,
+            plan,
+            replicas,
+            actors: Vec::new(),
+            auditor,
+            reached: Counts::new(),
+            crashed: Counts::new(),
+            steps: 0,
+            troubles: Vec::new(),
+        };
+        for replica in 0..REPLICAS {
+            for (name, kind, work) in world.start(replica).await? {
+                let seat = world.database.seat(world.actors.len()).await?;
+                let state = State::Idle(work);
+                world.actors.push(Actor {
+                    name,
+                    replica,
+                    seat,
+                    state,
+                    asked: None,
+                    stirred: true,
+                    more: false,
+                    kind,
+                });
+            }
+        }
+        Ok(world)
+    }
+
+    /// The tasks of a replica that starts, in the order of their seats.
+    pub(crate) async fn start(&mut self, number: usize) -> anyhow::Result<Vec<(String, Kind, Work)>> {
+        let (seed, starts) = (self.shared.dice().rng.next_u64(), self.replicas[number].starts);
+        self.replicas[number].starts += 1;
+        let holder = format!("replica-{number}-{starts}");
+        let mut makes = Makes { world: self, number, seed, holder, first: 0, tasks: Vec::new() };
+        makes.first = number * TASKS;
+        makes.stage(DecisionStage::default()).await?;
+        makes.stage(GrantStage).await?;
+        makes.lanes().await?;
+        makes.watcher().await?;
+        makes.stage(SettlementStage).await?;
+        makes.stage(BooksStage).await?;
+        makes.checker().await?;
+        makes.timers().await?;
+        makes.stage(CampaignStatsStage).await?;
+        makes.stage(HistoryStage).await?;
+        makes.door().await?;
+        let tasks = makes.tasks;
+        anyhow::ensure!(tasks.len() == TASKS, "a replica has {} tasks", tasks.len());
+        Ok(tasks)
+    }
+}
+
+/// Tasks of a replica.
+pub(crate) const TASKS: usize = 12;
+
+/// Makes the tasks of a replica.
+struct Makes<'w, 'a> {
+    world: &'w mut World<'a>,
+    number: usize,
+    seed: u64,
+    holder: String,
+    first: usize,
+    tasks: Vec<(String, Kind, Work)>,
+}
+
+impl Makes<'_, '_> {
+    async fn pool(&mut self) -> anyhow::Result<sqlx::PgPool> {
+        Ok(self.world.database.seat(self.first + self.tasks.len()).await?.pool)
+    }
+
+    fn clock(&self) -> Arc<dyn Clock> {
+        self.world.replicas[self.number].clock.clone()
+    }
+
+    fn node(&self) -> Arc<dyn ChainNode> {
+        self.world.replicas[self.number].node.clone()
+    }
+
+    fn push(&mut self, name: &str, kind: Kind, work: Work) {
+        self.tasks.push((format!("{name}.{}", self.number), kind, work));
+    }
+
+    async fn stage(&mut self, stage: impl Stage) -> anyhow::Result<()> {
+        let pool = self.pool().await?;
+        let name = stage.name();
+        let settings = RunnerSettings::default();
+        let metrics = self.world.metrics.bus.clone();
+        let seed = self.seed.wrapping_add(self.tasks.len() as u64);
+        let runner =
+            Runner::new(Arc::new(stage), pool, self.clock(), Wakes::new().0, metrics, settings, seed);
+        self.push(name, Kind::Stage(name), Work::Stage(Box::new(runner)));
+        Ok(())
+    }
+
+    async fn lanes(&mut self) -> anyhow::Result<()> {
+        let settings = LaneSettings {
+            grants_max: GRANTS_MAX,
+            age_max: Duration::from_millis(500),
+            unmined_max: 4,
+            settlement_lifetime: Duration::from_secs(60),
+            max_fee_per_gas: 200_000_000_000,
+            monitor_timeout: Duration::from_secs(10),
+            monitor_interval: Duration::from_secs(1),
+            give_up_refused: Duration::from_secs(600),
+        };
+        for (number, lane) in self.world.plan.lanes.clone().into_iter().enumerate() {
+            let parts = LaneParts {
+                signer: Arc::new(lane_key(number)),
+                node: self.node(),
+                pool: self.pool().await?,
+                clock: self.clock(),
+                wakes: Wakes::new().0,
+                metrics: self.world.metrics.saga.clone(),
+            };
+            let seed = self.seed.wrapping_add(self.tasks.len() as u64);
+            let vault = self.world.plan.vault;
+            let driver = LaneDriver::new(lane, vault, parts, settings, self.holder.clone(), seed);
+            self.push(&format!("lane-{number}"), Kind::Lane, Work::Lane(Box::new(driver)));
+        }
+        Ok(())
+    }
+
+    async fn watcher(&mut self) -> anyhow::Result<()> {
+        let parts = WatcherParts {
+            node: self.node(),
+            pool: self.pool().await?,
+            clock: self.clock(),
+            wakes: Wakes::new().0,
+            metrics: self.world.metrics.watcher.clone(),
+        };
+        let poll = Duration::from_secs(1);
+        let watcher = Watcher::new(CHAIN_ID, Finality::Finalized, parts, self.holder.clone(), poll);
+        self.push("watcher", Kind::Watcher, Work::Watcher(Box::new(watcher)));
+        Ok(())
+    }
+
+    async fn checker(&mut self) -> anyhow::Result<()> {
+        let pool = self.pool().await?;
+        let (node, clock, wakes) = (self.node(), self.clock(), Wakes::new().0);
+        let checker = WalletChecker::new(CHAIN_ID, node, pool, clock, wakes, self.holder.clone());
+        self.push("checker", Kind::Checker, Work::Checker(Box::new(checker)));
+        Ok(())
+    }
+
+    async fn timers(&mut self) -> anyhow::Result<()> {
+        let work = Work::Timers { pool: self.pool().await?, wakes: Wakes::new().0, clock: self.clock() };
+        self.push("timers", Kind::Timers, work);
+        Ok(())
+    }
+
+    async fn door(&mut self) -> anyhow::Result<()> {
+        let rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let door = Door { pool: self.pool().await?, node: self.node(), clock: self.clock(), rng };
+        self.push("door", Kind::Door, Work::Door { door, request: None });
+        Ok(())
+    }
+}
+
+impl World<'_> {
+    /// The world's time.
+    pub(crate) fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+
+    /// Time passes.
+    pub(crate) fn pass(&self, milliseconds: i64) {
+        self.clock.advance(TimeDelta::milliseconds(milliseconds));
+    }
+
+    /// The time that a block gets.
+    pub(crate) fn block_time(&self) -> u64 {
+        self.now().timestamp().unsigned_abs()
+    }
+
+    /// Tells the trace something.
+    pub(crate) fn tell(&self, what: &str) {
+        let elapsed = self.now() - MockClock::default().now();
+        self.shared.tell(format!("{} {} {what}", self.steps, elapsed.num_milliseconds()));
+    }
+}
