@@ -342,6 +342,43 @@ pub async fn redrive_letter(
     if redriven.rows_affected() == 1 { Ok(()) } else { Err(wrong_state(conn, id).await?) }
 }
 
+/// How many letters are redriven at once: what follows is handled one after the other.
+const REDRIVEN_MAX: i64 = 1_000;
+
+/// Has the oldest dead letters tried again, of one stage or of all, with all their attempts. Returns their numbers and kinds;
+/// there may be more.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn redrive_letters(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    stage: Option<&str>,
+) -> Result<Vec<(i64, String)>, LedgerError> {
+    let redriven = sqlx::query!(
+        r#"
+        WITH dead AS (
+            SELECT id FROM dead_letters
+            WHERE state = 'dead' AND ($1::text IS NULL OR stage = $1)
+            ORDER BY id
+            LIMIT $3
+            FOR UPDATE SKIP LOCKED
+        ), redriven AS (
+            UPDATE dead_letters l SET state = 'retrying', attempts = 0, due_at = $2, updated_at = $2
+            FROM dead WHERE l.id = dead.id
+            RETURNING l.id, l.kind
+        )
+        SELECT id AS "id!", kind AS "kind!" FROM redriven ORDER BY id
+        "#,
+        stage,
+        now,
+        REDRIVEN_MAX,
+    )
+    .fetch_all(conn)
+    .await?;
+    Ok(redriven.into_iter().map(|row| (row.id, row.kind)).collect())
+}
+
 /// Gives a letter up for good, and lets the next of its subject go.
 ///
 /// # Errors

@@ -26,7 +26,10 @@ mod wakes;
 pub use laurel_events::Backoff;
 
 pub use self::{
-    letters::{Letter, LetterState, RedriveError, drop_letter, find_letter, list_letters, redrive_letter},
+    letters::{
+        Letter, LetterState, RedriveError, drop_letter, find_letter, list_letters, redrive_letter,
+        redrive_letters,
+    },
     metrics::BusMetrics,
     runner::{Runner, RunnerSettings},
     stage::{OnPoison, Stage, StageError},

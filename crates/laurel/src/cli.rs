@@ -268,8 +268,14 @@ pub(crate) enum Dlq {
     /// Try dead letters again
     Redrive {
         /// Their numbers
-        #[arg(required = true)]
+        #[arg(required_unless_present = "all", conflicts_with = "all")]
         ids: Vec<i64>,
+        /// All that are dead
+        #[arg(long)]
+        all: bool,
+        /// Of these, only those of one stage
+        #[arg(long, requires = "all", value_name = "NAME")]
+        stage: Option<String>,
     },
     /// Give letters up for good
     Drop {

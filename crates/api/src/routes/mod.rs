@@ -82,6 +82,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(dead_letters::list::handler))
         .routes(routes!(dead_letters::get::handler))
         .routes(routes!(dead_letters::redrive::handler))
+        .routes(routes!(dead_letters::redrive_many::handler))
         .routes(routes!(lanes::handler))
         .routes(routes!(alerts::handler));
     OpenApiRouter::with_openapi(Document::openapi()).nest("/v1", routes)

@@ -22,7 +22,7 @@ const ROLES: [(char, Role); 5] = [
 ];
 
 /// Every route, and the roles that may use it; a player (p) only for themselves.
-const ROUTES: [(&str, &str); 28] = [
+const ROUTES: [(&str, &str); 29] = [
     ("POST /v1/outcomes", "g"),
     ("GET /v1/outcomes/{outcome_id}", "gma"),
     ("PUT /v1/players/{player_id}", "g"),
@@ -51,6 +51,7 @@ const ROUTES: [(&str, &str); 28] = [
     ("GET /v1/dead-letters", "o"),
     ("GET /v1/dead-letters/{letter_id}", "o"),
     ("POST /v1/dead-letters/{letter_id}/redrive", "o"),
+    ("POST /v1/dead-letters/redrive", "o"),
 ];
 
 /// Routes without anything in the path or the body that a test could vary.

@@ -75,6 +75,20 @@ async fn a_dead_letter_is_redriven_once() {
 }
 
 #[tokio::test]
+async fn all_dead_letters_of_a_stage_are_redriven_once() {
+    let world = World::new().await;
+    let ids = letters(&world).await;
+    world.clock.advance(TimeDelta::minutes(1));
+    let redrive = |query: &str| world.call(Role::Operator, &format!("POST /v1/dead-letters/redrive{query}"));
+    let other = redrive("?stage=another").send().await.accepted();
+    assert_eq!(other["ids"], json!([]));
+    let redriven = redrive("?stage=echo").send().await.accepted();
+    assert_eq!(redriven["ids"], json!([ids[0]]), "the one behind it follows by itself");
+    assert_eq!(redrive("").send().await.accepted()["ids"], json!([]));
+    redrive("?stages=echo").refused(400, "invalid_query", "unknown field").await;
+}
+
+#[tokio::test]
 async fn lanes_are_listed() {
     let world = World::new().await;
     let lanes = world.call(Role::Operator, "GET /v1/lanes").send().await.ok();

@@ -1,7 +1,9 @@
 //! `laurel dlq`
 
 use anyhow::Context;
-use laurel_bus::{Letter, LetterState, drop_letter, find_letter, list_letters, redrive_letter};
+use laurel_bus::{
+    Letter, LetterState, drop_letter, find_letter, list_letters, redrive_letter, redrive_letters,
+};
 use laurel_events::{Clock, SystemClock};
 use laurel_ledger::read_one;
 use serde_json::{Value, json};
@@ -23,7 +25,18 @@ pub(crate) async fn run(config: &Config, dlq: Dlq, json: Option<&JsonTo>) -> any
     match dlq {
         Dlq::List => list(&mut conn, json).await,
         Dlq::Show { id } => show(&mut conn, id, json).await,
-        Dlq::Redrive { ids } => {
+        Dlq::Redrive { all: true, stage, .. } => {
+            let mut ids: Vec<i64> = Vec::new();
+            loop {
+                let redriven = redrive_letters(&mut conn, SystemClock.now(), stage.as_deref()).await?;
+                if redriven.is_empty() {
+                    break;
+                }
+                ids.extend(redriven.into_iter().map(|(id, _)| id));
+            }
+            super::answer(json, &json!({ "redriven": ids }), || format!("{} redriven", ids.len()))
+        }
+        Dlq::Redrive { ids, .. } => {
             for id in &ids {
                 redrive_letter(&mut conn, SystemClock.now(), *id).await?;
                 tracing::info!(letter = id, "its stage tries it again");
@@ -47,7 +60,11 @@ async fn list(conn: &mut PgConnection, json: Option<&JsonTo>) -> anyhow::Result<
         let letters = list_letters(conn, None, after, PAGE).await?;
         let last_page = (letters.len() as i64) < PAGE;
         all.extend(letters);
-        if last_page || all.len() >= LETTERS_MAX {
+        if all.len() >= LETTERS_MAX {
+            tracing::warn!("there are more than {LETTERS_MAX} letters; the first ones are listed");
+            break;
+        }
+        if last_page {
             break;
         }
     }

@@ -4,3 +4,4 @@ pub(crate) mod get;
 pub(crate) mod list;
 mod out;
 pub(crate) mod redrive;
+pub(crate) mod redrive_many;
