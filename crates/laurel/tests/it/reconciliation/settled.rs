@@ -176,7 +176,12 @@ impl Ledger {
 
     /// Exactly this is found, by code and what it is about.
     pub(super) async fn assert_found(&self, wanted: &[(&str, &str)]) -> Value {
-        let (code, report) = self.reconcile(&[]).await;
+        self.assert_found_by(&[], wanted).await
+    }
+
+    /// The same, with these arguments.
+    pub(super) async fn assert_found_by(&self, arguments: &[&str], wanted: &[(&str, &str)]) -> Value {
+        let (code, report) = self.reconcile(arguments).await;
         let findings = report["findings"].as_array().unwrap();
         let text = |finding: &Value, field: &str| finding[field].as_str().unwrap().to_owned();
         let found: BTreeSet<(String, String)> =
