@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use laurel_events::{Clock, EventKind, Partition};
-use laurel_ledger::{lagging_partitions, stage_lag};
+use laurel_ledger::{answered, lagging_partitions, stage_lag};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -28,6 +28,8 @@ pub struct RunnerSettings {
     pub retry: Backoff,
     /// The wait after an infrastructure error.
     pub infrastructure: Backoff,
+    /// How long a round may take before it is given up: longer than the server lets statements run.
+    pub round_timeout: Duration,
 }
 
 impl Default for RunnerSettings {
@@ -39,6 +41,7 @@ impl Default for RunnerSettings {
             attempts_max: 6,
             retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(30) },
             infrastructure: Backoff { base: Duration::from_millis(50), cap: Duration::from_secs(5) },
+            round_timeout: Duration::from_secs(90),
         }
     }
 }
@@ -79,7 +82,7 @@ impl Runner {
         let wake = self.wakes.subscribe(self.stage.kinds()).await;
         let mut failures = 0;
         while !shutdown.is_cancelled() {
-            let wait = match self.round().await {
+            let wait = match answered(self.settings.round_timeout, self.round()).await {
                 Ok(true) => {
                     failures = 0;
                     continue;

@@ -3,6 +3,7 @@
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use laurel_events::EventKind;
+use laurel_ledger::{LedgerError, answered};
 use sqlx::{PgPool, postgres::PgListener};
 use tokio::sync::{Notify, RwLock, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -63,6 +64,12 @@ impl Wakes {
     }
 }
 
+/// How long announcing may take: a wake that is later than this was found by polling.
+const ANNOUNCE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After this long without a wake the connection is made anew.
+const SILENCE_MAX: Duration = Duration::from_secs(300);
+
 /// Announces this process's commits to the others, gathered, outside of any transaction.
 pub async fn announce_wakes(
     pool: PgPool,
@@ -81,8 +88,9 @@ pub async fn announce_wakes(
         }
         let payload: Vec<&str> = kinds.iter().map(|kind| kind.as_str()).collect();
         let payload = payload.join(",");
-        let sent = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload).execute(&pool).await;
-        if let Err(error) = sent {
+        let notify = sqlx::query("SELECT pg_notify($1, $2)").bind(CHANNEL).bind(payload);
+        let sent = async { Ok(notify.execute(&pool).await?) };
+        if let Err(error) = answered::<_, LedgerError>(ANNOUNCE_TIMEOUT, sent).await {
             tracing::debug!(%error, "a wake was not announced; polling will find the events");
         }
     }
@@ -95,7 +103,10 @@ pub async fn hear_wakes(listen_url: String, wakes: Wakes, shutdown: Cancellation
             let mut listener = PgListener::connect(&listen_url).await?;
             listener.listen(CHANNEL).await?;
             loop {
-                let notification = listener.recv().await?;
+                // A connection to a server that is gone says nothing, like one on which nothing happens.
+                let heard = tokio::time::timeout(SILENCE_MAX, listener.recv()).await;
+                let Ok(heard) = heard else { return Ok(()) };
+                let notification = heard?;
                 let kinds = notification.payload().split(',').filter_map(|kind| kind.parse().ok()).collect();
                 wakes.heard(&kinds).await;
             }

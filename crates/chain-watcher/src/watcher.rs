@@ -6,7 +6,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{Block, BlockRef, ChainError, ChainNode};
 use laurel_events::{Clock, NewEvent, OperatorAlertRaised};
-use laurel_ledger::{Context, Vault, acquire_lease, append, commit, list_vaults, raise_alert};
+use laurel_ledger::{Context, Vault, acquire_lease, answered, append, commit, list_vaults, raise_alert};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +25,9 @@ const BLOCKS_MAX: u64 = 64;
 
 /// How long the lease of a chain lasts without being renewed.
 const LEASE: TimeDelta = TimeDelta::seconds(5);
+
+/// How long a step may take before it is given up: all its blocks from a node that answers no sooner than it must.
+const STEP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
@@ -71,7 +74,7 @@ impl Watcher {
         // What was logged last: an error that lasts is told once.
         let mut told: Option<String> = None;
         while !shutdown.is_cancelled() {
-            let rest = match self.step().await {
+            let rest = match answered(STEP_TIMEOUT, self.step()).await {
                 Ok(moved) => {
                     if told.take().is_some() {
                         tracing::info!(chain.id = self.chain_id, "the watcher goes on");

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 
 use alloy::sol_types::SolCall;
 use laurel_chain::{ChainNode, LaneSigner, RewardVault};
-use laurel_ledger::{LedgerError, Vault, is_chain_stopped};
+use laurel_ledger::{LedgerError, Vault, answered, is_chain_stopped};
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
 
@@ -14,6 +14,9 @@ use crate::{CallFailed, account::Account};
 
 /// How often the stops are looked at: far more often than blocks are made.
 const POLL: Duration = Duration::from_millis(200);
+
+/// How long a step may take before it is given up: twice what is waited for its transaction.
+const STEP_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
@@ -55,7 +58,7 @@ impl Guardian {
     /// Watches over the vault until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            let rest = match self.step().await {
+            let rest = match answered(STEP_TIMEOUT, self.step()).await {
                 Ok(_) => POLL,
                 Err(error) => {
                     tracing::error!(%error, vault = %self.vault.identity.vault, "the vault is not paused yet");

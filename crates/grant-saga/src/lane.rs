@@ -14,7 +14,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{ChainError, ChainNode, KeyError, LaneSigner, NonceAt};
 use laurel_events::{CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised};
-use laurel_ledger::{Context, LedgerError, Vault, append, commit, is_chain_stopped, raise_alert};
+use laurel_ledger::{Context, LedgerError, Vault, answered, append, commit, is_chain_stopped, raise_alert};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -58,6 +58,10 @@ const POLL: Duration = Duration::from_millis(100);
 
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
+
+/// How long a step may take before it is given up: sending again all that is unmined to a node that answers no sooner than it
+/// must.
+const STEP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// The kinds of events after which a lane may have something to do.
 const WAKING: &[EventKind] = &[
@@ -172,7 +176,7 @@ impl LaneDriver {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let wake = self.wakes.subscribe(WAKING).await;
         while !shutdown.is_cancelled() {
-            let rest = match self.step().await {
+            let rest = match answered(STEP_TIMEOUT, self.step()).await {
                 Ok(Progress::Sent) => continue,
                 Ok(Progress::Idle) => POLL,
                 Err(error) => {

@@ -13,8 +13,8 @@ use chrono::TimeDelta;
 use laurel_chain::{ChainNode, Erc20, LaneSigner, RewardVault, funding_call};
 use laurel_events::{Amount, CampaignId, Clock, OperatorAlertRaised};
 use laurel_ledger::{
-    Context, LedgerError, Vault, acquire_lease, amount_from_sql, amount_to_sql, append, clear_alert, commit,
-    is_chain_stopped, raise_alert,
+    Context, LedgerError, Vault, acquire_lease, amount_from_sql, amount_to_sql, answered, append,
+    clear_alert, commit, is_chain_stopped, raise_alert,
 };
 use sqlx::PgPool;
 use tokio_util::sync::CancellationToken;
@@ -23,6 +23,9 @@ use crate::{CallFailed, account::Account};
 
 /// How often requests are looked for.
 const POLL: Duration = Duration::from_millis(500);
+
+/// How long a round may take before it is given up: two transactions for each of a handful of campaigns.
+const STEP_TIMEOUT: Duration = Duration::from_secs(900);
 
 /// How long the treasury's lease lasts: longer than waiting for one transaction.
 const LEASE: TimeDelta = TimeDelta::seconds(90);
@@ -113,7 +116,7 @@ impl Treasury {
     /// Works until `shutdown`.
     pub async fn run(self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            if let Err(error) = self.round().await {
+            if let Err(error) = answered(STEP_TIMEOUT, self.round()).await {
                 tracing::warn!(error = %error, "the treasury will try again");
             }
             tokio::select! {

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use laurel_bus::{StageError, Wakes};
 use laurel_chain::{ChainError, ChainNode};
 use laurel_events::{Clock, EventKind, NewEvent, PlayerId, TokenGrantHeld};
-use laurel_ledger::{Context, LedgerError, acquire_lease, append, commit, reserved_addresses};
+use laurel_ledger::{Context, LedgerError, acquire_lease, answered, append, commit, reserved_addresses};
 use laurel_players::{WalletProof, ask_contract, keep_wallets, wallet_proof};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -24,6 +24,9 @@ use crate::{
 
 /// How many wallets are asked between two looks at the lease: at 100 ms each, a third of its time.
 const PLAYERS_MAX: i64 = 50;
+
+/// How long a round may take before it is given up: all its wallets from a node that answers no sooner than it must.
+const STEP_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// How long a replica may go without renewing: one that died is replaced within seconds.
 const LEASE: TimeDelta = TimeDelta::seconds(15);
@@ -81,7 +84,7 @@ impl WalletChecker {
     pub async fn run(mut self, shutdown: CancellationToken) {
         let wake = self.wakes.subscribe(&[EventKind::TokenGrantHeld]).await;
         while !shutdown.is_cancelled() {
-            match self.round().await {
+            match answered(STEP_TIMEOUT, self.round()).await {
                 Ok(settled) if settled > 0 => continue,
                 Ok(_) => {}
                 Err(error) => {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use laurel_api::{AuthMode, TokenKey};
+use laurel_audit::AuditMetrics;
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes, announce_wakes, hear_wakes};
 use laurel_chain::{ChainNode, EndpointMetrics};
 use laurel_chain_watcher::WatcherMetrics;
@@ -45,6 +46,7 @@ pub(crate) struct App {
     pub(crate) watcher_metrics: WatcherMetrics,
     pub(crate) views_metrics: ViewsMetrics,
     pub(crate) gauges: Gauges,
+    pub(crate) audit_metrics: AuditMetrics,
     /// The name under which this process holds leases.
     pub(crate) replica: String,
     pub(crate) shutdown: CancellationToken,
@@ -86,6 +88,7 @@ impl App {
             watcher_metrics: WatcherMetrics::register(&registry)?,
             views_metrics: ViewsMetrics::register(&registry)?,
             gauges: Gauges::register(&registry)?,
+            audit_metrics: AuditMetrics::register(&registry)?,
             replica: time_ordered(clock.now(), &mut rng).to_string(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -123,11 +126,11 @@ impl App {
                 Role::Api => api = Some(roles::api::start(self).await?),
                 Role::Campaign => roles::campaign::start(self),
                 Role::GrantSaga => roles::grant_saga::start(self).await?,
-                Role::ChainWatcher => roles::chain_watcher::start(self),
+                Role::ChainWatcher => roles::chain_watcher::start(self).await?,
                 Role::Views => roles::views::start(self),
             }
         }
-        schedule::start(self).await?;
+        schedule::start(self, wanted).await?;
         tracing::info!(roles = ?wanted, api.address = ?api, ops.address = %ops, "laurel is up");
         Ok(Listening { api, ops })
     }
@@ -140,7 +143,10 @@ impl App {
             self.clock.clone(),
             self.wakes.clone(),
             self.bus_metrics.clone(),
-            RunnerSettings::default(),
+            RunnerSettings {
+                round_timeout: Duration::from_millis(self.config.database.answer_timeout_ms),
+                ..RunnerSettings::default()
+            },
             self.seed,
         );
         self.spawn(runner.run(self.shutdown.clone()));
@@ -167,6 +173,11 @@ impl App {
     /// A seed for a lane's generator: lanes of a process that sign in the same millisecond must not give equal ids.
     pub(crate) fn seed_for(&self, lane: LaneId) -> u64 {
         self.seed.wrapping_add(u64::from(lane.0.unsigned_abs()))
+    }
+
+    /// A seed for the auditor's generator.
+    pub(crate) const fn audit_seed(&self) -> u64 {
+        self.seed.wrapping_sub(1)
     }
 
     /// The nodes by chain id.

@@ -6,6 +6,8 @@ use alloy::primitives::Address;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use laurel_api::Role as TokenRole;
+use laurel_events::CampaignId;
+use laurel_ledger::Stop;
 
 use crate::{
     logging::LogFormat,
@@ -68,7 +70,7 @@ pub(crate) enum Command {
     /// Organisations
     #[command(subcommand)]
     Org(Org),
-    /// Check the books; exit code 1 on any finding
+    /// Check the ledger against the chain; exit code 1 on any finding
     #[command(subcommand)]
     Audit(Audit),
     /// Dead letters
@@ -77,6 +79,10 @@ pub(crate) enum Command {
     /// Accounts that sign settlements
     #[command(subcommand)]
     Lanes(Lanes),
+    /// Stop payouts now; with the guardian's key the vaults are paused, too
+    Pause(Paused),
+    /// Have payouts go on; with the owner's key the vaults pay again
+    Unpause(Paused),
     /// Alerts to operators
     #[command(subcommand)]
     Alerts(Alerts),
@@ -171,6 +177,18 @@ pub(crate) enum Audit {
         #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
         json: Option<JsonTo>,
     },
+    /// Read the chain once more and compare every place, batch, transfer and counter with it
+    Reconcile {
+        /// Read everything again, from the vaults' first block and the journal's first chunk
+        #[arg(long)]
+        full: bool,
+        /// Compare this campaign only
+        #[arg(long, value_name = "ID")]
+        campaign: Option<CampaignId>,
+        /// Print the report as JSON, or write it to a file
+        #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = STDOUT)]
+        json: Option<JsonTo>,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -184,6 +202,34 @@ pub(crate) enum Alerts {
         /// What it is about, as it is listed
         about: String,
     },
+}
+
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("what").required(true)))]
+pub(crate) struct Paused {
+    /// Everything
+    #[arg(long, group = "what")]
+    pub(crate) all: bool,
+    /// What goes to a chain
+    #[arg(long, value_name = "ID", group = "what")]
+    pub(crate) chain: Option<u64>,
+    /// What a campaign pays
+    #[arg(long, value_name = "ID", group = "what")]
+    pub(crate) campaign: Option<CampaignId>,
+    /// Why, for those who see the alert
+    #[arg(long)]
+    pub(crate) reason: Option<String>,
+}
+
+impl Paused {
+    /// What is meant.
+    pub(crate) fn stop(&self) -> Stop {
+        match (self.chain, self.campaign) {
+            (Some(chain), _) => Stop::Chain(chain),
+            (None, Some(campaign)) => Stop::Campaign(campaign),
+            (None, None) => Stop::All,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]

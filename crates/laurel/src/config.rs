@@ -35,6 +35,8 @@ pub(crate) struct Config {
     pub(crate) batch: Batch,
     #[serde(default)]
     pub(crate) monitor: Monitor,
+    #[serde(default)]
+    pub(crate) audit: Audit,
 }
 
 /// PostgreSQL.
@@ -52,6 +54,14 @@ pub(crate) struct Database {
     /// The most connections of this process to `url`.
     #[serde(default = "connections_max")]
     pub(crate) connections_max: u32,
+    /// How long a stage waits for the database before it gives a connection up that says nothing.
+    #[serde(default = "answer_timeout_ms")]
+    pub(crate) answer_timeout_ms: u64,
+}
+
+/// Longer than the server lets a statement run, which ends most of what takes too long.
+const fn answer_timeout_ms() -> u64 {
+    45_000
 }
 
 /// Enough for every stage, lane and some requests at once; several replicas fit PostgreSQL's default of 100.
@@ -155,6 +165,9 @@ pub(crate) struct Chain {
     /// Source of the key of the vault's owner.
     #[serde(default)]
     pub(crate) treasury_key: Option<String>,
+    /// Where the key comes from that pauses the vault: of its guardian, or of its owner.
+    #[serde(default)]
+    pub(crate) guardian_key: Option<String>,
     /// The organisations whose managers may spend the treasury; the others are told what to call.
     #[serde(default = "treasury_orgs")]
     pub(crate) treasury_orgs: Vec<String>,
@@ -250,6 +263,26 @@ impl Monitor {
     }
 }
 
+/// The audit.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Audit {
+    /// How often the ledger is compared with the chains.
+    pub(crate) reconcile_interval_ms: u64,
+}
+
+impl Default for Audit {
+    fn default() -> Self {
+        Self { reconcile_interval_ms: 3_600_000 }
+    }
+}
+
+impl Audit {
+    pub(crate) fn reconcile_interval(&self) -> Duration {
+        Duration::from_millis(self.reconcile_interval_ms)
+    }
+}
+
 impl Config {
     /// Reads the file, if one is given, and the environment.
     pub(crate) fn load(file: Option<&Path>, environment: &Environment) -> anyhow::Result<Self> {
@@ -290,6 +323,11 @@ impl Config {
         }
         if self.database.connections_max == 0 {
             bail!("database.connections_max is at least 1: without a connection nothing is done");
+        }
+        if self.database.answer_timeout_ms == 0 {
+            bail!(
+                "database.answer_timeout_ms is at least 1, and should be more than a statement takes, such as 45000"
+            );
         }
         if self.monitor.timeout_ms == 0 {
             bail!(
@@ -346,6 +384,7 @@ impl Chain {
             finality: finalized(),
             lane_keys: Vec::new(),
             treasury_key: None,
+            guardian_key: None,
             treasury_orgs: treasury_orgs(),
             max_fee_per_gas_gwei: max_fee_per_gas_gwei(),
             settlement_lifetime_ms: settlement_lifetime_ms(),

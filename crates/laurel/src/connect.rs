@@ -1,6 +1,6 @@
 //! Connections to the database and the chains, and the checks that they are the right ones.
 
-use std::{str::FromStr, sync::Arc, time::Duration};
+use std::{io::ErrorKind, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
 use laurel_chain::{
@@ -61,13 +61,26 @@ async fn connect(url: &Secret, connections_max: u32, statement_timeout_ms: u32) 
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .after_release(|conn, _| Box::pin(is_between_transactions(conn)))
+        .after_release(|conn, _| Box::pin(may_be_used_again(conn)))
         .connect_with(options)
         .await
         .context("the database cannot be reached: check database.url and that PostgreSQL is running")
 }
 
-/// Whether a connection that comes back may be given out again. A request that goes away while its transaction begins leaves
+/// How long a connection that comes back may take to say whether it can be used again: it may still be busy with a statement
+/// that somebody has given up.
+const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whether a connection that comes back may be given out again. One that does not say so in time is closed, because it would
+/// else be missing for as long as it hangs.
+async fn may_be_used_again(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    match tokio::time::timeout(RELEASE_TIMEOUT, is_between_transactions(conn)).await {
+        Ok(between) => between,
+        Err(_) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
+    }
+}
+
+/// Whether it is between transactions. A request that goes away while its transaction begins leaves
 /// it open, which the driver does not notice: whoever came next would write into it, and nothing of that would be kept.
 ///
 /// One message of the simple protocol: with a prepared statement, the transaction begins one message before it is executed.

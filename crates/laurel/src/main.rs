@@ -8,7 +8,6 @@
 //! Business rules live in the other crates; here they are only given what they need and kept running.
 
 mod app;
-mod books;
 mod cli;
 mod commands;
 mod config;

@@ -3,12 +3,15 @@
 //! tokio-cron-scheduler reads the machine's clock itself, so all it does is to call; what is due is decided by the clock
 //! that everything else uses.
 
+use std::{sync::Arc, time::Duration};
+
 use anyhow::Context;
+use laurel_audit::{AuditedChain, Auditor};
 use laurel_bus::fire_timers;
 use laurel_ledger::ensure_ranges;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-use crate::app::App;
+use crate::{app::App, roles::Role};
 
 /// Every second: a deadline is noticed within that time.
 const TIMERS: &str = "* * * * * *";
@@ -19,12 +22,23 @@ const RANGES: &str = "0 * * * * *";
 /// Every five seconds: as often as Prometheus looks at most.
 const GAUGES: &str = "*/5 * * * * *";
 
-/// Starts the schedule, until the shutdown.
-pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
+/// How long a tick may take before it is given up: longer than the server lets statements run.
+const TICK_TIMEOUT: Duration = Duration::from_secs(90);
+
+/// Every ten seconds it is asked whether a reconciliation is due, which is one statement.
+const AUDIT: &str = "3/10 * * * * *";
+
+/// Starts the schedule, until the shutdown. Whoever follows chains reconciles, too.
+pub(crate) async fn start(app: &App, roles: &[Role]) -> anyhow::Result<()> {
     let mut scheduler = JobScheduler::new().await.context("start the schedule")?;
-    scheduler.add(job(app, TIMERS, tick_timers)?).await?;
-    scheduler.add(job(app, RANGES, tick_ranges)?).await?;
-    scheduler.add(job(app, GAUGES, tick_gauges)?).await?;
+    scheduler.add(job(app, TIMERS, TICK_TIMEOUT, tick_timers)?).await?;
+    scheduler.add(job(app, RANGES, TICK_TIMEOUT, tick_ranges)?).await?;
+    scheduler.add(job(app, GAUGES, TICK_TIMEOUT, tick_gauges)?).await?;
+    if roles.contains(&Role::ChainWatcher) {
+        let auditor = Arc::new(auditor(app));
+        let audit = job(app, AUDIT, AUDIT_TIMEOUT, move |app| tick_audit(app, auditor.clone()))?;
+        scheduler.add(audit).await?;
+    }
     scheduler.start().await?;
     let shutdown = app.shutdown.clone();
     app.spawn(async move {
@@ -36,8 +50,11 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A job that the shutdown waits for, and that does not begin after it.
-fn job<Tick, Ticking>(app: &App, cron: &str, tick: Tick) -> Result<Job, JobSchedulerError>
+/// How long a reconciliation may take: many times what a million grants were measured at.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// A job that the shutdown waits for, that does not begin after it, and that is given up after `limit`.
+fn job<Tick, Ticking>(app: &App, cron: &str, limit: Duration, tick: Tick) -> Result<Job, JobSchedulerError>
 where
     Tick: Fn(App) -> Ticking + Clone + Send + Sync + 'static,
     Ticking: Future<Output = ()> + Send,
@@ -47,8 +64,8 @@ where
         let (app, tick) = (app.clone(), tick.clone());
         let tasks = app.tasks.clone();
         Box::pin(tasks.track_future(async move {
-            if !app.shutdown.is_cancelled() {
-                tick(app).await;
+            if !app.shutdown.is_cancelled() && tokio::time::timeout(limit, tick(app)).await.is_err() {
+                tracing::warn!("what happens by the clock took too long; the next tick tries again");
             }
         }))
     })
@@ -67,6 +84,43 @@ async fn tick_timers(app: App) {
 async fn tick_gauges(app: App) {
     if let Err(error) = app.gauges.look(&app.read_pool).await {
         tracing::warn!(%error, "the gauges show what was so before; the next tick tries again");
+    }
+    if let Err(error) = app.audit_metrics.look(&app.read_pool).await {
+        tracing::warn!(%error, "the audit's gauges show what was so before; the next tick tries again");
+    }
+}
+
+fn auditor(app: &App) -> Auditor {
+    let chains = app.chains.iter().map(|chain| AuditedChain {
+        chain_id: chain.config.id,
+        node: chain.node.clone(),
+        vault: chain.config.vault,
+    });
+    let interval = app.config.audit.reconcile_interval();
+    Auditor::new(app.pool.clone(), chains.collect(), interval, app.replica.clone(), app.audit_seed())
+}
+
+async fn tick_audit(app: App, auditor: Arc<Auditor>) {
+    let made = tokio::select! {
+        made = auditor.tick(&*app.clock) => made,
+        // A comparison may take longer than a shutdown should. Nothing of it is lost but its time.
+        () = app.shutdown.cancelled() => auditor.release(app.clock.now()).await.map(|()| None),
+    };
+    match made {
+        Ok(None) => {}
+        Ok(Some(made)) if made.findings.is_empty() => {
+            tracing::info!(places = made.places, "the ledger and the chains were compared: nothing differs");
+        }
+        Ok(Some(made)) => {
+            tracing::error!(
+                findings = made.findings.len(),
+                "the ledger and the chains differ; see the alerts"
+            );
+        }
+        Err(error) => {
+            app.audit_metrics.failed();
+            tracing::warn!(%error, "the ledger could not be compared with the chains; the next tick tries again");
+        }
     }
 }
 

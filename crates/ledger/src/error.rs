@@ -1,5 +1,7 @@
 //! What can go wrong with the database, and whether trying again can help.
 
+use std::time::Duration;
+
 use laurel_events::{AmountError, ChunkError};
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
@@ -9,6 +11,12 @@ pub enum LedgerError {
     /// The database answered with an error, or not at all.
     #[error("the database did not do it")]
     Database(#[from] sqlx::Error),
+    /// Nothing came back in time.
+    #[error("no answer within {after:?}")]
+    Unanswered {
+        /// How long was waited.
+        after: Duration,
+    },
     /// An event cannot be written or read.
     #[error("the journal cannot hold or tell it")]
     Chunk(#[from] ChunkError),
@@ -65,7 +73,11 @@ impl LedgerError {
 
     /// Whether the fault lies with the infrastructure, so that the same may succeed later.
     pub fn is_infrastructure(&self) -> bool {
-        matches!(self, Self::Database(error) if is_infrastructure(error))
+        match self {
+            Self::Database(error) => is_infrastructure(error),
+            Self::Unanswered { .. } => true,
+            _ => false,
+        }
     }
 }
 

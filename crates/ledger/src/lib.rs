@@ -16,6 +16,7 @@
 
 mod accounts;
 mod alerts;
+mod answer;
 mod chains;
 mod commit;
 mod counters;
@@ -44,6 +45,7 @@ pub use self::{
         post, void,
     },
     alerts::{Alert, clear_alert, has_alert, list_alerts, raise_alert},
+    answer::answered,
     chains::{PinError, Vault, VaultIdentity, is_vault_or_lane, list_vaults, pin_vault, reserved_addresses},
     commit::commit,
     counters::{Counter, CounterKey, Period, load_counters, save_counters},

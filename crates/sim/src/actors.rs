@@ -16,6 +16,7 @@ use crate::{
 
 /// What a task does, between its steps.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is a handful of them")]
 pub(crate) enum Work {
     /// A stage's runner.
     Stage(Box<Runner>),
@@ -45,6 +46,7 @@ pub(crate) struct Ended {
 type Step = Pin<Box<dyn Future<Output = Ended>>>;
 
 /// Where a task is.
+#[expect(clippy::large_enum_variant, reason = "there is a handful of them")]
 pub(crate) enum State {
     /// Between steps.
     Idle(Work),

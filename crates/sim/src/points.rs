@@ -41,7 +41,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 15] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 16] = [
     ("acknowledge", "no world pays without the ledger"),
     ("campaign_changed", "campaigns are made before a world begins, and not changed"),
     ("campaign_created", "campaigns are made before a world begins"),

@@ -88,7 +88,7 @@ impl World<'_> {
     /// Everybody gets a turn; every other round it is the other replica's. Says whether anything was sent to the chain.
     async fn everybody(&mut self, round: u32) -> anyhow::Result<bool> {
         let mut moved = false;
-        let awake = if round % 2 == 0 { 0 } else { REPLICAS - 1 };
+        let awake = if round.is_multiple_of(2) { 0 } else { REPLICAS - 1 };
         for task in [TASKS - 1].into_iter().chain(0..TASKS - 1) {
             for replica in 0..REPLICAS {
                 let index = replica * TASKS + task;

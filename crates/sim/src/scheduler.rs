@@ -34,6 +34,7 @@ const STAGES: [&str; 6] =
     ["campaign", "grant-saga", "settlements", "books", "campaign-stats", "transaction-history"];
 
 /// How an actor's move ended.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Moved {
     At(Point),
     Ended(Ended),
@@ -222,16 +223,15 @@ impl World<'_> {
     async fn struck_at(&mut self, chosen: usize, point: Point) -> anyhow::Result<bool> {
         let replica = self.actors[chosen].replica;
         let chain = point.at.starts_with("eth_");
-        let mut dice = self.shared.dice();
-        if dice.strikes(Fault::Crash, 0.006) {
-            drop(dice);
+        let dies = self.shared.dice().strikes(Fault::Crash, 0.006);
+        if dies {
             *self.crashed.entry(point).or_default() += 1;
             self.tell(&format!("replica {replica} dies: {} {point}", self.actors[chosen].name));
             self.crash(replica).await?;
             return Ok(true);
         }
         let fault = if point.side == Side::Before { Fault::CommitLost } else { Fault::CommitAnswerLost };
-        if !chain && dice.strikes(fault, 0.008) {
+        if !chain && self.shared.dice().strikes(fault, 0.008) {
             faults::fail();
         }
         Ok(false)

@@ -1,6 +1,7 @@
 //! Every route, one per file.
 
 mod alerts;
+mod audit;
 mod campaigns;
 mod dead_letters;
 mod grants;
@@ -77,6 +78,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(grants::get::handler))
         .routes(routes!(transactions::list::handler))
         .routes(routes!(transactions::get::handler))
+        .routes(routes!(audit::reconciliations::handler))
         .routes(routes!(dead_letters::list::handler))
         .routes(routes!(dead_letters::get::handler))
         .routes(routes!(dead_letters::redrive::handler))

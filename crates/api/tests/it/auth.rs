@@ -54,7 +54,8 @@ const ROUTES: [(&str, &str); 28] = [
 ];
 
 /// Routes without anything in the path or the body that a test could vary.
-const LISTS: [(&str, &str); 2] = [("GET /v1/lanes", "o"), ("GET /v1/alerts", "o")];
+const LISTS: [(&str, &str); 3] =
+    [("GET /v1/lanes", "o"), ("GET /v1/alerts", "o"), ("GET /v1/audit/reconciliations", "ao")];
 
 fn routes() -> impl Iterator<Item = (&'static str, &'static str)> {
     ROUTES.into_iter().chain(LISTS)

@@ -111,6 +111,7 @@ impl World {
             attempts_max: 3,
             retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(10) },
             infrastructure: Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) },
+            ..RunnerSettings::default()
         };
         let metrics = BusMetrics::register(&Registry::new()).unwrap();
         let clock: Arc<dyn Clock> = self.clock.clone();

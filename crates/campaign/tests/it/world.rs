@@ -243,6 +243,7 @@ fn replica(pool: &PgPool, clock: &Arc<MockClock>, stage: Arc<dyn Stage>) -> Runn
         attempts_max: 3,
         retry: Backoff { base: Duration::from_secs(1), cap: Duration::from_secs(10) },
         infrastructure: Backoff { base: Duration::from_millis(1), cap: Duration::from_millis(1) },
+        ..RunnerSettings::default()
     };
     let metrics = BusMetrics::register(&Registry::new()).unwrap();
     Runner::new(stage, pool.clone(), clock.clone(), wakes, metrics, settings, 1)

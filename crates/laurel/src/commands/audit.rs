@@ -1,17 +1,39 @@
 //! `laurel audit`
 
+use std::sync::Arc;
+
+use anyhow::Context;
+use laurel_audit::{
+    AuditedChain, BooksReport, Compared, Nodes, ReconciledChain, Reconciliation, Request, check_books,
+    reconcile,
+};
+use laurel_chain::HttpNode;
+use laurel_events::SystemClock;
+use rand::{SeedableRng, rngs::StdRng};
+
 use super::Outcome;
 use crate::{
-    books::{BooksReport, Compared, Nodes, check_books},
     cli::Audit,
-    config::Config,
+    config::{Chain, Config},
     connect::{self, ChainParts},
+    output::JsonTo,
 };
 
-/// Checks the books and prints what it finds.
+/// Connections of an audit: one for the snapshot, one for what is read meanwhile.
+const CONNECTIONS_MAX: u32 = 2;
+
+/// Audits and prints what is found.
 pub(crate) async fn run(config: &Config, audit: Audit) -> anyhow::Result<Outcome> {
-    let Audit::Books { json } = audit;
-    let pool = connect::database(&config.database.url, 2).await?;
+    match audit {
+        Audit::Books { json } => books(config, json.as_ref()).await,
+        Audit::Reconcile { full, campaign, json } => {
+            compare(config, Request { whole: full, campaign }, json.as_ref()).await
+        }
+    }
+}
+
+async fn books(config: &Config, json: Option<&JsonTo>) -> anyhow::Result<Outcome> {
+    let pool = connect::database(&config.database.url, CONNECTIONS_MAX).await?;
     connect::require_current_schema(&pool).await?;
     let mut nodes = Nodes::new();
     let parts = ChainParts::unwatched()?;
@@ -20,8 +42,46 @@ pub(crate) async fn run(config: &Config, audit: Audit) -> anyhow::Result<Outcome
         nodes.insert(connected.config.id, connected.node);
     }
     let report = check_books(&pool, &nodes).await?;
-    super::answer(json.as_ref(), &report, || table(&report))?;
+    super::answer(json, &report, || table(&report))?;
     Ok(if report.findings.is_empty() { Outcome::Fine } else { Outcome::Finding })
+}
+
+async fn compare(config: &Config, request: Request, json: Option<&JsonTo>) -> anyhow::Result<Outcome> {
+    let pool = connect::database(&config.database.url, CONNECTIONS_MAX).await?;
+    connect::require_current_schema(&pool).await?;
+    let chains: Vec<AuditedChain> = config.chains.iter().map(audited).collect::<anyhow::Result<_>>()?;
+    let made = reconcile(&pool, &chains, &SystemClock, &mut StdRng::from_os_rng(), request).await?;
+    super::answer(json, &made, || findings(&made))?;
+    Ok(if made.findings.is_empty() { Outcome::Fine } else { Outcome::Finding })
+}
+
+/// A chain as it is configured: that it is not the ledger's is for the audit to find, not to be refused.
+fn audited(chain: &Chain) -> anyhow::Result<AuditedChain> {
+    let url = chain.rpc_urls.first().context("rpc_urls is checked to have an address")?;
+    let node = HttpNode::new(url.reveal())?;
+    Ok(AuditedChain { chain_id: chain.id, node: Arc::new(node), vault: chain.vault })
+}
+
+/// A reconciliation for people.
+fn findings(made: &Reconciliation) -> String {
+    let mut text = String::new();
+    for ReconciledChain { chain_id, block, hash } in &made.chains {
+        text += &format!("  chain {chain_id} at block {block}, {hash}\n");
+    }
+    text += &format!(
+        "  {} campaigns, {} places, {} settled segments compared\n",
+        made.campaigns, made.places, made.settlements
+    );
+    for finding in &made.findings {
+        text += &format!(
+            "  {} {} {}: {}\n",
+            finding.severity.as_str().to_uppercase(),
+            finding.code.as_str(),
+            finding.about,
+            finding.detail,
+        );
+    }
+    text + if made.findings.is_empty() { "  Nothing differs." } else { "  THE LEDGER AND THE CHAIN DIFFER." }
 }
 
 /// The report for people.

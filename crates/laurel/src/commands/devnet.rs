@@ -156,6 +156,7 @@ fn config_of(database_url: &str, rpc_url: &str, deployed: &Deployed) -> Config {
             read_url: None,
             listen_url: None,
             connections_max: 24,
+            answer_timeout_ms: 45_000,
         },
         // Any free port: several of them may run at once.
         api: config::Api { bind: ([127, 0, 0, 1], 0).into(), ..config::Api::default() },
@@ -166,11 +167,13 @@ fn config_of(database_url: &str, rpc_url: &str, deployed: &Deployed) -> Config {
             deploy_block: Some(deployed.block),
             lane_keys: LANES.iter().map(|name| format!("env:{name}")).collect(),
             treasury_key: Some(format!("env:{OWNER}")),
+            guardian_key: Some(format!("env:{OWNER}")),
             poll_interval_ms: 50,
             ..config::Chain::new(deployed.chain_id, rpc_url, deployed.vault)
         }],
         batch: config::Batch::default(),
         monitor: config::Monitor::default(),
+        audit: config::Audit::default(),
     }
 }
 

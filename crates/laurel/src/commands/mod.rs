@@ -10,6 +10,7 @@ mod dlq;
 mod lanes;
 mod migrate;
 mod org;
+mod pause;
 mod replay;
 mod serve;
 mod token;
@@ -57,6 +58,10 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
         Command::Audit(audit) => return until(stop, audit::run(&config()?, audit)).await,
         Command::Dlq(dlq) => until(stop, dlq::run(&config()?, dlq, json)).await?,
         Command::Lanes(lanes) => until(stop, lanes::run(&config()?, &environment, lanes, json)).await?,
+        Command::Pause(paused) => until(stop, pause::pause(&config()?, &environment, &paused, json)).await?,
+        Command::Unpause(paused) => {
+            until(stop, pause::unpause(&config()?, &environment, &paused, json)).await?
+        }
         Command::Alerts(alerts) => until(stop, alerts::run(&config()?, alerts, json)).await?,
         Command::Replay { view } => until(stop, replay::run(&config()?, view, json)).await?,
         Command::Openapi => openapi(json)?,

@@ -43,6 +43,7 @@ const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
     "monitor.check_interval_ms is at least 1"
 )]
 #[case::sent_again_at_once("[monitor]\ntimeout_ms = 0\n", "monitor.timeout_ms is at least 1")]
+#[case::no_answer("[database]\nanswer_timeout_ms = 0\n", "database.answer_timeout_ms is at least 1")]
 #[case::no_connection("[database]\nconnections_max = 0\n", "database.connections_max is at least 1")]
 #[case::the_newest_block_is_final(&format!("{CHAIN}finality = {{ depth = 0 }}\n"), "such as 12, or \"finalized\"")]
 #[case::no_pause_for_the_node(&format!("{CHAIN}poll_interval_ms = 0\n"), "chain 1: poll_interval_ms is at least 1")]

@@ -4,7 +4,11 @@ use std::time::Duration;
 
 use alloy::primitives::Address;
 use laurel_chain::{Deployed, deploy_contracts};
-use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
+use laurel_devnet::{
+    Anvil, AnvilOptions, Mining,
+    dev_keys::DEV_KEYS,
+    testing::{Line, LineState, TestDatabase},
+};
 
 use super::*;
 
@@ -231,4 +235,19 @@ async fn a_connection_that_is_in_order_is_kept() {
         sqlx::query("SELECT 1").execute(&pool).await.unwrap();
     }
     assert_eq!(sessions.len(), 1, "connecting costs a hundred times what a statement does");
+}
+
+/// The machine of the database is replaced: what was asked before is never answered, and the place in the pool comes back.
+#[tokio::test]
+async fn a_connection_that_says_nothing_is_closed_when_it_comes_back() {
+    let test = TestDatabase::create(&MIGRATOR).await;
+    let line = Line::to_database(test.url()).await.unwrap();
+    let pool = database(&Secret::new(line.url()), 1).await.unwrap();
+    let mut conn = pool.acquire().await.unwrap();
+    line.set(LineState::Stale);
+    let asked = sqlx::query("SELECT 1").execute(&mut *conn);
+    assert!(tokio::time::timeout(Duration::from_millis(50), asked).await.is_err());
+    drop(conn);
+    let waiting = async { while pool.acquire().await.is_err() {} };
+    tokio::time::timeout(RELEASE_TIMEOUT * 2, waiting).await.expect("there is a connection again");
 }

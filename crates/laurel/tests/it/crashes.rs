@@ -72,6 +72,7 @@ async fn survive(ports: &[u16]) {
         replicas = ports.iter().map(|port| world.start_all(*port)).collect();
         // In the middle of everything: what is under way is no finding.
         world.assert_books_balance(ports[0]).await;
+        world.assert_reconciled(ports[0]).await;
     }
     for posting in posting {
         timeout(PATIENCE, posting).await.expect("everything is posted in time").unwrap();
@@ -92,6 +93,7 @@ async fn survive(ports: &[u16]) {
         assert_eq!(replica.terminate().await, Some(0), "a graceful shutdown is no failure");
     }
     world.assert_books_balance(ports[0]).await;
+    world.assert_reconciled(ports[0]).await;
     assert_paid(&world, &wallets, &expected).await;
     let awaited = assert_histories(world.database.pool()).await;
     let late: u64 = (PLAYERS - LATE_PLAYERS..PLAYERS).filter_map(|player| expected.get(&player)).sum();

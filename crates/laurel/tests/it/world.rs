@@ -6,7 +6,9 @@ use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
 };
-use laurel_chain::{Call, ChainNode, Erc20, HttpNode, LaneSigner, LocalKey, NonceAt, TxRequest, TxStatus};
+use laurel_chain::{
+    Call, ChainNode, Erc20, HttpNode, LaneSigner, LocalKey, NonceAt, RewardVault, TxRequest, TxStatus,
+};
 use laurel_devnet::{Anvil, AnvilOptions, Mining, dev_keys::DEV_KEYS, testing::TestDatabase};
 use laurel_ledger::MIGRATOR;
 use reqwest::Method;
@@ -33,7 +35,7 @@ pub(crate) struct World {
     pub(crate) database: TestDatabase,
     /// Gone once a story has ended it.
     pub(crate) anvil: Option<Anvil>,
-    rpc_url: String,
+    pub(crate) rpc_url: String,
     pub(crate) folder: TempDir,
     pub(crate) chain_id: u64,
     pub(crate) vault: Address,
@@ -110,10 +112,15 @@ impl World {
 
     /// A campaign that pays one token for a score of 50 or more, funded and active.
     pub(crate) async fn campaign(&self, rest: &Rest, cap: &str) -> String {
+        self.campaign_with(rest, cap, json!({})).await
+    }
+
+    /// The same with caps for each player.
+    pub(crate) async fn campaign_with(&self, rest: &Rest, cap: &str, caps: Value) -> String {
         let definition = json!({
             "name": "Story", "chain_id": self.chain_id, "token": self.token.to_checksum(None), "games": ["quiz"],
             "rule": "outcome.score >= 50", "reward": { "kind": "fixed", "amount": REWARD.to_string() },
-            "caps": {}, "wallet_deadline_hours": 1,
+            "caps": caps, "wallet_deadline_hours": 1,
         });
         let made = rest.must(Method::POST, "/campaigns", Some(definition)).await;
         let id = made["id"].as_str().unwrap().to_owned();
@@ -126,6 +133,24 @@ impl World {
     /// A transaction of the vault's owner to the vault, in a block.
     pub(crate) async fn owner_calls(&self, call: impl SolCall) {
         self.sends(0, self.vault, call.abi_encode()).await;
+    }
+
+    /// Whether the vault pays nothing to anybody.
+    pub(crate) async fn vault_is_paused(&self) -> bool {
+        let node = HttpNode::new(&self.rpc_url).unwrap();
+        let data = RewardVault::pausedCall {}.abi_encode().into();
+        let call = Call { from: self.vault, to: self.vault, data, gas: None };
+        RewardVault::pausedCall::abi_decode_returns(&node.call(call).await.unwrap()).unwrap()
+    }
+
+    /// Waits until it is so.
+    pub(crate) async fn until_paused(&self) {
+        let paused = async {
+            while !self.vault_is_paused().await {
+                tokio::time::sleep(BLOCK_TIME / 4).await;
+            }
+        };
+        tokio::time::timeout(MINED_WITHIN, paused).await.expect("the guardian pauses the vault");
     }
 
     /// A transaction of a development account, in a block.
@@ -157,6 +182,13 @@ impl World {
         let data = Erc20::balanceOfCall { owner: wallet }.abi_encode().into();
         let answer = node.call(Call { from: wallet, to: self.token, data, gas: None }).await.unwrap();
         Erc20::balanceOfCall::abi_decode_returns(&answer).unwrap()
+    }
+
+    /// `laurel audit reconcile` finds nothing.
+    pub(crate) async fn assert_reconciled(&self, port: u16) {
+        let audit = output(self.laurel(port, &["audit", "reconcile"])).await;
+        let printed = String::from_utf8_lossy(&audit.stdout).into_owned();
+        assert_eq!(audit.status.code(), Some(0), "{printed}{}", String::from_utf8_lossy(&audit.stderr));
     }
 
     /// `laurel audit books` finds nothing.

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use laurel_audit::BooksReport;
 use laurel_events::{Amount, BatchId};
 use serde::Serialize;
 use sqlx::PgPool;
 
 use super::probe::Probe;
-use crate::{books::BooksReport, pipeline::Pipeline};
+use crate::pipeline::Pipeline;
 
 /// The figures, in the shape of `--json`.
 #[derive(Clone, Debug, Serialize)]

@@ -9,6 +9,7 @@ mod world;
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
+use laurel_audit::check_books;
 use laurel_devnet::chain_control::ChainControl;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ use self::{
     world::World,
 };
 use super::{Outcome, devnet::Parts};
-use crate::{app::App, books::check_books, cli::Demo, pipeline::pipeline, roles::Role};
+use crate::{app::App, cli::Demo, pipeline::pipeline, roles::Role};
 
 /// How long the chain may stand still before the demo gives up.
 const STALL_MAX: Duration = Duration::from_secs(60);

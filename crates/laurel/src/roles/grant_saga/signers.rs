@@ -102,6 +102,19 @@ async fn require_owner(chain: &ConnectedChain, treasury: Address) -> anyhow::Res
     )
 }
 
+/// Asks the vault whether it lets a key pause it.
+pub(crate) async fn require_guardian(chain: &ConnectedChain, key: &dyn LaneSigner) -> anyhow::Result<()> {
+    let guardian = asked(chain, RewardVault::guardianCall {}).await?;
+    if guardian == key.address() || asked(chain, RewardVault::ownerCall {}).await? == key.address() {
+        return Ok(());
+    }
+    let (key, vault) = (key.address(), chain.vault.identity.vault);
+    bail!(
+        "{key} may not pause vault {vault}, whose guardian is {guardian}: use the guardian's key, or have the vault's owner \
+         call setGuardian({key}) on it"
+    )
+}
+
 async fn require_lifetime(chain: &ConnectedChain) -> anyhow::Result<()> {
     let allowed = Duration::from_secs(asked(chain, RewardVault::MAX_LIFETIMECall {}).await?);
     let configured = Duration::from_millis(chain.config.settlement_lifetime_ms);

@@ -3,16 +3,20 @@
 use std::collections::BTreeMap;
 
 use alloy::primitives::Address;
-use anyhow::Context;
 use laurel_events::{Amount, CampaignId, Event, EventKind, Partition};
 use laurel_ledger::{amount_from_sql, cursor_position, read};
 use sqlx::{PgConnection, PgPool, types::BigDecimal};
 
+use crate::{
+    AuditError,
+    error::{inconsistent, no_campaign},
+};
+
 /// The stage that posts; what it has not handled yet is final on the chain and not in the books.
-const BOOKS_STAGE: &str = "books";
+pub(crate) const BOOKS_STAGE: &str = "books";
 
 /// Events read at a time.
-const EVENTS_MAX: i64 = 1_000;
+pub(crate) const EVENTS_MAX: i64 = 1_000;
 
 /// A campaign of a vault: what the vault keeps an account of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,30 +64,30 @@ impl Books {
 }
 
 /// A campaign's balances, and the sums of its transfers.
-pub(super) struct Row {
-    campaign: i64,
-    chain_id: i64,
+pub(crate) struct Row {
+    pub(crate) campaign: i64,
+    pub(crate) chain_id: i64,
     vault: Vec<u8>,
-    pub(super) funded: BigDecimal,
-    pub(super) available: BigDecimal,
-    pub(super) reserved: BigDecimal,
-    pub(super) paid: BigDecimal,
-    pub(super) returned: BigDecimal,
-    pub(super) fundings: BigDecimal,
-    pub(super) holds: BigDecimal,
-    pub(super) posts: BigDecimal,
-    pub(super) voids: BigDecimal,
+    pub(crate) funded: BigDecimal,
+    pub(crate) available: BigDecimal,
+    pub(crate) reserved: BigDecimal,
+    pub(crate) paid: BigDecimal,
+    pub(crate) returned: BigDecimal,
+    pub(crate) fundings: BigDecimal,
+    pub(crate) holds: BigDecimal,
+    pub(crate) posts: BigDecimal,
+    pub(crate) voids: BigDecimal,
 }
 
 /// Reads everything in one snapshot.
-pub(super) async fn snapshot(pool: &PgPool) -> anyhow::Result<Snapshot> {
+pub(super) async fn snapshot(pool: &PgPool) -> Result<Snapshot, AuditError> {
     let mut snapshot = pool.begin().await?;
     sqlx::query("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY").execute(&mut *snapshot).await?;
     let vaults = vaults(&mut snapshot).await?;
     let mut places = BTreeMap::<Place, Books>::new();
     for row in balances(&mut snapshot).await? {
         let place = Place {
-            campaign: CampaignId::try_from(row.campaign)?,
+            campaign: CampaignId::try_from(row.campaign).map_err(no_campaign("accounts", row.campaign))?,
             chain_id: row.chain_id.cast_unsigned(),
             vault: address(&row.vault)?,
         };
@@ -99,11 +103,11 @@ pub(super) async fn snapshot(pool: &PgPool) -> anyhow::Result<Snapshot> {
     Ok(Snapshot { vaults, places })
 }
 
-fn address(bytes: &[u8]) -> anyhow::Result<Address> {
-    Address::try_from(bytes).context("vaults.address is no address")
+fn address(bytes: &[u8]) -> Result<Address, AuditError> {
+    Address::try_from(bytes).map_err(|_| inconsistent("vaults", "address", "a vault"))
 }
 
-async fn vaults(conn: &mut PgConnection) -> anyhow::Result<BTreeMap<(u64, Address), VaultRow>> {
+async fn vaults(conn: &mut PgConnection) -> Result<BTreeMap<(u64, Address), VaultRow>, AuditError> {
     let rows = sqlx::query!(
         r#"
         SELECT v.chain_id, v.address, v.deploy_block, h.final_number
@@ -123,7 +127,7 @@ async fn vaults(conn: &mut PgConnection) -> anyhow::Result<BTreeMap<(u64, Addres
         .collect()
 }
 
-async fn balances(conn: &mut PgConnection) -> anyhow::Result<Vec<Row>> {
+pub(crate) async fn balances(conn: &mut PgConnection) -> Result<Vec<Row>, AuditError> {
     let rows = sqlx::query_as!(
         Row,
         r#"
@@ -143,7 +147,7 @@ async fn balances(conn: &mut PgConnection) -> anyhow::Result<Vec<Row>> {
 }
 
 /// What was paid without a hold; also of campaigns that only the vault knows, and of vaults that pay for others' campaigns.
-async fn suspense(conn: &mut PgConnection) -> anyhow::Result<Vec<(Place, Amount)>> {
+async fn suspense(conn: &mut PgConnection) -> Result<Vec<(Place, Amount)>, AuditError> {
     let rows = sqlx::query!(
         r#"
         SELECT v.chain_id, v.address, s.on_chain_campaign, sum(s.amount) AS "amount!"
@@ -157,8 +161,8 @@ async fn suspense(conn: &mut PgConnection) -> anyhow::Result<Vec<(Place, Amount)
         .map(|row| {
             let id = &row.on_chain_campaign;
             let campaign = amount_from_sql(id, "suspense", "on_chain_campaign", id)?;
-            let campaign =
-                u64::try_from(campaign.units()).context("suspense.on_chain_campaign is no uint64")?;
+            let campaign = u64::try_from(campaign.units())
+                .map_err(|_| inconsistent("suspense", "on_chain_campaign", id))?;
             let amount = amount_from_sql(&row.amount, "suspense", "amount", campaign)?;
             let (chain_id, vault) = (row.chain_id.cast_unsigned(), address(&row.address)?);
             Ok((Place { campaign: CampaignId::from(campaign), chain_id, vault }, amount))
@@ -167,7 +171,7 @@ async fn suspense(conn: &mut PgConnection) -> anyhow::Result<Vec<(Place, Amount)
 }
 
 /// What confirmed settlements paid that the books have not handled yet.
-async fn unposted(conn: &mut PgConnection) -> anyhow::Result<BTreeMap<Place, Amount>> {
+async fn unposted(conn: &mut PgConnection) -> Result<BTreeMap<Place, Amount>, AuditError> {
     let heads = sqlx::query!("SELECT part, next FROM heads").fetch_all(&mut *conn).await?;
     let heads: BTreeMap<i16, i64> = heads.into_iter().map(|row| (row.part, row.next)).collect();
     let mut sums = BTreeMap::<Place, Amount>::new();

@@ -13,47 +13,57 @@ use std::{
 };
 
 use alloy::{primitives::Address, sol_types::SolCall};
-use anyhow::Context;
 use laurel_chain::{Call, ChainNode, RewardVault};
 use laurel_events::{Amount, CampaignId};
 use laurel_ledger::amount_from_sql;
 use serde::{Serialize, Serializer};
 use sqlx::PgPool;
 
+pub(crate) use self::rows::balances;
 use self::rows::{Books, Place, Row, Snapshot, VaultRow};
+use crate::{
+    AuditError,
+    error::{inconsistent, with_causes},
+};
 
 /// The nodes that can be asked, by chain id.
-pub(crate) type Nodes = BTreeMap<u64, Arc<dyn ChainNode>>;
+pub type Nodes = BTreeMap<u64, Arc<dyn ChainNode>>;
 
 /// All campaigns' balances, and what does not fit.
 #[derive(Clone, Debug, Default, Serialize)]
-pub(crate) struct BooksReport {
-    pub(crate) funded: Amount,
-    pub(crate) available: Amount,
-    pub(crate) reserved: Amount,
-    pub(crate) paid: Amount,
-    pub(crate) returned: Amount,
+pub struct BooksReport {
+    /// All that the vaults' caps ever allowed.
+    pub funded: Amount,
+    /// Free for grants.
+    pub available: Amount,
+    /// Held for grants under way.
+    pub reserved: Amount,
+    /// Paid, as the books have it.
+    pub paid: Amount,
+    /// Given back to the treasury.
+    pub returned: Amount,
     /// Final on the chain, and about to be posted.
-    pub(crate) unposted: Amount,
+    pub unposted: Amount,
     /// What the vaults paid without a hold of ours.
-    pub(crate) suspense: Amount,
+    pub suspense: Amount,
     /// What the vaults say that they paid, in the blocks of `compared`.
-    pub(crate) paid_on_chain: Amount,
+    pub paid_on_chain: Amount,
     /// Which vaults were asked, at which block.
-    pub(crate) compared: BTreeSet<Compared>,
+    pub compared: BTreeSet<Compared>,
     /// Empty when everything fits.
-    pub(crate) findings: Vec<String>,
+    pub findings: Vec<String>,
 }
 
 /// A vault that was asked what its campaigns have spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-pub(crate) struct Compared {
-    pub(crate) chain_id: u64,
+pub struct Compared {
+    /// The chain.
+    pub chain_id: u64,
     /// In EIP-55's spelling, as everywhere.
     #[serde(serialize_with = "checksummed")]
-    pub(crate) vault: Address,
+    pub vault: Address,
     /// The ledger's own final block.
-    pub(crate) block: u64,
+    pub block: u64,
 }
 
 fn checksummed<S: Serializer>(address: &Address, serializer: S) -> Result<S::Ok, S::Error> {
@@ -61,12 +71,15 @@ fn checksummed<S: Serializer>(address: &Address, serializer: S) -> Result<S::Ok,
 }
 
 /// Adds up every transfer and compares the sums with the balances, and what was paid with what the vaults say.
-pub(crate) async fn check_books(pool: &PgPool, nodes: &Nodes) -> anyhow::Result<BooksReport> {
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer. A vault that does not answer is a finding.
+pub async fn check_books(pool: &PgPool, nodes: &Nodes) -> Result<BooksReport, AuditError> {
     let Snapshot { vaults, places } = rows::snapshot(pool).await?;
     let mut report = BooksReport::default();
     for (place, books) in &places {
         let vault = vaults.get(&(place.chain_id, place.vault));
-        let vault = vault.with_context(|| format!("vault {} has no row", place.vault))?;
+        let vault = vault.ok_or_else(|| inconsistent("vaults", "address", place.vault))?;
         check_place(&mut report, nodes, place, books, vault).await?;
     }
     Ok(report)
@@ -78,7 +91,7 @@ async fn check_place(
     place: &Place,
     books: &Books,
     vault: &VaultRow,
-) -> anyhow::Result<()> {
+) -> Result<(), AuditError> {
     let id = place.campaign;
     let paid = match &books.row {
         Some(row) => add_up(report, row, id)?,
@@ -115,8 +128,9 @@ async fn check_place(
         Ok(spent) => spent,
         Err(error) => {
             report.findings.push(format!(
-                "campaign {id}: vault {} could not be asked at block {block}: {error:#}",
-                place.vault
+                "campaign {id}: vault {} could not be asked at block {block}: {}",
+                place.vault,
+                with_causes(&error),
             ));
             return Ok(());
         }
@@ -156,7 +170,7 @@ fn askable<'a>(
 }
 
 /// Adds a campaign's balances to the report, and compares them with its transfers. Returns what is paid.
-fn add_up(report: &mut BooksReport, row: &Row, id: CampaignId) -> anyhow::Result<Amount> {
+fn add_up(report: &mut BooksReport, row: &Row, id: CampaignId) -> Result<Amount, AuditError> {
     let amount = |value, column| amount_from_sql(value, "accounts", column, id);
     let paid = amount(&row.paid, "paid")?;
     report.funded = report.funded.plus(amount(&row.funded, "funded")?)?;
@@ -180,10 +194,10 @@ fn add_up(report: &mut BooksReport, row: &Row, id: CampaignId) -> anyhow::Result
     Ok(paid)
 }
 
-async fn spent_on_chain(node: &dyn ChainNode, place: &Place, block: u64) -> anyhow::Result<Amount> {
+async fn spent_on_chain(node: &dyn ChainNode, place: &Place, block: u64) -> Result<Amount, AuditError> {
     let data = RewardVault::campaignCall { id: place.campaign.on_chain() }.abi_encode();
     let call = Call { from: Address::ZERO, to: place.vault, data: data.into(), gas: None };
     let answer = node.call_at(call, block).await?;
-    let found = RewardVault::campaignCall::abi_decode_returns(&answer).context("its answer is no vault's")?;
+    let found = RewardVault::campaignCall::abi_decode_returns(&answer).map_err(AuditError::Answer)?;
     Ok(Amount::new(found.spent.to()))
 }

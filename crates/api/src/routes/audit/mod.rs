@@ -1,0 +1,3 @@
+//! What audits found.
+
+pub(crate) mod reconciliations;

@@ -1,0 +1,96 @@
+//! Reconciliation by the clock, on one replica at a time.
+
+use std::{
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use laurel_events::Clock;
+use laurel_ledger::acquire_lease;
+use rand::{RngCore, SeedableRng, rngs::StdRng};
+use sqlx::PgPool;
+
+use crate::{AuditError, AuditedChain, Reconciliation, Request, reconcile, report::last_started};
+
+/// Whoever has it compares.
+const LEASE_NAME: &str = "reconciliation";
+
+/// Longer than a comparison takes. Should one take longer, two are made at a time, which costs their time and nothing else.
+const LEASE: TimeDelta = TimeDelta::minutes(30);
+
+/// Compares the ledger with the chains whenever an interval is over.
+#[derive(Debug)]
+pub struct Auditor {
+    pool: PgPool,
+    chains: Vec<AuditedChain>,
+    interval: Duration,
+    holder: String,
+    rng: Mutex<StdRng>,
+    busy: AtomicBool,
+}
+
+impl Auditor {
+    /// An auditor under the name `holder`, which no other replica has.
+    pub fn new(
+        pool: PgPool,
+        chains: Vec<AuditedChain>,
+        interval: Duration,
+        holder: String,
+        seed: u64,
+    ) -> Self {
+        let rng = Mutex::new(StdRng::seed_from_u64(seed));
+        Self { pool, chains, interval, holder, rng, busy: AtomicBool::new(false) }
+    }
+
+    /// Compares, if the last comparison was begun an interval ago and nobody else is at it.
+    ///
+    /// # Errors
+    /// If the database does not answer, or a node that answered before.
+    pub async fn tick(&self, clock: &dyn Clock) -> Result<Option<Reconciliation>, AuditError> {
+        if self.busy.swap(true, Ordering::AcqRel) {
+            return Ok(None);
+        }
+        let made = self.compare(clock).await;
+        self.busy.store(false, Ordering::Release);
+        made
+    }
+
+    async fn compare(&self, clock: &dyn Clock) -> Result<Option<Reconciliation>, AuditError> {
+        // Looked at before the lease as well: nearly always nothing is due.
+        if !self.is_due(clock.now()).await? || !self.lease(clock.now(), LEASE).await? {
+            return Ok(None);
+        }
+        let made = if self.is_due(clock.now()).await? {
+            let seed = self.rng.lock().unwrap_or_else(PoisonError::into_inner).next_u64();
+            let mut rng = StdRng::seed_from_u64(seed);
+            Some(reconcile(&self.pool, &self.chains, clock, &mut rng, Request::default()).await)
+        } else {
+            None
+        };
+        self.release(clock.now()).await?;
+        made.transpose()
+    }
+
+    async fn is_due(&self, now: DateTime<Utc>) -> Result<bool, AuditError> {
+        let last = last_started(&self.pool).await?;
+        let interval = TimeDelta::from_std(self.interval).unwrap_or(TimeDelta::MAX);
+        Ok(last.and_then(|last| last.checked_add_signed(interval)).is_none_or(|due| due <= now))
+    }
+
+    async fn lease(&self, now: DateTime<Utc>, lifetime: TimeDelta) -> Result<bool, AuditError> {
+        let mut conn = self.pool.acquire().await?;
+        Ok(acquire_lease(&mut conn, now, LEASE_NAME, &self.holder, lifetime).await?)
+    }
+
+    /// Gives the lease back, so that another replica goes on where this one stops.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn release(&self, now: DateTime<Utc>) -> Result<(), AuditError> {
+        self.lease(now, TimeDelta::zero()).await.map(drop)
+    }
+}

@@ -1,0 +1,161 @@
+//! The journal: every chunk is there, and hashes to its digest (INV 9).
+
+use alloy::primitives::B256;
+use laurel_events::{Event, EventKind, Partition};
+use laurel_ledger::read;
+use sqlx::PgPool;
+use uuid::Uuid;
+
+use crate::{
+    AuditError,
+    error::inconsistent,
+    finding::{Code, Findings},
+    snapshot::{any_campaign, hash_of},
+};
+
+/// How many positions of a partition are hashed by one statement: enough to be quick, and few enough to end long before
+/// a statement's time is over.
+const CHUNKS_MAX: i64 = 16_384;
+
+/// Events that are read at a time.
+const EVENTS_MAX: i64 = 1_000;
+
+/// Verifies the chunks that were not verified before, or all. What was verified is noted for the next time unless
+/// something was found.
+pub(crate) async fn verify(pool: &PgPool, whole: bool, findings: &mut Findings) -> Result<u64, AuditError> {
+    let parts = sqlx::query!(
+        r#"
+        SELECT h.part, h.next AS head, coalesce(a.next, 0) AS "verified!"
+        FROM heads h LEFT JOIN audit_journal a USING (part)
+        ORDER BY h.part
+        "#,
+    )
+    .fetch_all(pool)
+    .await?;
+    let mut chunks = 0;
+    for part in parts {
+        let mut from = if whole { 0 } else { part.verified };
+        let mut good = true;
+        while from < part.head {
+            let to = part.head.min(from + CHUNKS_MAX);
+            good &= verify_range(pool, part.part, from, to, findings).await?;
+            if good {
+                good = find_hidden(pool, part.part, from, to, findings).await?;
+            }
+            chunks += (to - from).unsigned_abs();
+            from = to;
+        }
+        if good {
+            note(pool, part.part, part.head).await?;
+        }
+    }
+    Ok(chunks)
+}
+
+/// The database hashes: payloads are large, and nothing of them is needed here.
+async fn verify_range(
+    pool: &PgPool,
+    part: i16,
+    from: i64,
+    to: i64,
+    findings: &mut Findings,
+) -> Result<bool, AuditError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT n.position AS "position!", j.kind AS "kind?"
+        FROM generate_series($2::bigint, $3::bigint - 1) AS n (position)
+        LEFT JOIN journal j ON j.part = $1 AND j.position = n.position AND j.position >= $2 AND j.position < $3
+        WHERE j.digest IS DISTINCT FROM sha256(j.payload) OR j.position IS NULL
+        ORDER BY n.position
+        "#,
+        part,
+        from,
+        to,
+    )
+    .fetch_all(pool)
+    .await?;
+    for row in &rows {
+        let about = format!("journal:{part}/{}", row.position);
+        match &row.kind {
+            Some(kind) => {
+                let detail = format!("the payload of this chunk of {kind} does not hash to its digest");
+                findings.add(Code::JournalDigestDiffers, about, None, detail);
+            }
+            None => {
+                let detail = format!(
+                    "the partition's head is beyond it; there is no chunk of the offset {}",
+                    row.position
+                );
+                findings.add(Code::JournalGap, about, None, detail);
+            }
+        }
+    }
+    Ok(rows.is_empty())
+}
+
+/// Transactions that the journal says were signed, and that have no row. Both were committed together.
+async fn find_hidden(
+    pool: &PgPool,
+    part: i16,
+    from: i64,
+    to: i64,
+    findings: &mut Findings,
+) -> Result<bool, AuditError> {
+    let partition = Partition::new(part).ok_or_else(|| inconsistent("heads", "part", part))?;
+    let kinds = [EventKind::BlockchainTxSubmitted, EventKind::BlockchainTxReplaced];
+    let mut conn = pool.acquire().await?;
+    let mut next = from;
+    let mut good = true;
+    while next < to {
+        let (events, upto) = read(&mut conn, partition, next, to, &kinds, EVENTS_MAX).await?;
+        next = upto;
+        let signed: Vec<(B256, Uuid)> = events
+            .iter()
+            .filter_map(|envelope| match &envelope.event {
+                Event::BlockchainTxSubmitted(signed) => Some((signed.tx, signed.batch.uuid())),
+                Event::BlockchainTxReplaced(signed) => Some((signed.tx, signed.batch.uuid())),
+                _ => None,
+            })
+            .collect();
+        let txs: Vec<&[u8]> = signed.iter().map(|(tx, _)| tx.as_slice()).collect();
+        let batches: Vec<Uuid> = signed.iter().map(|(_, batch)| *batch).collect();
+        let hidden = sqlx::query!(
+            r#"
+            SELECT s.tx AS "tx!", s.batch AS "batch!", b.id IS NOT NULL AS "known!",
+                   (SELECT min(g.campaign) FROM segments g WHERE g.batch = s.batch) AS campaign
+            FROM unnest($1::bytea[], $2::uuid[]) AS s (tx, batch)
+            LEFT JOIN attempts a ON a.tx = s.tx AND a.batch = s.batch
+            LEFT JOIN batches b ON b.id = s.batch
+            WHERE a.id IS NULL
+            "#,
+            &txs as &[&[u8]],
+            &batches,
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        for row in hidden {
+            good = false;
+            let code = if row.known { Code::AttemptMissing } else { Code::BatchMissing };
+            let tx = hash_of(&row.tx, "journal", "payload")?;
+            let detail = format!(
+                "partition {part} of the journal says that transaction {tx} was signed for it; there is no such row"
+            );
+            findings.add(code, format!("batch:{}", row.batch), row.campaign.map(any_campaign), detail);
+        }
+    }
+    Ok(good)
+}
+
+async fn note(pool: &PgPool, part: i16, next: i64) -> Result<(), AuditError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO audit_journal (part, next) VALUES ($1, $2)
+        ON CONFLICT (part) DO UPDATE SET next = greatest(audit_journal.next, EXCLUDED.next)
+        "#,
+        part,
+        next,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,274 @@
+//! Corruptions made by hand, each of which has to be found, and named by what was done and nothing else.
+
+use super::settled::Ledger;
+
+#[tokio::test]
+async fn nothing_is_found_where_nothing_was_done() {
+    let ledger = Ledger::copy().await;
+    let report = ledger.assert_found(&[]).await;
+    assert_eq!(report["places"], 139);
+    assert!(report["settlements"].as_u64().unwrap() >= 2, "{report}");
+    assert!(report["chains"][0]["block"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[tokio::test]
+async fn a_posting_deleted() {
+    let mut ledger = Ledger::copy().await;
+    let batch = ledger
+        .corrupt(
+            "DELETE FROM postings WHERE campaign = $1
+             AND batch = (SELECT batch FROM postings ORDER BY batch LIMIT 1) RETURNING batch::text",
+        )
+        .await;
+    let report = ledger.assert_found(&[("posting_missing", &format!("batch:{batch}"))]).await;
+    let detail = report["findings"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("in block") && detail.contains("paid"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_hold_deleted() {
+    let mut ledger = Ledger::copy().await;
+    let grant = ledger
+        .corrupt("DELETE FROM grants WHERE campaign = $1 AND number = 12 RETURNING campaign || '-' || number")
+        .await;
+    ledger.assert_found(&[("grant_missing", &format!("grant:{grant}"))]).await;
+}
+
+#[tokio::test]
+async fn a_funding_deleted() {
+    let mut ledger = Ledger::copy().await;
+    let campaign = ledger.corrupt("DELETE FROM fundings WHERE campaign = $1 RETURNING campaign::text").await;
+    ledger.assert_found(&[("funding_missing", &format!("campaign:{campaign}"))]).await;
+}
+
+#[tokio::test]
+async fn a_void_deleted() {
+    let mut ledger = Ledger::copy().await;
+    let grant =
+        ledger.corrupt("DELETE FROM voids WHERE campaign = $1 RETURNING campaign || '-' || number").await;
+    ledger.assert_found(&[("void_missing", &format!("grant:{grant}"))]).await;
+}
+
+#[tokio::test]
+async fn a_holds_amount_changed() {
+    let mut ledger = Ledger::copy().await;
+    let grant = ledger
+        .corrupt(
+            "UPDATE grants SET amount = amount + 1 WHERE campaign = $1 AND number = 5
+             RETURNING campaign || '-' || number",
+        )
+        .await;
+    let report = ledger.assert_found(&[("grant_amount_differs", &format!("grant:{grant}"))]).await;
+    let detail = report["findings"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("1001") && detail.contains("1000") && detail.contains("in block"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_postings_amount_changed() {
+    let mut ledger = Ledger::copy().await;
+    let batch = ledger
+        .corrupt(
+            "UPDATE postings SET amount = amount - 1000 WHERE campaign = $1
+             AND batch = (SELECT max(batch::text) FROM postings)::uuid RETURNING batch::text",
+        )
+        .await;
+    ledger.assert_found(&[("posting_differs", &format!("batch:{batch}"))]).await;
+}
+
+#[tokio::test]
+async fn a_balance_changed() {
+    let mut ledger = Ledger::copy().await;
+    let campaign = ledger
+        .corrupt(
+            "UPDATE accounts SET available = available - 7, paid = paid + 7 WHERE campaign = $1
+             RETURNING campaign::text",
+        )
+        .await;
+    ledger.assert_found(&[("balance_differs", &format!("campaign:{campaign}"))]).await;
+}
+
+#[tokio::test]
+async fn a_paid_grant_marked_failed() {
+    let mut ledger = Ledger::copy().await;
+    let grant = ledger
+        .corrupt(
+            "INSERT INTO exceptions (campaign, number, state, reason, player, chain_id, amount, updated_at)
+             SELECT campaign, number, 'failed', 'wallet_deadline', player, 31337, amount, recorded_at
+             FROM grants WHERE campaign = $1 AND number = 33 RETURNING campaign || '-' || number",
+        )
+        .await;
+    let report = ledger.assert_found(&[("paid_grant_failed", &format!("grant:{grant}"))]).await;
+    assert_eq!(report["findings"][0]["severity"], "critical");
+}
+
+#[tokio::test]
+async fn a_batch_row_lost() {
+    let mut ledger = Ledger::copy().await;
+    let batch = ledger
+        .corrupt(
+            "DELETE FROM batches WHERE $1 > 0 AND id = (SELECT id FROM batches ORDER BY nonce LIMIT 1) RETURNING id::text",
+        )
+        .await;
+    ledger.assert_found(&[("batch_missing", &format!("batch:{batch}"))]).await;
+}
+
+#[tokio::test]
+async fn a_word_changed() {
+    let mut ledger = Ledger::copy().await;
+    // The last byte of the fourth recipient.
+    let grant = ledger
+        .corrupt(
+            "UPDATE runs SET words = set_byte(words, 32 * 3 + 19, get_byte(words, 32 * 3 + 19) # 1)
+             WHERE campaign = $1 AND first_seq = 0 RETURNING campaign || '-' || numbers[4]",
+        )
+        .await;
+    let report = ledger.assert_found(&[("word_differs", &format!("grant:{grant}"))]).await;
+    assert_eq!(report["findings"][0]["severity"], "critical");
+}
+
+#[tokio::test]
+async fn a_words_amount_changed() {
+    let mut ledger = Ledger::copy().await;
+    let grant = ledger
+        .corrupt(
+            "UPDATE runs SET words = set_byte(words, 32 * 3 + 31, get_byte(words, 32 * 3 + 31) # 1)
+             WHERE campaign = $1 AND first_seq = 0 RETURNING campaign || '-' || numbers[4]",
+        )
+        .await;
+    ledger.assert_found(&[("word_differs", &format!("grant:{grant}"))]).await;
+}
+
+#[tokio::test]
+async fn a_counter_changed() {
+    let mut ledger = Ledger::copy().await;
+    let player = ledger
+        .corrupt(
+            "UPDATE counters SET grants = grants + 1 WHERE campaign = $1 AND period = date '1970-01-01'
+             AND player = (SELECT max(player::text) FROM counters WHERE grants > 0)::uuid RETURNING player::text",
+        )
+        .await;
+    let about = format!("campaign:{}/player:{player}", ledger.settled.campaign);
+    let report = ledger.assert_found(&[("counter_differs", &about)]).await;
+    let detail = report["findings"][0]["detail"].as_str().unwrap();
+    assert!(detail.contains("the campaign's life"), "{detail}");
+}
+
+#[tokio::test]
+async fn a_counter_of_a_day_deleted() {
+    let mut ledger = Ledger::copy().await;
+    let player = ledger
+        .corrupt(
+            "DELETE FROM counters WHERE campaign = $1 AND period > date '1970-01-01'
+             AND player = (SELECT max(player::text) FROM counters WHERE grants > 0)::uuid RETURNING player::text",
+        )
+        .await;
+    let about = format!("campaign:{}/player:{player}", ledger.settled.campaign);
+    ledger.assert_found(&[("counter_differs", &about)]).await;
+}
+
+#[tokio::test]
+async fn an_attempt_hidden() {
+    let mut ledger = Ledger::copy().await;
+    let batch = ledger
+        .corrupt(
+            "DELETE FROM attempts WHERE $1 > 0 AND batch = (SELECT id FROM batches ORDER BY nonce LIMIT 1)
+             RETURNING batch::text",
+        )
+        .await;
+    ledger.assert_found(&[("attempt_missing", &format!("batch:{batch}"))]).await;
+}
+
+#[tokio::test]
+async fn a_seq_given_twice() {
+    let mut ledger = Ledger::copy().await;
+    // The grant that never had a place is given one that another has.
+    let grant = ledger
+        .corrupt(
+            "INSERT INTO runs (campaign, first_seq, count, numbers, words, queued_at)
+             SELECT r.campaign, 3, 1, ARRAY[v.number], substring(r.words FROM 97 FOR 32), r.queued_at
+             FROM runs r JOIN voids v ON v.campaign = r.campaign WHERE r.campaign = $1 AND r.first_seq = 0
+             RETURNING campaign || '-' || numbers[1]",
+        )
+        .await;
+    ledger.assert_found(&[("seq_given_twice", &format!("grant:{grant}"))]).await;
+}
+
+#[tokio::test]
+async fn a_foreign_vault() {
+    let mut ledger = Ledger::copy().await;
+    let campaign = ledger
+        .corrupt(
+            "WITH foreign_vault AS (
+                 INSERT INTO vaults (chain_id, address, code_hash, deploy_block)
+                 SELECT chain_id, decode(repeat('42', 20), 'hex'), code_hash, deploy_block FROM vaults RETURNING id)
+             UPDATE campaigns SET vault = foreign_vault.id FROM foreign_vault WHERE campaigns.id = $1
+             RETURNING campaigns.id::text",
+        )
+        .await;
+    let vault = "vault:0x4242424242424242424242424242424242424242";
+    ledger
+        .assert_found(&[("foreign_vault", &format!("campaign:{campaign}")), ("foreign_vault", vault)])
+        .await;
+}
+
+#[tokio::test]
+async fn an_attempt_hidden_that_no_block_has() {
+    let mut ledger = Ledger::copy().await;
+    // The journal tells of another transaction of the first batch.
+    let batch = ledger
+        .corrupt(
+            r#"WITH told AS (
+                 SELECT j.*, regexp_replace(convert_from(payload, 'UTF8'), '"tx":"0x[0-9a-f]{4}', '"tx":"0xdead') AS text
+                 FROM journal j WHERE $1 > 0 AND kind = 'BlockchainTxSubmitted' AND entries = 1
+                 ORDER BY part, position LIMIT 1
+               ), moved AS (
+                 UPDATE heads h SET next = h.next + 1 FROM told WHERE h.part = told.part RETURNING h.next - 1 AS at
+               )
+               INSERT INTO journal (part, position, kind, version, entries, recorded_at, payload, digest)
+               SELECT part, at, kind, version, 1, recorded_at, convert_to(text, 'UTF8'), sha256(convert_to(text, 'UTF8'))
+               FROM told, moved
+               RETURNING substring(convert_from(payload, 'UTF8') FROM '"batch":"([0-9a-f-]{36})"')"#,
+        )
+        .await;
+    ledger.assert_found(&[("attempt_missing", &format!("batch:{batch}"))]).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_the_chain_paid_marked_reverted() {
+    let mut ledger = Ledger::copy().await;
+    let batch = ledger
+        .corrupt(
+            "UPDATE batches SET state = 'reverted' WHERE $1 > 0 AND id = (SELECT id FROM batches ORDER BY nonce LIMIT 1)
+             RETURNING id::text",
+        )
+        .await;
+    ledger.assert_found(&[("batch_differs", &format!("batch:{batch}"))]).await;
+}
+
+#[tokio::test]
+async fn a_batch_that_no_block_has_marked_reverted() {
+    let mut ledger = Ledger::copy().await;
+    // Signed for nobody's place and never sent: the lane's next nonce.
+    let batch = ledger
+        .corrupt(
+            "WITH copied AS (
+                 INSERT INTO batches (id, lane, nonce, state, deadline, grants, created_at, mined_tx, block_number,
+                                      block_hash, gas_used, effective_gas_price)
+                 SELECT gen_random_uuid(), b.lane, l.next_nonce, 'reverted', b.deadline, 0, b.created_at,
+                        decode(repeat('ab', 32), 'hex'), b.block_number, b.block_hash, 1, 1
+                 FROM batches b JOIN lanes l ON l.id = b.lane WHERE $1 > 0 ORDER BY b.nonce LIMIT 1
+                 RETURNING id, lane)
+             UPDATE lanes SET next_nonce = next_nonce + 1 FROM copied WHERE lanes.id = copied.lane
+             RETURNING copied.id::text || '/' || lanes.id",
+        )
+        .await;
+    let (batch, lane) = batch.split_once('/').unwrap();
+    let about = format!("batch:{batch}");
+    // It has no bytes either, and the chain has not counted its nonce.
+    let wanted = [
+        ("batch_not_on_chain", &*about),
+        ("attempt_missing", &about),
+        ("lane_nonce_differs", &format!("lane:{lane}")),
+    ];
+    ledger.assert_found(&wanted).await;
+}

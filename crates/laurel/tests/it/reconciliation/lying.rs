@@ -1,0 +1,90 @@
+//! A node that tells something else than the chain: it is not believed, and what it hides is not taken for absent.
+
+use axum::{Json, Router, extract::State, routing::post};
+use reqwest::Client;
+use rstest::rstest;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use super::settled::Ledger;
+
+/// Changes a node's answer.
+type Lie = fn(&str, &mut Value);
+
+#[derive(Clone)]
+struct Node {
+    client: Client,
+    url: String,
+    lie: Lie,
+}
+
+/// Passes a question on, and the answer back as the lie has it.
+async fn answer(State(node): State<Node>, Json(question): Json<Value>) -> Json<Value> {
+    let answer = node.client.post(&node.url).json(&question).send().await.unwrap();
+    let mut answer: Value = answer.json().await.unwrap();
+    (node.lie)(question["method"].as_str().unwrap(), &mut answer["result"]);
+    Json(answer)
+}
+
+/// A node in front of the one at `url`.
+async fn start(url: &str, lie: Lie) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let node = Node { client: Client::new(), url: url.to_owned(), lie };
+    let router = Router::new().route("/", post(answer)).with_state(node);
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    format!("http://{address}")
+}
+
+/// Logs are left out of the receipts.
+fn without_logs(method: &str, result: &mut Value) {
+    if method == "eth_getBlockReceipts" {
+        for receipt in result.as_array_mut().unwrap() {
+            receipt["logs"] = json!([]);
+        }
+    }
+}
+
+/// Headers say that nobody logged anything.
+fn without_bloom(method: &str, result: &mut Value) {
+    if method.starts_with("eth_getBlockBy") {
+        result["logsBloom"] = json!(format!("0x{}", "00".repeat(256)));
+    }
+}
+
+/// Transactions carry other words.
+fn with_other_words(method: &str, result: &mut Value) {
+    if method != "eth_getBlockByHash" {
+        return;
+    }
+    for transaction in result["transactions"].as_array_mut().into_iter().flatten() {
+        if let Some(data) = transaction.get("input").and_then(Value::as_str)
+            && data.len() > 1_000
+        {
+            transaction["input"] = json!(format!("{}01", &data[..data.len() - 2]));
+        }
+    }
+}
+
+/// Nothing is changed: the node in between is no reason to find anything.
+fn the_truth(_: &str, _: &mut Value) {}
+
+#[rstest]
+#[case::logs_left_out(without_logs, Some("the receipts do not hash to the root"))]
+#[case::blooms_emptied(without_bloom, Some("does not hash to it"))]
+#[case::words_changed(with_other_words, Some("do not hash to the root"))]
+#[case::the_truth(the_truth, None)]
+#[tokio::test]
+async fn what_does_not_hash_is_not_compared(#[case] lie: Lie, #[case] says: Option<&str>) {
+    let mut ledger = Ledger::copy().await;
+    ledger.rpc_url = start(&ledger.rpc_url, lie).await;
+    let chain = format!("chain:{}", ledger.settled.world.chain_id);
+    let report = match says {
+        Some(_) => ledger.assert_found(&[("chain_not_compared", &chain)]).await,
+        None => ledger.assert_found(&[]).await,
+    };
+    if let Some(says) = says {
+        let detail = report["findings"][0]["detail"].as_str().unwrap();
+        assert!(detail.contains(says), "{detail}");
+    }
+}

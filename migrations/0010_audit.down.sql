@@ -1,0 +1,7 @@
+DROP TABLE findings;
+DROP TABLE reconciled_chains;
+DROP TABLE reconciliations;
+DROP TABLE audit_journal;
+DROP TABLE audit_logs;
+DROP TABLE audit_settlements;
+DROP TABLE audit_checkpoints;
