@@ -41,8 +41,11 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 16] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 18] = [
     ("acknowledge", "no world pays without the ledger"),
+    ("audit_block", "no world is reconciled but by its own auditor"),
+    ("audit_forgotten", "no world is reconciled but by its own auditor"),
+    ("audit_report", "no world is reconciled but by its own auditor"),
     ("campaign_changed", "campaigns are made before a world begins, and not changed"),
     ("campaign_created", "campaigns are made before a world begins"),
     ("chain_halted", "no world reorganises what is final"),
