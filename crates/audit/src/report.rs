@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use laurel_events::{CampaignId, NewEvent, OperatorAlertRaised};
-use laurel_ledger::{Context, append, clear_alert, raise_alert};
+use laurel_ledger::{Context, append, clear_alert, commit, raise_alert};
 use sqlx::{PgConnection, PgPool};
 
 use crate::{AuditError, Code, Finding, Reconciliation, Severity};
@@ -37,7 +37,7 @@ pub(crate) async fn save(pool: &PgPool, made: &Reconciliation) -> Result<(), Aud
         }
     }
     append(&mut tx, &Context::at(made.finished_at), &events).await?;
-    tx.commit().await?;
+    commit(tx, "audit_report").await?;
     Ok(())
 }
 

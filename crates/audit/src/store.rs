@@ -2,7 +2,7 @@
 
 use alloy::primitives::{Address, B256};
 use bigdecimal::BigDecimal;
-use laurel_ledger::amount_to_sql;
+use laurel_ledger::{amount_to_sql, commit};
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
@@ -61,7 +61,7 @@ pub(crate) async fn forget(pool: &PgPool, chain_id: u64) -> Result<(), AuditErro
     sqlx::query!("DELETE FROM audit_settlements WHERE chain_id = $1", id).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM audit_logs WHERE chain_id = $1", id).execute(&mut *tx).await?;
     sqlx::query!("DELETE FROM audit_checkpoints WHERE chain_id = $1", id).execute(&mut *tx).await?;
-    tx.commit().await?;
+    commit(tx, "audit_forgotten").await?;
     Ok(())
 }
 
@@ -101,7 +101,7 @@ pub(crate) async fn keep(
             insert_log(&mut tx, chain_id, block, log).await?;
         }
     }
-    tx.commit().await?;
+    commit(tx, "audit_block").await?;
     Ok(true)
 }
 

@@ -1,7 +1,7 @@
 //! The fault points that there are, and those that no world comes to.
 
 /// Commits that every run of many seeds has to come to, on both sides.
-pub(crate) const COMMITS: [&str; 20] = [
+pub(crate) const COMMITS: [&str; 21] = [
     "batch",
     "books",
     "campaign",
@@ -10,6 +10,7 @@ pub(crate) const COMMITS: [&str; 20] = [
     "challenge",
     "grant-saga",
     "lane_alerts_cleared",
+    "lane_stopped",
     "outcomes",
     "redrive",
     "refused",
@@ -25,7 +26,7 @@ pub(crate) const COMMITS: [&str; 20] = [
 ];
 
 /// Questions to a node that every run of many seeds has to come to.
-pub(crate) const QUESTIONS: [&str; 9] = [
+pub(crate) const QUESTIONS: [&str; 10] = [
     "eth_call",
     "eth_chainId",
     "eth_feeHistory",
@@ -33,14 +34,18 @@ pub(crate) const QUESTIONS: [&str; 9] = [
     "eth_getBlockByHash",
     "eth_getBlockReceipts",
     "eth_getCode",
+    "eth_getTransactionByHash",
     "eth_getTransactionCount",
     "eth_sendRawTransaction",
 ];
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 16] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 18] = [
     ("acknowledge", "no world pays without the ledger"),
+    ("audit_block", "no world is reconciled but by its own auditor"),
+    ("audit_forgotten", "no world is reconciled but by its own auditor"),
+    ("audit_report", "no world is reconciled but by its own auditor"),
     ("campaign_changed", "campaigns are made before a world begins, and not changed"),
     ("campaign_created", "campaigns are made before a world begins"),
     ("chain_halted", "no world reorganises what is final"),
@@ -49,7 +54,6 @@ pub(crate) const ELSEWHERE: [(&str, &str); 16] = [
     ("funding_requested", "the treasury waits by the clock of the machine"),
     ("history_rebuilt", "an operator's command"),
     ("lane_resumed", "an operator's command"),
-    ("lane_stopped", "nobody else has the lanes' keys, and fees stay below the cap"),
     ("passed", "holds are voided before they have places"),
     ("letter", "no world has an event that a stage cannot handle"),
     ("player", "players are made before a world begins"),

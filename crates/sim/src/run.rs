@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// How many steps a seed has before it comes to rest.
-pub const STEPS: u64 = 400;
+pub const STEPS: u64 = 300;
 
 /// What came of a seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -159,9 +159,12 @@ async fn live(world: &mut World<'_>, wanted: Wanted) -> anyhow::Result<Vec<Strin
     for _ in 0..wanted.steps {
         if world.step().await? {
             commits += 1;
-            let findings = world.look(wanted.closely || commits % CLOSELY_EVERY == 0).await?;
-            if !findings.is_empty() {
-                return Ok(findings);
+            let closely = wanted.closely || commits % CLOSELY_EVERY == 0;
+            if closely || std::mem::take(&mut world.money_moved) {
+                let findings = world.look(closely).await?;
+                if !findings.is_empty() {
+                    return Ok(findings);
+                }
             }
         }
     }
@@ -169,7 +172,7 @@ async fn live(world: &mut World<'_>, wanted: Wanted) -> anyhow::Result<Vec<Strin
     world.conclude().await
 }
 
-/// How often, in steps that committed something, everything is looked at and not only the balances.
+/// How often, in steps that committed something, everything is looked at, and not only the balances after money moved.
 const CLOSELY_EVERY: u32 = 12;
 
 impl World<'_> {
@@ -246,14 +249,14 @@ mod tests {
     /// What is done to the tables of a world at rest, and what the auditor has to say then.
     const CORRUPTIONS: [(&str, &str); 12] = [
         ("UPDATE accounts SET paid = paid - 1, available = available + 1 WHERE paid > 0", "INV 3"),
-        ("DELETE FROM postings WHERE ctid = (SELECT min(ctid) FROM postings)", "INV 4"),
+        ("DELETE FROM postings WHERE ctid = (SELECT min(ctid) FROM postings)", "INV 3"),
         ("UPDATE journal SET payload = payload || '\\x0a' WHERE kind = 'TokenGrantRequested'", "INV 9"),
         ("UPDATE heads SET next = next + 1", "INV 9"),
         ("DELETE FROM outcomes WHERE ctid = (SELECT min(ctid) FROM outcomes)", "INV 7"),
         ("INSERT INTO voids SELECT campaign, numbers[1], 1, '{}', queued_at FROM runs LIMIT 1", "INV 5"),
         ("UPDATE counters SET grants = grants - 1 WHERE grants > 0", "INV 6"),
         ("UPDATE runs SET words = overlay(words PLACING '\\x07' FROM 32)", "INV 1"),
-        ("UPDATE runs SET first_seq = first_seq + 1", "INV 1"),
+        ("UPDATE runs SET first_seq = first_seq + 1000000", "INV 1"),
         ("UPDATE batches SET state = 'submitted', gas_used = NULL, effective_gas_price = NULL", "INV 8"),
         (
             "INSERT INTO declines SELECT campaign, 99, part, position, idx, outcome, player, 'twice', 1, recorded_at
@@ -275,6 +278,7 @@ mod tests {
                 Vec::<String>::new()
             );
             drop(simulation);
+            let mut unseen = Vec::new();
             for (corruption, invariant) in CORRUPTIONS {
                 let mut tx = world.database.outside.begin().await.unwrap();
                 tx.execute("SET LOCAL session_replication_role = replica").await.unwrap();
@@ -283,11 +287,11 @@ mod tests {
                 let findings = world.auditor.conclude(&mut tx, world.plan.outcomes).await.unwrap();
                 world.auditor = ended;
                 tx.rollback().await.unwrap();
-                assert!(
-                    findings.iter().any(|finding| finding.starts_with(invariant)),
-                    "{corruption}: {findings:?}"
-                );
+                if !findings.iter().any(|finding| finding.starts_with(invariant)) {
+                    unseen.push(format!("{corruption}: {findings:?}"));
+                }
             }
+            assert_eq!(unseen, Vec::<String>::new());
             assert_eq!(world.conclude().await.unwrap(), Vec::<String>::new());
             worker.stop().await.unwrap();
         });

@@ -26,6 +26,9 @@ const YIELDS: f64 = 0.15;
 /// How much more often one moves that may have something to do.
 const STIRRED_WEIGHT: u32 = 25;
 
+/// How much more often a stage does.
+const STAGE_WEIGHT: u32 = 9;
+
 /// The stages, by their names.
 const STAGES: [&str; 6] =
     ["campaign", "grant-saga", "settlements", "books", "campaign-stats", "transaction-history"];
@@ -136,10 +139,13 @@ impl World<'_> {
         let weights: Vec<u32> = self
             .actors
             .iter()
-            .map(|actor| match (actor.can_move(), actor.stirred || actor.is_busy()) {
-                (false, _) => 0,
-                (true, true) => STIRRED_WEIGHT,
-                (true, false) => 1,
+            .map(|actor| match actor.kind {
+                _ if !actor.can_move() => 0,
+                _ if actor.is_busy() => STIRRED_WEIGHT,
+                // Seldom, so that there is more for them to do at once: that is what takes most of the time.
+                Kind::Stage(_) if actor.stirred => STAGE_WEIGHT,
+                _ if actor.stirred => STIRRED_WEIGHT,
+                _ => 1,
             })
             .collect();
         let all: u32 = weights.iter().sum();
@@ -269,6 +275,7 @@ impl World<'_> {
                 self.tell(&format!("{name} {point}"));
                 self.actors[chosen].state = State::Stopped(step, Some(point));
                 let commits = point.side == Side::After && !point.at.starts_with("eth_");
+                self.money_moved |= commits && ["books", "campaign"].contains(&point.at);
                 Ok(commits)
             }
             Moved::Ended(ended) => {

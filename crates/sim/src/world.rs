@@ -93,6 +93,8 @@ pub(crate) struct World<'a> {
     pub(crate) reached: Counts<Point>,
     pub(crate) crashed: Counts<Point>,
     pub(crate) steps: u64,
+    /// Whether balances changed since they were looked at.
+    pub(crate) money_moved: bool,
     /// What is to be undone, and at which step.
     pub(crate) troubles: Vec<(u64, crate::trouble::Trouble)>,
 }
@@ -141,6 +143,7 @@ impl<'a> World<'a> {
             reached: Counts::new(),
             crashed: Counts::new(),
             steps: 0,
+            money_moved: false,
             troubles: Vec::new(),
         };
         for replica in 0..REPLICAS {

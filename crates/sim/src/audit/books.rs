@@ -29,7 +29,9 @@ UNION ALL
         SELECT count(*) AS grants, coalesce(sum(g.amount), 0) AS amount FROM grants g
         LEFT JOIN voids v ON v.campaign = g.campaign AND v.number = g.number
         WHERE g.campaign = c.campaign AND g.player = c.player AND v.number IS NULL
-          AND (c.period = '1970-01-01' OR (g.recorded_at AT TIME ZONE 'UTC')::date = c.period)
+          AND (c.period = '1970-01-01' OR c.period = (
+              SELECT (j.recorded_at AT TIME ZONE 'UTC')::date FROM journal j
+              WHERE j.part = g.part AND j.position = g.position))
     ) g
     WHERE c.grants <> g.grants OR c.amount <> g.amount
 UNION ALL
@@ -40,6 +42,17 @@ UNION ALL
     WHERE v.number IS NULL AND (r.grants_per_player IS NOT NULL OR r.amount_per_player IS NOT NULL)
     GROUP BY g.campaign, g.player, r.grants_per_player, r.amount_per_player
     HAVING count(*) > r.grants_per_player OR sum(g.amount) > r.amount_per_player
+UNION ALL
+    SELECT format('INV 6: player %s has more of campaign %s than it allows on %s', g.player, g.campaign, g.day)
+    FROM (
+        SELECT g.campaign, g.number, g.player, (j.recorded_at AT TIME ZONE 'UTC')::date AS day
+        FROM grants g JOIN journal j ON j.part = g.part AND j.position = g.position
+    ) g
+    LEFT JOIN voids v ON v.campaign = g.campaign AND v.number = g.number
+    JOIN campaign_rules r ON r.campaign = g.campaign
+    WHERE v.number IS NULL AND r.grants_per_player_per_day IS NOT NULL
+    GROUP BY g.campaign, g.player, g.day, r.grants_per_player_per_day
+    HAVING count(*) > r.grants_per_player_per_day
 UNION ALL
     SELECT format('INV 7: an outcome met campaign %s at %s/%s/%s twice', campaign, part, position, idx)
     FROM (SELECT campaign, part, position, idx FROM grants UNION ALL SELECT campaign, part, position, idx FROM declines) d
