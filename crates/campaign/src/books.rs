@@ -17,6 +17,8 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::{
+    CampaignState, Move,
+    change::set_state,
     counters::give_back_counters,
     find_campaign,
     funding::forget_request,
@@ -37,13 +39,20 @@ impl Stage for BooksStage {
     }
 
     fn kinds(&self) -> &'static [EventKind] {
-        &[EventKind::BlockchainTxConfirmed, EventKind::CampaignFunded, EventKind::TokenGrantFailed]
+        &[
+            EventKind::BlockchainTxConfirmed,
+            EventKind::CampaignFunded,
+            EventKind::CampaignReleased,
+            EventKind::TokenGrantFailed,
+        ]
     }
 
     fn on_poison(&self, kind: EventKind) -> OnPoison {
         match kind {
             // Final facts of a chain: the books must not go on without them.
-            EventKind::BlockchainTxConfirmed | EventKind::CampaignFunded => OnPoison::Halt,
+            EventKind::BlockchainTxConfirmed | EventKind::CampaignFunded | EventKind::CampaignReleased => {
+                OnPoison::Halt
+            }
             _ => OnPoison::Park,
         }
     }
@@ -63,6 +72,7 @@ impl Stage for BooksStage {
                     post_confirmed(conn, now, confirmed, &mut suspended).await?
                 }
                 Event::CampaignFunded(funded) => post_funding(conn, now, funded).await?,
+                Event::CampaignReleased(released) => end_released(conn, released.campaign).await?,
                 Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
                 _ => Vec::new(),
             };
@@ -86,6 +96,7 @@ fn campaigns_of(events: &[Envelope]) -> Vec<CampaignId> {
                 confirmed.segments.iter().map(|segment| segment.campaign).collect()
             }
             Event::CampaignFunded(funded) => vec![funded.campaign],
+            Event::CampaignReleased(released) => vec![released.campaign],
             Event::TokenGrantFailed(failed) => vec![failed.grant.campaign],
             _ => Vec::new(),
         })
@@ -213,6 +224,18 @@ async fn post_funding(
     fund(conn, now, &funding).await?;
     forget_request(conn, funded.campaign, funded.cap).await?;
     Ok(clear_alert(conn, FUNDING_MISMATCH, &about).await?.map(Event::from).into_iter().collect())
+}
+
+/// Ends a campaign of which the vault pays nothing any more: what it would grant could only fail.
+async fn end_released(conn: &mut PgConnection, id: CampaignId) -> Result<Vec<Event>, StageError> {
+    let known = find_campaign(conn, id).await.map_err(StageError::from)?;
+    let goes_on =
+        known.is_some_and(|campaign| matches!(campaign.state, CampaignState::Active | CampaignState::Paused));
+    if !goes_on {
+        return Ok(Vec::new());
+    }
+    let ended = set_state(conn, id, Move::End, "laurel", Some("campaign_released")).await;
+    Ok(vec![ended.map_err(StageError::from)?.into()])
 }
 
 /// Voids a hold, exactly as it was made.

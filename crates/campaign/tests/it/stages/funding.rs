@@ -1,8 +1,8 @@
 //! Money enters from final blocks only.
 
-use alloy_primitives::Address;
+use alloy_primitives::{Address, B256};
 use laurel_campaign::{Move, request_funding};
-use laurel_events::{Amount, CampaignFunded, CampaignId, Event, EventKind};
+use laurel_events::{Amount, CampaignFunded, CampaignId, CampaignReleased, Event, EventKind};
 
 use crate::world::{ORG, World, data, definition, funding, outcome};
 
@@ -42,6 +42,35 @@ async fn the_cap_is_the_whole_and_only_rises() {
     assert_eq!(world.money(campaign).await, (140, 10, 0));
     world.fund(campaign, 120).await;
     assert_eq!(world.money(campaign).await, (140, 10, 0));
+    world.finish().await;
+}
+
+/// The vault pays nothing of it any more, so it grants nothing any more; told twice, it ends once.
+#[tokio::test]
+async fn a_campaign_that_the_vault_released_ends() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 100).await;
+    world.decide(outcome(1)).await;
+    let released = CampaignReleased {
+        campaign,
+        chain_id: funding(campaign, 1).chain_id,
+        vault: funding(campaign, 1).vault,
+        spent: Amount::ZERO,
+        released: Amount::from(100_u64),
+        tx: B256::repeat_byte(3),
+        block_number: 9,
+        log_index: 0,
+    };
+    world.append(&[released.clone().into(), released.into()]).await;
+    world.keep_books().await;
+    let ended = data(world.events(EventKind::CampaignStateChanged).await, |event| match event {
+        Event::CampaignStateChanged(changed) => Some((changed.to, changed.by)),
+        _ => None,
+    });
+    assert_eq!(ended.last(), Some(&("ended".to_owned(), "laurel".to_owned())), "{ended:?}");
+    assert_eq!(ended.iter().filter(|(to, _)| to == "ended").count(), 1);
+    assert_eq!(world.decide(outcome(2)).await, Vec::<String>::new(), "it meets no outcomes");
+    assert_eq!(world.money(campaign).await, (90, 10, 0), "what is held goes with its grants' proofs");
     world.finish().await;
 }
 
