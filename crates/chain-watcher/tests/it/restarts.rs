@@ -60,7 +60,17 @@ async fn a_new_database_is_filled_from_the_deployment_on() {
         let world = World::of(&chain, &identity).await;
         catch_up(&world.watcher(Arc::new(chain.node.clone()))).await;
         let told = journal::facts(world.pool()).await;
-        assert_eq!(told.len(), 2, "a funding and a settlement: {told:?}");
+        let (alerts, facts): (Vec<String>, Vec<String>) =
+            told.into_iter().partition(|fact| fact.starts_with("OperatorAlertRaised"));
+        assert_eq!(facts.len(), 2, "a funding and a settlement: {facts:?}");
+        // This database has not signed it, so somebody else signs with an operator's key.
+        let said = |code: &str| alerts.iter().filter(|alert| alert.contains(code)).count();
+        assert_eq!((said("\"payouts_stopped\""), said("\"unknown_settlement\"")), (1, 1), "{alerts:?}");
+        let stopped: String = sqlx::query_scalar("SELECT about || ' ' || reason FROM stops")
+            .fetch_one(world.pool())
+            .await
+            .unwrap();
+        assert_eq!(stopped, "chain:31337 unknown_settlement");
     }
 }
 
