@@ -45,6 +45,9 @@ pub enum LedgerError {
         /// How many it did.
         touched: u64,
     },
+    /// The database is in quarantine: no place is given until it was recovered.
+    #[error("the database is in quarantine")]
+    Quarantined,
 }
 
 impl LedgerError {
@@ -65,7 +68,11 @@ impl LedgerError {
 
     /// Whether the fault lies with the infrastructure, so that the same may succeed later.
     pub fn is_infrastructure(&self) -> bool {
-        matches!(self, Self::Database(error) if is_infrastructure(error))
+        match self {
+            Self::Database(error) => is_infrastructure(error),
+            Self::Quarantined => true,
+            _ => false,
+        }
     }
 }
 
