@@ -10,6 +10,7 @@
 //!
 //! Every step may be taken again, also after it was killed in the middle.
 
+mod conclusion;
 mod import;
 mod settlement;
 mod waiting;
@@ -23,7 +24,7 @@ use laurel_ledger::{Context, LedgerError, Vault, Written, append, begin_quaranti
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::{LaneState, compensation::fail_released, list_lanes, operate::end_displaced};
+use crate::{LaneState, list_lanes, operate::end_displaced};
 
 pub use self::{
     import::{Found, Imported},
@@ -103,45 +104,5 @@ impl Recovery {
             }
         }
         Ok(displaced)
-    }
-
-    /// Fails what was never paid of campaigns that were released meanwhile; before, nobody could know. To be called in the
-    /// transaction that ends the quarantine, after that.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn fail_released(
-        conn: &mut sqlx::PgConnection,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<NewEvent>, RecoverError> {
-        let released = sqlx::query_scalar!(
-            "SELECT campaign FROM queues WHERE released_tx IS NOT NULL ORDER BY campaign"
-        );
-        let released = released.fetch_all(&mut *conn).await?;
-        let released: Vec<_> = released.into_iter().filter_map(|number| number.try_into().ok()).collect();
-        Ok(fail_released(conn, now, None, &released).await?)
-    }
-
-    /// Gives every grant that waits for a wallet until `until` at least: its player may have linked one that is lost.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn put_off_deadlines(
-        conn: &mut sqlx::PgConnection,
-        until: DateTime<Utc>,
-    ) -> Result<(), RecoverError> {
-        sqlx::query!(
-            r#"
-            UPDATE exceptions SET wallet_until = $1
-            WHERE state IN ('awaiting_wallet', 'held') AND seq IS NULL AND wallet_until < $1
-            "#,
-            until
-        )
-        .execute(&mut *conn)
-        .await?;
-        sqlx::query!("UPDATE timers SET due_at = $1 WHERE kind = 'WalletDeadlinePassed' AND due_at < $1", until)
-            .execute(conn)
-            .await?;
-        Ok(())
     }
 }

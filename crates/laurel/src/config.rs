@@ -52,6 +52,13 @@ pub(crate) struct Database {
     /// The most connections of this process to `url`.
     #[serde(default = "connections_max")]
     pub(crate) connections_max: u32,
+    /// Whether whoever signs refuses a database that may forget what it has acknowledged. Only for throw-away ones not.
+    #[serde(default = "durable")]
+    pub(crate) durable: bool,
+}
+
+const fn durable() -> bool {
+    true
 }
 
 /// Enough for every stage, lane and some requests at once; several replicas fit PostgreSQL's default of 100.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use laurel_chain::{ChainNode, GrantWord};
 use laurel_events::{Amount, CampaignId, NewEvent};
 use laurel_ledger::{
-    ChainPlace, Context, LedgerError, Vault, amount_to_sql, append, find_given_places, halt_queues,
+    ChainPlace, Context, LedgerError, Vault, amount_to_sql, append, find_given_places,
 };
 use sqlx::PgConnection;
 
@@ -23,9 +23,6 @@ use crate::{
     list_lanes,
     requeues::{requeue, take_out},
 };
-
-/// Why the queue of a campaign is halted whose places the chain has paid with other words.
-pub(crate) const OTHER_WORD: &str = "place_paid_with_other_word";
 
 /// Something that an operator has to look at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -183,6 +180,8 @@ async fn explain(
                     paid.insert(place.seq);
                     adopted.push(*place);
                 }
+                // Of a settlement that was explained in part before.
+                Some(Known::Paid(by)) if *by == settlement.tx => {}
                 None => orphans += insert_orphan(conn, chain_id, settlement.tx, campaign, place).await?,
                 Some(known) => imported.found.push(Found {
                     campaign,
@@ -201,9 +200,6 @@ async fn explain(
     let paid: Vec<u64> = paid.into_iter().collect();
     take_out(conn, campaign, &paid).await?;
     move_on(conn, now, campaign, &queue, &paid, end, orphans).await?;
-    if imported.found.iter().any(|found| found.campaign == campaign) {
-        halt_queues(conn, &[campaign], OTHER_WORD).await?;
-    }
     Ok(events)
 }
 
@@ -253,7 +249,8 @@ async fn lock_queue(conn: &mut PgConnection, campaign: CampaignId) -> Result<Que
 enum Known {
     /// It was given with this word, and its grant is neither paid nor failed.
     Open(B256),
-    Paid,
+    /// A settlement that was recovered paid it.
+    Paid(B256),
     Failed,
 }
 
@@ -261,7 +258,7 @@ impl Known {
     const fn trouble(&self) -> &'static str {
         match self {
             Self::Open(_) => "which has another word here",
-            Self::Paid => "which is posted already",
+            Self::Paid(_) => "which another settlement has paid",
             Self::Failed => "whose grant has failed here",
         }
     }
@@ -277,20 +274,24 @@ async fn known_places(
     let given = find_given_places(conn, campaign, first.seq, count).await?;
     let failed = failed_among(conn, campaign, &given).await?;
     let seqs: Vec<i64> = given.iter().map(|place| place.seq.cast_signed()).collect();
-    let posted = sqlx::query_scalar!(
+    let adopted = sqlx::query!(
         r#"
-        SELECT p.seq AS "seq!" FROM unnest($2::bigint[]) AS p (seq)
-        WHERE EXISTS (SELECT FROM adoptions a JOIN segments s USING (batch, campaign, first_seq)
-                      WHERE a.campaign = $1 AND s.first_seq <= p.seq AND s.first_seq + s.count > p.seq)
+        SELECT p.seq AS "seq!", a.tx FROM unnest($2::bigint[]) AS p (seq)
+        JOIN adoptions a ON a.campaign = $1
+        JOIN segments s ON s.batch = a.batch AND s.campaign = a.campaign AND s.first_seq = a.first_seq
+                       AND s.first_seq <= p.seq AND s.first_seq + s.count > p.seq
         "#,
         campaign.number(),
         &seqs,
     );
-    let posted: BTreeSet<u64> = posted.fetch_all(conn).await?.into_iter().map(i64::cast_unsigned).collect();
-    let known = |place: &ChainPlace| match place.seq {
-        seq if failed.contains(&seq) => Known::Failed,
-        seq if posted.contains(&seq) => Known::Paid,
-        _ => Known::Open(place.word),
+    let mut paid = HashMap::new();
+    for row in adopted.fetch_all(conn).await? {
+        paid.insert(row.seq.cast_unsigned(), hash(&row.tx)?);
+    }
+    let known = |place: &ChainPlace| match paid.get(&place.seq) {
+        _ if failed.contains(&place.seq) => Known::Failed,
+        Some(by) => Known::Paid(*by),
+        None => Known::Open(place.word),
     };
     Ok(given.iter().map(|place| (place.seq, known(place))).collect())
 }

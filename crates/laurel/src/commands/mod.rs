@@ -10,6 +10,7 @@ mod dlq;
 mod lanes;
 mod migrate;
 mod org;
+mod recover;
 mod replay;
 mod serve;
 mod token;
@@ -58,6 +59,7 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
         Command::Dlq(dlq) => until(stop, dlq::run(&config()?, dlq, json)).await?,
         Command::Lanes(lanes) => until(stop, lanes::run(&config()?, &environment, lanes, json)).await?,
         Command::Alerts(alerts) => until(stop, alerts::run(&config()?, alerts, json)).await?,
+        Command::Recover => return until(stop, recover::run(&config()?, json)).await,
         Command::Replay { view } => until(stop, replay::run(&config()?, view, json)).await?,
         Command::Openapi => openapi(json)?,
         Command::Chain(chain) => until(stop, chain::run(chain, json)).await?,

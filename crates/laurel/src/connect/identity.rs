@@ -1,0 +1,60 @@
+//! Whether the database is the one that it was, and keeps what it says that it keeps.
+
+use anyhow::{Context, bail};
+use laurel_events::{Clock, NewEvent, SystemClock, time_ordered};
+use laurel_ledger::{Context as Recorded, LedgerError, Recognised, append, begin_quarantine, recognise};
+use rand::{SeedableRng, rngs::StdRng};
+use sqlx::{Connection as _, PgConnection, PgPool};
+
+/// Looks at a new connection. If it leads to another database than the one that it was, a quarantine begins by itself; one to a
+/// standby is refused, because it would not be looked at again when that is promoted.
+///
+/// # Errors
+/// If the database does not answer, or is a standby.
+pub(super) async fn check(conn: &mut PgConnection) -> sqlx::Result<()> {
+    let standby: bool = sqlx::query_scalar("SELECT pg_is_in_recovery()").fetch_one(&mut *conn).await?;
+    if standby {
+        return Err(sqlx::Error::Protocol("the database is a standby: connect to the primary".to_owned()));
+    }
+    let known: Option<String> =
+        sqlx::query_scalar("SELECT to_regclass('identity')::text").fetch_one(&mut *conn).await?;
+    if known.is_none() {
+        // Before its migrations; whoever connects says so.
+        return Ok(());
+    }
+    quarantine_another(conn).await.map_err(|error| match error {
+        LedgerError::Database(error) => error,
+        other => sqlx::Error::Protocol(other.to_string()),
+    })
+}
+
+async fn quarantine_another(conn: &mut PgConnection) -> Result<(), LedgerError> {
+    let now = SystemClock.now();
+    let epoch = time_ordered(now, &mut StdRng::from_os_rng());
+    let Recognised::Other(differs) = recognise(conn, now, epoch).await? else { return Ok(()) };
+    let mut tx = conn.begin().await?;
+    let reason = format!("this is not the database that it was: {differs}");
+    let (_, events) = begin_quarantine(&mut tx, now, epoch, &reason).await?;
+    if !events.is_empty() {
+        tracing::error!(reason, "quarantine: nothing is signed until `laurel recover` was run");
+    }
+    let events: Vec<NewEvent> = events.into_iter().map(NewEvent::from).collect();
+    append(&mut tx, &Recorded::at(now), &events).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Refuses a database that may forget what it has acknowledged: a settlement is sent as soon as its commit is.
+pub(crate) async fn require_durable(pool: &PgPool) -> anyhow::Result<()> {
+    for setting in ["fsync", "synchronous_commit"] {
+        let value: String =
+            sqlx::query_scalar("SELECT current_setting($1)").bind(setting).fetch_one(pool).await.context(setting)?;
+        if value == "off" {
+            bail!(
+                "the database has {setting} = off and may forget what was signed: set it to on, or, for a throw-away \
+                 database, database.durable = false"
+            );
+        }
+    }
+    Ok(())
+}
