@@ -146,8 +146,8 @@ async fn balances(conn: &mut PgConnection) -> anyhow::Result<Vec<Row>> {
 async fn suspense(conn: &mut PgConnection) -> anyhow::Result<Vec<(Place, Amount)>> {
     let rows = sqlx::query!(
         r#"
-        SELECT v.chain_id, v.address, s.on_chain_campaign, sum(s.amount) AS "amount!"
-        FROM suspense s JOIN vaults v ON v.id = s.vault
+        SELECT v.chain_id, v.address, s.on_chain_campaign AS "on_chain_campaign!", sum(s.open) AS "amount!"
+        FROM open_suspense s JOIN vaults v ON v.id = s.vault
         GROUP BY v.chain_id, v.address, s.on_chain_campaign
         "#,
     )

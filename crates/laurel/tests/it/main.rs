@@ -10,6 +10,7 @@ mod lanes;
 mod lifetimes;
 mod pipes;
 mod process;
+mod recovery;
 mod refusals;
 mod rest;
 mod roles;

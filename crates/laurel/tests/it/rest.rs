@@ -86,6 +86,11 @@ impl Rest {
         self.must(Method::PUT, &format!("/players/{name}"), None).await;
     }
 
+    /// The wallet that a player of that name has.
+    pub(crate) fn wallet(name: &str) -> Address {
+        LocalKey::from_hex(&keccak256(name).to_string()).unwrap().address()
+    }
+
     /// Links a player's wallet, whose key follows from the name, as players do it.
     pub(crate) async fn link(&self, name: &str, chain_id: u64) -> Address {
         let key = LocalKey::from_hex(&keccak256(name).to_string()).unwrap();

@@ -78,7 +78,7 @@ impl World {
         let mut toml = String::new();
         write!(
             toml,
-            "[database]\nurl = \"{}\"\nconnections_max = 12\n[api]\nbind = \"127.0.0.1:{port}\"\n\
+            "[database]\nurl = \"{}\"\nconnections_max = 12\ndurable = false\n[api]\nbind = \"127.0.0.1:{port}\"\n\
              public_url = \"http://127.0.0.1:{port}\"\n[ops]\nbind = \"127.0.0.1:0\"\n[auth]\nmode = \"none\"\n\
              [[chains]]\nid = {}\nrpc_urls = [\"{}\"]\nvault = \"{}\"\npoll_interval_ms = 50\n\
              lane_keys = [\"env:LAUREL_LANE_0\", \"env:LAUREL_LANE_1\"]\ntreasury_key = \"env:LAUREL_TREASURY\"\n\
@@ -106,6 +106,12 @@ impl World {
     /// `laurel all` with its API on `port`.
     pub(crate) fn start_all(&self, port: u16) -> Running {
         Running::start(self.laurel(port, &["all"]), &self.folder.path().join(format!("laurel-{port}.log")))
+    }
+
+    /// Moves the chain's time ahead, so far that nothing signed before is taken any more.
+    pub(crate) async fn let_deadlines_pass(&self) {
+        let warped = output(laurel(&["chain", "--rpc-url", &self.rpc_url, "warp", "3700"])).await;
+        assert!(warped.status.success(), "{}", String::from_utf8_lossy(&warped.stderr));
     }
 
     /// A campaign that pays one token for a score of 50 or more, funded and active.
