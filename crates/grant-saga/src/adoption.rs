@@ -12,8 +12,8 @@ use bigdecimal::BigDecimal;
 use chrono::{DateTime, Utc};
 use laurel_chain::{GrantWord, PaidMask, SettlementSegment};
 use laurel_events::{
-    Amount, AttemptId, BatchId, BlockchainTxConfirmed, CampaignId, Event, GrantId, SettledSegment, Sighting,
-    time_ordered,
+    Amount, AttemptId, BatchId, BlockchainTxConfirmed, BlockchainTxSubmitted, CampaignId, Event, GrantId, LaneId,
+    SegmentRef, SettledSegment, Sighting, time_ordered,
 };
 use laurel_ledger::{LedgerError, amount_from_sql, amount_to_sql};
 use rand::{SeedableRng, rngs::StdRng};
@@ -58,18 +58,18 @@ pub(crate) fn runs_of(campaign: CampaignId, places: &[PaidPlace]) -> Vec<PaidRun
     runs
 }
 
-/// Makes a batch of what the recovered transaction `tx` paid, and tells of it as the watcher tells of every other: the
-/// stages post it and complete its grants. The places were given.
+/// Makes a batch of what the recovered transaction `tx` paid, and tells of it as of every other, so that the stages post it
+/// and complete its grants. The places were given.
 pub(crate) async fn adopt(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     chain_id: u64,
     tx: B256,
     runs: &[PaidRun],
-) -> Result<Event, LedgerError> {
+) -> Result<[Event; 2], LedgerError> {
     let batch = BatchId::from(derived(now, tx, runs, "batch"));
     let adopted = insert_batch(conn, now, (chain_id, tx), batch, runs).await?;
-    let mut segments = Vec::with_capacity(runs.len());
+    let (mut segments, mut refs) = (Vec::with_capacity(runs.len()), Vec::with_capacity(runs.len()));
     for run in runs {
         let words = SettlementSegment {
             campaign: run.campaign,
@@ -86,10 +86,31 @@ pub(crate) async fn adopt(
             paid: PaidMask::run(run.first_seq, run.words.len() as u64).into_words(),
         };
         insert_segment(conn, batch, (chain_id, tx), &settled).await?;
+        refs.push(SegmentRef {
+            campaign: settled.campaign,
+            first_seq: settled.first_seq,
+            count: settled.count,
+            total: settled.total,
+            words_hash: settled.words_hash,
+            holes: Vec::new(),
+        });
         segments.push(settled);
     }
     // What the transaction cost is told once.
-    let first = insert_attempt(conn, (chain_id, tx), batch, derived(now, tx, runs, "attempt").into()).await?;
+    let (attempt, first) =
+        insert_attempt(conn, (chain_id, tx), batch, derived(now, tx, runs, "attempt").into()).await?;
+    let submitted = BlockchainTxSubmitted {
+        batch,
+        attempt,
+        lane: adopted.lane,
+        chain_id,
+        vault: adopted.vault,
+        nonce: adopted.nonce,
+        tx,
+        deadline: adopted.deadline,
+        segments: refs,
+        cancels: None,
+    };
     let transition = sqlx::query_scalar!(
         "UPDATE chains SET transition = transition + 1 WHERE id = $1 RETURNING transition",
         chain_id.cast_signed(),
@@ -107,7 +128,8 @@ pub(crate) async fn adopt(
     };
     let gas_used = if first { adopted.gas_used } else { 0 };
     let effective_gas_price = adopted.effective_gas_price;
-    Ok(BlockchainTxConfirmed { sighting, gas_used, effective_gas_price, segments }.into())
+    let confirmed = BlockchainTxConfirmed { sighting, gas_used, effective_gas_price, segments };
+    Ok([submitted.into(), confirmed.into()])
 }
 
 /// An id that follows from what it names: whoever adopts the same again finds it there.
@@ -123,6 +145,9 @@ fn derived(now: DateTime<Utc>, tx: B256, runs: &[PaidRun], of: &str) -> Uuid {
 
 struct Adopted {
     vault: Address,
+    lane: LaneId,
+    nonce: u64,
+    deadline: u64,
     block_number: u64,
     block_hash: B256,
     gas_used: u64,
@@ -147,7 +172,7 @@ async fn insert_batch(
             FROM recovered_txs WHERE chain_id = $1 AND tx = $2
             RETURNING lane
         )
-        SELECT v.address, r.block_number, r.block_hash, r.gas_used, r.effective_gas_price
+        SELECT v.address, r.lane, r.nonce, r.deadline, r.block_number, r.block_hash, r.gas_used, r.effective_gas_price
         FROM made JOIN lanes l ON l.id = made.lane JOIN vaults v ON v.id = l.vault
         JOIN recovered_txs r ON r.chain_id = $1 AND r.tx = $2
         "#,
@@ -164,6 +189,9 @@ async fn insert_batch(
     let price = amount_from_sql(&row.effective_gas_price, "recovered_txs", "effective_gas_price", tx)?;
     Ok(Adopted {
         vault: Address::try_from(row.address.as_slice()).map_err(|_| wrong("lane"))?,
+        lane: LaneId(row.lane),
+        nonce: row.nonce.cast_unsigned(),
+        deadline: row.deadline.cast_unsigned(),
         block_number: row.block_number.cast_unsigned(),
         block_hash: B256::try_from(row.block_hash.as_slice()).map_err(|_| wrong("block_hash"))?,
         gas_used: row.gas_used.cast_unsigned(),
@@ -202,13 +230,13 @@ async fn insert_segment(
     Ok(())
 }
 
-/// Gives the transaction's bytes to its first batch; a transaction belongs to one. Says whether this is it.
+/// Gives the transaction's bytes to its first batch; a transaction belongs to one. Returns their id, and whether this is it.
 async fn insert_attempt(
     conn: &mut PgConnection,
     (chain_id, tx): (u64, B256),
     batch: BatchId,
     attempt: AttemptId,
-) -> Result<bool, LedgerError> {
+) -> Result<(AttemptId, bool), LedgerError> {
     let inserted = sqlx::query!(
         r#"
         INSERT INTO attempts
@@ -223,9 +251,13 @@ async fn insert_attempt(
         attempt.uuid(),
         batch.uuid(),
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(inserted.rows_affected() == 1)
+    if inserted.rows_affected() == 1 {
+        return Ok((attempt, true));
+    }
+    let known = sqlx::query_scalar!("SELECT id FROM attempts WHERE tx = $1", tx.as_slice());
+    Ok((known.fetch_one(conn).await?.into(), false))
 }
 
 /// A place that was paid for a grant that is lost, and the grant that takes it now.
@@ -306,7 +338,7 @@ pub(crate) async fn adopt_taken(
         };
         let places: Vec<PaidPlace> = of_one.iter().map(place).collect();
         let Some(Taken { chain_id, tx, .. }) = of_one.first() else { continue };
-        events.push(adopt(conn, now, *chain_id, *tx, &runs_of(campaign, &places)).await?);
+        events.extend(adopt(conn, now, *chain_id, *tx, &runs_of(campaign, &places)).await?);
     }
     Ok(events)
 }

@@ -192,7 +192,8 @@ async fn explain(
         }
         if !adopted.is_empty() {
             let runs = runs_of(campaign, &adopted);
-            events.push(NewEvent::from(adopt(conn, now, chain_id, settlement.tx, &runs).await?));
+            let told = adopt(conn, now, chain_id, settlement.tx, &runs).await?;
+            events.extend(told.into_iter().map(NewEvent::from));
         }
         imported.adopted += adopted.len();
     }

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use crate::{
+    histories::assert_histories,
     process::Running,
     rest::Rest,
     world::{REWARD, World, free_port},
@@ -76,6 +77,7 @@ async fn a_database_restored_to_an_older_moment_pays_nothing_twice_and_loses_not
     assert_eq!(orphans, 0);
     let adopted: i64 = count(&world, "SELECT coalesce(sum(grants), 0)::bigint FROM batches WHERE adopted").await;
     assert!(adopted > 100, "{adopted} grants were adopted");
+    assert_histories(world.database.pool()).await;
     assert_eq!(replica.terminate().await, Some(0));
     drop(lost);
 }
