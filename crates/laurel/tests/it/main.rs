@@ -15,3 +15,4 @@ mod refusals;
 mod rest;
 mod roles;
 mod world;
+mod zombie;

@@ -31,6 +31,11 @@ impl Rest {
         Self { client, url: url.to_owned() }
     }
 
+    /// The port of the replica.
+    pub(crate) fn port(&self) -> u16 {
+        self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("it was given with a port")
+    }
+
     /// Calls until there is an answer that is no failure of the server, and gives its status and body.
     pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
         let attempts = async {

@@ -31,6 +31,10 @@ const KEYS: [&str; 3] = ["LAUREL_TREASURY", "LAUREL_LANE_0", "LAUREL_LANE_1"];
 /// What everything in a story stands on.
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
+    /// The database's address, unless a story has moved to another one.
+    pub(crate) database_url: String,
+    /// Whether the database keeps what it acknowledges.
+    pub(crate) durable: bool,
     /// Gone once a story has ended it.
     pub(crate) anvil: Option<Anvil>,
     rpc_url: String,
@@ -61,6 +65,8 @@ impl World {
             vault: address("vault"),
             token: address("token"),
             chain_id,
+            database_url: database.url().to_owned(),
+            durable: false,
             database,
             rpc_url: anvil.rpc_url().to_owned(),
             anvil: Some(anvil),
@@ -78,12 +84,13 @@ impl World {
         let mut toml = String::new();
         write!(
             toml,
-            "[database]\nurl = \"{}\"\nconnections_max = 12\ndurable = false\n[api]\nbind = \"127.0.0.1:{port}\"\n\
+            "[database]\nurl = \"{}\"\nconnections_max = 12\ndurable = {}\n[api]\nbind = \"127.0.0.1:{port}\"\n\
              public_url = \"http://127.0.0.1:{port}\"\n[ops]\nbind = \"127.0.0.1:0\"\n[auth]\nmode = \"none\"\n\
              [[chains]]\nid = {}\nrpc_urls = [\"{}\"]\nvault = \"{}\"\npoll_interval_ms = 50\n\
              lane_keys = [\"env:LAUREL_LANE_0\", \"env:LAUREL_LANE_1\"]\ntreasury_key = \"env:LAUREL_TREASURY\"\n\
              [batch]\ngrants_max = 100\n",
-            self.database.url(),
+            self.database_url,
+            self.durable,
             self.chain_id,
             self.rpc_url,
             self.vault,
