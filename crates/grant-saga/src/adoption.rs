@@ -12,8 +12,8 @@ use bigdecimal::BigDecimal;
 use chrono::{DateTime, Utc};
 use laurel_chain::{GrantWord, PaidMask, SettlementSegment};
 use laurel_events::{
-    Amount, AttemptId, BatchId, BlockchainTxConfirmed, BlockchainTxSubmitted, CampaignId, Event, GrantId, LaneId,
-    SegmentRef, SettledSegment, Sighting, time_ordered,
+    Amount, AttemptId, BatchId, BlockchainTxConfirmed, BlockchainTxSubmitted, CampaignId, Event, GrantId,
+    LaneId, SegmentRef, SettledSegment, Sighting, time_ordered,
 };
 use laurel_ledger::{LedgerError, amount_from_sql, amount_to_sql};
 use rand::{SeedableRng, rngs::StdRng};
@@ -71,11 +71,8 @@ pub(crate) async fn adopt(
     let adopted = insert_batch(conn, now, (chain_id, tx), batch, runs).await?;
     let (mut segments, mut refs) = (Vec::with_capacity(runs.len()), Vec::with_capacity(runs.len()));
     for run in runs {
-        let words = SettlementSegment {
-            campaign: run.campaign,
-            first_seq: run.first_seq,
-            words: run.words.clone(),
-        };
+        let words =
+            SettlementSegment { campaign: run.campaign, first_seq: run.first_seq, words: run.words.clone() };
         let settled = SettledSegment {
             log_index: run.log_index,
             campaign: run.campaign,
@@ -184,8 +181,7 @@ async fn insert_batch(
     )
     .fetch_one(conn)
     .await?;
-    let wrong =
-        |column| LedgerError::Inconsistent { table: "recovered_txs", column, id: tx.to_string() };
+    let wrong = |column| LedgerError::Inconsistent { table: "recovered_txs", column, id: tx.to_string() };
     let price = amount_from_sql(&row.effective_gas_price, "recovered_txs", "effective_gas_price", tx)?;
     Ok(Adopted {
         vault: Address::try_from(row.address.as_slice()).map_err(|_| wrong("lane"))?,
@@ -304,8 +300,11 @@ pub(crate) async fn take_orphans(
     .await?;
     let mut taken = Vec::with_capacity(rows.len());
     for row in rows {
-        let wrong =
-            |column| LedgerError::Inconsistent { table: "orphans", column, id: format!("{campaign}/{}", row.seq) };
+        let wrong = |column| LedgerError::Inconsistent {
+            table: "orphans",
+            column,
+            id: format!("{campaign}/{}", row.seq),
+        };
         let grant = GrantId { campaign, number: row.number.cast_unsigned() };
         let (_, word) = wanted.iter().find(|(wanted, _)| *wanted == grant).ok_or_else(|| wrong("number"))?;
         taken.push(Taken {

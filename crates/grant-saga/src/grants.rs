@@ -229,7 +229,8 @@ async fn deadline_passed(
     }
     if now < overdue.until {
         // A recovery has put it off.
-        schedule_timers(conn, &[(overdue.until, WalletDeadlinePassed { grant: passed.grant }.into())]).await?;
+        schedule_timers(conn, &[(overdue.until, WalletDeadlinePassed { grant: passed.grant }.into())])
+            .await?;
         return Ok(Vec::new());
     }
     let in_time = wallet.filter(|wallet| wallet.linked_at <= overdue.until);

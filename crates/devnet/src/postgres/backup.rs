@@ -64,9 +64,9 @@ impl Postgres {
     ///
     /// When the server is not ours, refuses, or its files cannot be copied.
     pub async fn base_backup(&self, to: &Path) -> Result<(), DevnetError> {
-        let folder = self.folder().ok_or_else(|| {
-            DevnetError::io("a base backup")(io::Error::other("the server is not ours"))
-        })?;
+        let folder = self
+            .folder()
+            .ok_or_else(|| DevnetError::io("a base backup")(io::Error::other("the server is not ours")))?;
         let (data, to) = (folder.join("data"), to.to_owned());
         let mut session = PgConnection::connect(&self.maintenance_url())
             .await
@@ -83,7 +83,8 @@ impl Postgres {
             .fetch_one(&mut session)
             .await
             .map_err(DevnetError::sql("ending a base backup"))?;
-        std::fs::write(to.join("backup_label"), label).map_err(DevnetError::io("writing a backup's label"))?;
+        std::fs::write(to.join("backup_label"), label)
+            .map_err(DevnetError::io("writing a backup's label"))?;
         session.close().await.map_err(DevnetError::sql("closing a session"))
     }
 

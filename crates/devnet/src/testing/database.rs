@@ -82,9 +82,17 @@ impl TestDatabase {
     /// When it cannot be copied: the test could say nothing then.
     pub async fn copy(&self) -> Self {
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
-        match self.cluster.create_database(&name, Some(&self.name)).await.and_then(|()| Self::of(self.cluster, name)) {
+        match self
+            .cluster
+            .create_database(&name, Some(&self.name))
+            .await
+            .and_then(|()| Self::of(self.cluster, name))
+        {
             Ok(copy) => copy,
-            #[expect(clippy::panic, reason = "a test without its database has failed, and the message says why")]
+            #[expect(
+                clippy::panic,
+                reason = "a test without its database has failed, and the message says why"
+            )]
             Err(error) => panic!("no copy of a test database: {}", with_sources(&error)),
         }
     }

@@ -124,7 +124,10 @@ async fn put_off_deadlines(conn: &mut PgConnection, until: DateTime<Utc>) -> Res
 }
 
 /// Fails what was never paid of campaigns that were released meanwhile.
-async fn fail_all_released(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<NewEvent>, RecoverError> {
+async fn fail_all_released(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+) -> Result<Vec<NewEvent>, RecoverError> {
     let released =
         sqlx::query_scalar!("SELECT campaign FROM queues WHERE released_tx IS NOT NULL ORDER BY campaign");
     let released = released.fetch_all(&mut *conn).await?;

@@ -7,9 +7,7 @@ use bigdecimal::BigDecimal;
 use chrono::{DateTime, Utc};
 use laurel_chain::{ChainNode, GrantWord};
 use laurel_events::{Amount, CampaignId, NewEvent};
-use laurel_ledger::{
-    ChainPlace, Context, LedgerError, Vault, amount_to_sql, append, find_given_places,
-};
+use laurel_ledger::{ChainPlace, Context, LedgerError, Vault, amount_to_sql, append, find_given_places};
 use sqlx::PgConnection;
 
 use super::{
@@ -70,7 +68,8 @@ impl Recovery {
             for (campaign, payments) in campaigns {
                 let mut tx = self.pool.begin().await?;
                 let events =
-                    explain(&mut tx, now, vault.identity.chain_id, campaign, &payments, &mut imported).await?;
+                    explain(&mut tx, now, vault.identity.chain_id, campaign, &payments, &mut imported)
+                        .await?;
                 append(&mut tx, &Context::at(now), &events).await?;
                 tx.commit().await?;
             }
@@ -105,7 +104,9 @@ impl Recovery {
         }
         for row in rows {
             let tx = hash(&row.tx)?;
-            let (Some(block_number), Some(block_hash)) = (row.block_number, &row.block_hash) else { continue };
+            let (Some(block_number), Some(block_hash)) = (row.block_number, &row.block_hash) else {
+                continue;
+            };
             let place = LogPlace {
                 tx,
                 log_index: row.log_index.cast_unsigned(),

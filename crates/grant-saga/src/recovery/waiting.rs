@@ -2,10 +2,7 @@
 
 use std::fmt;
 
-use alloy::{
-    primitives::Address,
-    sol_types::SolCall as _,
-};
+use alloy::{primitives::Address, sol_types::SolCall as _};
 use laurel_chain::{BlockRef, Call, ChainError, ChainNode, NonceAt, RewardVault};
 use laurel_ledger::{LedgerError, Vault};
 use sqlx::PgPool;
@@ -69,7 +66,10 @@ impl fmt::Display for Waiting {
                 write!(f, "lane {address}: {last} of its {sent} transactions are in final blocks")
             }
             Self::Stage { stage, partitions } => {
-                write!(f, "stage {stage}: {partitions} partitions have not read everything; does its role run?")
+                write!(
+                    f,
+                    "stage {stage}: {partitions} partitions have not read everything; does its role run?"
+                )
             }
         }
     }
@@ -99,9 +99,10 @@ impl Recovery {
     ) -> Result<Vec<Waiting>, RecoverError> {
         let chain_id = vault.identity.chain_id;
         let until = self.until(vault, node).await?;
-        let last = sqlx::query_scalar!("SELECT final_number FROM chains WHERE id = $1", chain_id.cast_signed())
-            .fetch_one(&self.pool)
-            .await?;
+        let last =
+            sqlx::query_scalar!("SELECT final_number FROM chains WHERE id = $1", chain_id.cast_signed())
+                .fetch_one(&self.pool)
+                .await?;
         let Some(final_number) = last.map(i64::cast_unsigned) else {
             return Ok(vec![Waiting::NoFinalBlock { chain_id }]);
         };

@@ -63,7 +63,10 @@ async fn require_every_chain(pool: &PgPool, chains: &[(Vault, Arc<dyn ChainNode>
     let known = sqlx::query_scalar!("SELECT DISTINCT chain_id FROM vaults ORDER BY chain_id");
     for id in known.fetch_all(pool).await? {
         let configured = chains.iter().any(|(vault, _)| vault.identity.chain_id == id.cast_unsigned());
-        anyhow::ensure!(configured, "chain {id} is not configured, and this database pays on it: see [[chains]]");
+        anyhow::ensure!(
+            configured,
+            "chain {id} is not configured, and this database pays on it: see [[chains]]"
+        );
     }
     Ok(())
 }
@@ -74,7 +77,9 @@ async fn compare(recovery: &Recovery) -> anyhow::Result<Vec<Found>> {
     read_up(recovery).await?;
     let displaced = recovery.settle_lanes(SystemClock.now()).await?;
     if displaced > 0 {
-        note(&format!("{displaced} batches were displaced by others of the same nonce; their grants go again."));
+        note(&format!(
+            "{displaced} batches were displaced by others of the same nonce; their grants go again."
+        ));
     }
     read_up(recovery).await?;
     let imported = recovery.import(SystemClock.now()).await?;

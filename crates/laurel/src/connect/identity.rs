@@ -47,8 +47,11 @@ async fn quarantine_another(conn: &mut PgConnection) -> Result<(), LedgerError> 
 /// Refuses a database that may forget what it has acknowledged: a settlement is sent as soon as its commit is.
 pub(crate) async fn require_durable(pool: &PgPool) -> anyhow::Result<()> {
     for setting in ["fsync", "synchronous_commit"] {
-        let value: String =
-            sqlx::query_scalar("SELECT current_setting($1)").bind(setting).fetch_one(pool).await.context(setting)?;
+        let value: String = sqlx::query_scalar("SELECT current_setting($1)")
+            .bind(setting)
+            .fetch_one(pool)
+            .await
+            .context(setting)?;
         if value == "off" {
             bail!(
                 "the database has {setting} = off and may forget what was signed: set it to on, or, for a throw-away \

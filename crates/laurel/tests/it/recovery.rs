@@ -4,10 +4,7 @@ use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, time::Duration};
 
 use alloy::primitives::{Address, U256};
 use chrono::{DateTime, Utc};
-use laurel_devnet::{
-    Postgres, PostgresOptions, Surroundings,
-    postgres::Restored,
-};
+use laurel_devnet::{Postgres, PostgresOptions, Surroundings, postgres::Restored};
 use laurel_events::{Clock, SystemClock};
 use laurel_ledger::MIGRATOR;
 use nix::{
@@ -94,11 +91,14 @@ async fn drill_a_cluster_is_restored_to_a_moment_before_the_last_settlements() {
 
 /// Finishes the piece of the log that is being written and waits until the archive has it.
 async fn archive_all(pool: &PgPool) {
-    let last: String = sqlx::query_scalar("SELECT pg_walfile_name(pg_switch_wal())").fetch_one(pool).await.unwrap();
+    let last: String =
+        sqlx::query_scalar("SELECT pg_walfile_name(pg_switch_wal())").fetch_one(pool).await.unwrap();
     let archived = async {
         loop {
-            let now: Option<String> =
-                sqlx::query_scalar("SELECT last_archived_wal FROM pg_stat_archiver").fetch_one(pool).await.unwrap();
+            let now: Option<String> = sqlx::query_scalar("SELECT last_archived_wal FROM pg_stat_archiver")
+                .fetch_one(pool)
+                .await
+                .unwrap();
             if now.is_some_and(|now| now >= last) {
                 return;
             }
@@ -157,7 +157,8 @@ impl Story {
             rest.register(&name(player)).await;
         }
         self.report(&rest, 0..BEFORE).await;
-        rest.until(&format!("/campaigns/{campaign}/statistics"), |statistics| statistics["paid"] != "0").await;
+        rest.until(&format!("/campaigns/{campaign}/statistics"), |statistics| statistics["paid"] != "0")
+            .await;
         (replica, rest, campaign)
     }
 
