@@ -218,6 +218,8 @@ impl LaneDriver {
             return Ok(Progress::Idle);
         }
         let Some(plan) = self.plan(now, unmined == 0).await? else { return Ok(Progress::Idle) };
+        // Another replica may have queued what was planned since the step began: it is not signed before that.
+        let now = self.clock.now().max(now);
         if plan.open().next().is_none() {
             self.pass(&plan).await?;
             return Ok(Progress::Sent);

@@ -61,3 +61,52 @@ pub(crate) async fn require_durable(pool: &PgPool) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use laurel_devnet::testing::TestDatabase;
+    use laurel_ledger::{MIGRATOR, find_quarantine};
+    use sqlx::postgres::PgPoolOptions;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_database_that_may_forget_is_refused() {
+        let database = TestDatabase::create(&MIGRATOR).await;
+        let pool = PgPoolOptions::new()
+            .after_connect(|conn, _| {
+                Box::pin(async {
+                    sqlx::raw_sql("SET synchronous_commit = off").execute(conn).await.map(drop)
+                })
+            })
+            .connect(database.url())
+            .await
+            .unwrap();
+        let refused = require_durable(&pool).await.expect_err("it may forget").to_string();
+        assert!(refused.contains("= off and may forget what was signed"), "{refused}");
+    }
+
+    #[tokio::test]
+    async fn a_copy_goes_into_quarantine_and_what_it_is_a_copy_of_does_not() {
+        let database = TestDatabase::create(&MIGRATOR).await;
+        let mut conn = PgConnection::connect(database.url()).await.unwrap();
+        for _ in 0..2 {
+            check(&mut conn).await.unwrap();
+            assert_eq!(find_quarantine(&mut conn).await.unwrap(), None);
+        }
+        conn.close().await.unwrap();
+        let copy = database.copy().await;
+        let mut conn = PgConnection::connect(copy.url()).await.unwrap();
+        let stopped = laurel_ledger::is_chain_stopped(&mut conn, 1).await.unwrap();
+        assert!(stopped, "nothing is signed even before anybody has looked");
+        check(&mut conn).await.unwrap();
+        let quarantine = find_quarantine(&mut conn).await.unwrap().expect("it is in quarantine");
+        assert!(quarantine.reason.contains("the database's id was"), "{}", quarantine.reason);
+        check(&mut conn).await.unwrap();
+        let told: i64 = sqlx::query_scalar("SELECT count(*) FROM journal WHERE kind = 'OperatorAlertRaised'")
+            .fetch_one(&mut conn)
+            .await
+            .unwrap();
+        assert!((1..=2).contains(&told), "it is told once");
+    }
+}

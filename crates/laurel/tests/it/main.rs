@@ -14,5 +14,6 @@ mod recovery;
 mod refusals;
 mod rest;
 mod roles;
+mod unrecovered;
 mod world;
 mod zombie;

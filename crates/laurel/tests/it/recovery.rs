@@ -184,8 +184,10 @@ impl Story {
         self.report(&rest, 0..OUTCOMES).await;
         let raised = alerts(&rest).await;
         assert!(raised.contains(&"quarantine".to_owned()), "it is recognised by itself: {raised:?}");
-        let recovery = start_recovery(world, port);
+        let killed = start_recovery(world, port);
         until_noted(pool).await;
+        killed.kill_9().await;
+        let recovery = start_recovery(world, port);
         world.let_deadlines_pass().await;
         let recovered = timeout(PATIENCE, recovery.ended()).await.expect("it recovers in time");
         assert_eq!(recovered, Some(0), "everything is explained");

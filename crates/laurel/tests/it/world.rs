@@ -123,8 +123,13 @@ impl World {
 
     /// A campaign that pays one token for a score of 50 or more, funded and active.
     pub(crate) async fn campaign(&self, rest: &Rest, cap: &str) -> String {
+        self.campaign_named(rest, cap, "Story").await
+    }
+
+    /// Such a campaign of another name.
+    pub(crate) async fn campaign_named(&self, rest: &Rest, cap: &str, name: &str) -> String {
         let definition = json!({
-            "name": "Story", "chain_id": self.chain_id, "token": self.token.to_checksum(None), "games": ["quiz"],
+            "name": name, "chain_id": self.chain_id, "token": self.token.to_checksum(None), "games": ["quiz"],
             "rule": "outcome.score >= 50", "reward": { "kind": "fixed", "amount": REWARD.to_string() },
             "caps": {}, "wallet_deadline_hours": 1,
         });
