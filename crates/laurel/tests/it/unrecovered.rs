@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use alloy::primitives::U256;
-use laurel_events::{Clock, SystemClock};
+use laurel_chain::{GrantWord, RewardVault, Settlement, SettlementSegment};
+use laurel_devnet::dev_keys::DEV_KEYS;
+use laurel_events::{Amount, Clock, SystemClock};
 use reqwest::Method;
 use serde_json::json;
 use tokio::time::timeout;
@@ -17,6 +19,10 @@ use crate::{
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// The development account that settles although it is no lane, and the place that it pays.
+const STRANGER: usize = 3;
+const STOLEN_SEQ: u64 = 100;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn payments_of_a_campaign_that_is_lost_keep_payouts_stopped() {
     let mut world = World::start().await;
@@ -27,6 +33,8 @@ async fn payments_of_a_campaign_that_is_lost_keep_payouts_stopped() {
     until_paid(&rest, &campaign, 1).await;
     assert_eq!(replica.terminate().await, Some(0));
     let backup = world.database.copy().await;
+    // The treasury's, which would be waited for.
+    sqlx::query("DELETE FROM leases").execute(world.database.pool()).await.unwrap();
 
     let (replica, rest) = started(&world);
     let lost = world.campaign_named(&rest, "1000000", "Lost").await;
@@ -34,17 +42,28 @@ async fn payments_of_a_campaign_that_is_lost_keep_payouts_stopped() {
     until_paid(&rest, &campaign, 2).await;
     until_paid(&rest, &lost, 1).await;
     replica.kill_9().await;
+    let stolen = DEV_KEYS[STRANGER].address.parse().unwrap();
+    world.owner_calls(RewardVault::setOperatorCall { operator: stolen, allowed: true }).await;
+    world.sends(STRANGER, world.vault, stolen_settlement(&campaign)).await;
 
     world.database_url = backup.url().to_owned();
     let old = std::mem::replace(&mut world.database, backup);
     let (replica, rest) = started(&world);
-    assert_eq!(recover(&world, rest.port()).await, Some(1), "one payment is unexplained");
-    // The campaign that is there is explained, also while nothing is signed.
+    // Before the recovery pauses the campaign, which declines then.
     win(&rest, "one", "second").await;
+    assert_eq!(recover(&world, rest.port()).await, Some(1), "two payments are unexplained");
+    let why: Vec<String> =
+        sqlx::query_scalar("SELECT detail FROM alerts WHERE code = 'payment_not_recovered' ORDER BY detail")
+            .fetch_all(world.database.pool())
+            .await
+            .unwrap();
+    let told = |what: &str| why.iter().any(|why| why.contains(what));
+    assert!(told("does not know") && told("who is no lane of this ledger") && why.len() == 2, "{why:?}");
+    let next: i64 =
+        sqlx::query_scalar("SELECT next_seq FROM queues").fetch_one(world.database.pool()).await.unwrap();
+    assert_eq!(next.cast_unsigned(), STOLEN_SEQ + 1, "no place is given that anybody has used");
+    // What is ours is explained, also while nothing is signed.
     until_paid(&rest, &campaign, 2).await;
-    win(&rest, "one", "third").await;
-    let statistics = format!("/campaigns/{campaign}/statistics");
-    rest.until(&statistics, |statistics| statistics["reserved"] == *amount(1)).await;
     let raised = alerts(&rest).await;
     for code in ["payouts_stopped", "payment_without_hold", "payment_not_recovered", "funding_mismatch"] {
         assert!(raised.contains(&code.to_owned()), "{code}: {raised:?}");
@@ -101,6 +120,17 @@ async fn a_place_that_went_to_somebody_else_meanwhile_halts_its_campaign() {
     assert_eq!(world.balance(Rest::wallet("two")).await, U256::ZERO);
     assert_eq!(replica.terminate().await, Some(0));
     drop(old);
+}
+
+fn stolen_settlement(campaign: &str) -> Vec<u8> {
+    let word = GrantWord::new(Rest::wallet("thief"), Amount::from(REWARD)).unwrap();
+    let segment = SettlementSegment {
+        campaign: campaign.parse().unwrap(),
+        first_seq: STOLEN_SEQ,
+        words: vec![word.encode()],
+    };
+    let deadline = SystemClock.now().timestamp().cast_unsigned() + 600;
+    Settlement { deadline, segments: vec![segment] }.calldata().into()
 }
 
 fn started(world: &World) -> (Running, Rest) {
