@@ -61,7 +61,7 @@ pub use self::{
     outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},
     quarantine::{
         QUARANTINE, Quarantine, Recognised, begin_quarantine, end_quarantine, find_quarantine, in_quarantine,
-        recognise,
+        quarantine_another, recognise,
     },
     queues::{halt_queues, resume_queue},
     ranges::{ahead_positions, ensure_ranges},

@@ -4,11 +4,13 @@
 //! is given; `laurel recover` finds out what the chain knows, and ends it.
 
 use chrono::{DateTime, Utc};
-use laurel_events::{Event, OperatorAlertRaised};
-use sqlx::PgConnection;
+use laurel_events::{Event, NewEvent, OperatorAlertRaised};
+use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
-use crate::{LedgerError, Stop, Written, clear_alert, raise_alert, resume_payouts, stop_payouts};
+use crate::{
+    Context, LedgerError, Stop, Written, append, clear_alert, raise_alert, resume_payouts, stop_payouts,
+};
 
 /// Why payouts are stopped, and the code of the alert.
 pub const QUARANTINE: &str = "quarantine";
@@ -64,6 +66,26 @@ pub async fn recognise(
         differs.push(format!("the database's id was {} and is {}", row.database_id, row.now_database_id));
     }
     Ok(if differs.is_empty() { Recognised::Same } else { Recognised::Other(differs.join("; ")) })
+}
+
+/// Looks whether this is the database that it was, and begins a quarantine, named `epoch` afterwards, if it is not. Has a
+/// transaction of its own. Returns what differs if the quarantine begins with this.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn quarantine_another(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    epoch: Uuid,
+) -> Result<Option<String>, LedgerError> {
+    let Recognised::Other(differs) = recognise(conn, now, epoch).await? else { return Ok(None) };
+    let mut tx = conn.begin().await?;
+    let reason = format!("this is not the database that it was: {differs}");
+    let (written, events) = begin_quarantine(&mut tx, now, epoch, &reason).await?;
+    let events: Vec<NewEvent> = events.into_iter().map(NewEvent::from).collect();
+    append(&mut tx, &Context::at(now), &events).await?;
+    tx.commit().await?;
+    Ok((written == Written::Created).then_some(reason))
 }
 
 /// Notes which database this is from now on.

@@ -1,10 +1,10 @@
 //! Whether the database is the one that it was, and keeps what it says that it keeps.
 
 use anyhow::{Context, bail};
-use laurel_events::{Clock, NewEvent, SystemClock, time_ordered};
-use laurel_ledger::{Context as Recorded, LedgerError, Recognised, append, begin_quarantine, recognise};
+use laurel_events::{Clock, SystemClock, time_ordered};
+use laurel_ledger::{LedgerError, quarantine_another};
 use rand::{SeedableRng, rngs::StdRng};
-use sqlx::{Connection as _, PgConnection, PgPool};
+use sqlx::{PgConnection, PgPool};
 
 /// Looks at a new connection. If it leads to another database than the one that it was, a quarantine begins by itself; one to a
 /// standby is refused, because it would not be looked at again when that is promoted.
@@ -22,25 +22,15 @@ pub(super) async fn check(conn: &mut PgConnection) -> sqlx::Result<()> {
         // Before its migrations; whoever connects says so.
         return Ok(());
     }
-    quarantine_another(conn).await.map_err(|error| match error {
-        LedgerError::Database(error) => error,
-        other => sqlx::Error::Protocol(other.to_string()),
-    })
-}
-
-async fn quarantine_another(conn: &mut PgConnection) -> Result<(), LedgerError> {
     let now = SystemClock.now();
     let epoch = time_ordered(now, &mut StdRng::from_os_rng());
-    let Recognised::Other(differs) = recognise(conn, now, epoch).await? else { return Ok(()) };
-    let mut tx = conn.begin().await?;
-    let reason = format!("this is not the database that it was: {differs}");
-    let (_, events) = begin_quarantine(&mut tx, now, epoch, &reason).await?;
-    if !events.is_empty() {
+    let begun = quarantine_another(conn, now, epoch).await.map_err(|error| match error {
+        LedgerError::Database(error) => error,
+        other => sqlx::Error::Protocol(other.to_string()),
+    })?;
+    if let Some(reason) = begun {
         tracing::error!(reason, "quarantine: nothing is signed until `laurel recover` was run");
     }
-    let events: Vec<NewEvent> = events.into_iter().map(NewEvent::from).collect();
-    append(&mut tx, &Recorded::at(now), &events).await?;
-    tx.commit().await?;
     Ok(())
 }
 
@@ -66,7 +56,7 @@ pub(crate) async fn require_durable(pool: &PgPool) -> anyhow::Result<()> {
 mod tests {
     use laurel_devnet::testing::TestDatabase;
     use laurel_ledger::{MIGRATOR, find_quarantine};
-    use sqlx::postgres::PgPoolOptions;
+    use sqlx::{Connection as _, postgres::PgPoolOptions};
 
     use super::*;
 
