@@ -26,6 +26,7 @@ mod lane;
 mod lanes;
 mod metrics;
 mod operate;
+mod orphans;
 mod plan;
 mod queue;
 mod recipients;

@@ -9,7 +9,7 @@ use laurel_events::{CampaignId, Event, GrantId};
 use laurel_ledger::{LedgerError, in_quarantine};
 use sqlx::PgConnection;
 
-use crate::adoption::{Taken, adopt_taken, take_orphans};
+use crate::orphans::{Taken, adopt_taken, take_orphans};
 
 /// A grant that is about to be queued.
 #[derive(Clone, Copy, Debug)]

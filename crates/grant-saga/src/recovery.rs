@@ -13,6 +13,7 @@
 mod conclusion;
 mod import;
 mod settlement;
+mod store;
 mod waiting;
 
 use std::sync::Arc;
