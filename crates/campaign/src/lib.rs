@@ -20,6 +20,7 @@ mod decisions;
 mod definition;
 mod funding;
 mod meeting;
+mod recovered;
 pub mod reward;
 pub mod rule;
 mod rules;
@@ -35,6 +36,7 @@ pub use self::{
     decisions::DecisionStage,
     definition::{CAMPAIGN_NAME_MAX, Definition, DefinitionError, GAME_NAME_MAX, GAMES_MAX},
     funding::{PendingFunding, pending_funding, request_funding},
+    recovered::judge_payments,
     rules::RuleCache,
     state::{CampaignState, IllegalTransition, Move},
     store::{Campaign, CampaignError, create_campaign, find_campaign, list_campaigns},

@@ -1,11 +1,12 @@
 //! Payments that no batch of this ledger explains.
 
+use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{BlockchainTxConfirmed, CampaignId, Event, OperatorAlertRaised, SettledSegment};
 use laurel_ledger::{
-    Context, Written, append, clear_alert, commit, has_alert, lock_accounts, raise_alert, record_suspense,
-    resume_queue,
+    Context, Written, append, clear_alert, commit, has_alert, in_quarantine, lock_accounts, raise_alert,
+    record_suspense, resume_queue,
 };
 use sqlx::{Connection, PgConnection};
 
@@ -16,8 +17,8 @@ use crate::{CampaignError, CampaignState, Move, change::set_state, find_campaign
 /// that Laurel sees afterwards clears it, nor anything that a campaign's manager does.
 pub(crate) const PAYMENT_WITHOUT_HOLD: &str = "payment_without_hold";
 
-/// Books a payment that no batch of ours explains, alerts, and pauses the campaign. `None` if it was booked before;
-/// otherwise the caller has to halt the campaign's queue, too, once nothing that is locked before queues follows.
+/// Books a payment that no batch of ours explains, alerts, and pauses the campaign. `None` if it was booked before, or the
+/// database is in quarantine; otherwise the caller has to halt the campaign's queue, too, once nothing that is locked before queues follows.
 pub(crate) async fn suspend(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -28,18 +29,34 @@ pub(crate) async fn suspend(
     if record_suspense(conn, now, sighting, settled).await? == Written::Exists {
         return Ok(None);
     }
-    let mut events = Vec::new();
+    if in_quarantine(conn).await? {
+        // Nothing is paid, and the recovery tells whether it was ours. A campaign that is paused would decline for good what
+        // game servers send again.
+        return Ok(None);
+    }
+    let detail = format!(
+        "transaction {} paid {} from seq {} and is no settlement of this ledger",
+        sighting.tx, settled.total, settled.first_seq,
+    );
+    Ok(Some(suspected(conn, now, settled.campaign, sighting.tx, detail).await?))
+}
+
+/// Alerts of a payment and pauses its campaign.
+pub(crate) async fn suspected(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: CampaignId,
+    tx: B256,
+    detail: String,
+) -> Result<Vec<Event>, StageError> {
     let alert = OperatorAlertRaised {
         code: PAYMENT_WITHOUT_HOLD.to_owned(),
-        about: format!("{}{}", about_payments(settled.campaign), sighting.tx),
-        detail: format!(
-            "transaction {} paid {} from seq {} and is no settlement of this ledger",
-            sighting.tx, settled.total, settled.first_seq,
-        ),
+        about: format!("{}{tx}", about_payments(campaign)),
+        detail,
     };
-    events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
-    events.extend(pause(conn, settled.campaign).await?);
-    Ok(Some(events))
+    let mut events: Vec<Event> = raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect();
+    events.extend(pause(conn, campaign).await?);
+    Ok(events)
 }
 
 async fn pause(conn: &mut PgConnection, campaign: CampaignId) -> Result<Option<Event>, StageError> {
@@ -80,7 +97,7 @@ pub async fn acknowledge_alert(
 }
 
 /// What the alerts about a campaign's unexplained payments begin with.
-fn about_payments(campaign: CampaignId) -> String {
+pub(crate) fn about_payments(campaign: CampaignId) -> String {
     format!("campaign:{campaign}/tx:")
 }
 

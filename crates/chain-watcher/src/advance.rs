@@ -4,7 +4,9 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use laurel_events::{Event, NewEvent, OperatorAlertRaised};
-use laurel_ledger::{Context, LedgerError, Stop, Vault, append, commit, raise_alert, stop_payouts};
+use laurel_ledger::{
+    Context, LedgerError, Stop, Vault, append, commit, in_quarantine, raise_alert, stop_payouts,
+};
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
@@ -83,13 +85,17 @@ impl Advance<'_> {
 }
 
 /// A settlement that no journal explains: somebody else signs with an operator's key. Nothing more is signed for the chain, and
-/// a guardian pauses the vault; not only when the block is final, which is too late.
+/// a guardian pauses the vault; not only when the block is final, which is too late. In quarantine all of that is so already,
+/// and what is unknown is as likely our own: the recovery tells.
 async fn stop_for(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     chain_id: u64,
     fact: &Fact,
 ) -> Result<Vec<NewEvent>, LedgerError> {
+    if in_quarantine(conn).await? {
+        return Ok(Vec::new());
+    }
     let alert = OperatorAlertRaised {
         code: UNKNOWN_SETTLEMENT.to_owned(),
         about: format!("chain:{chain_id}/tx:{}", fact.tx),

@@ -15,6 +15,25 @@ impl PaidMask {
         Self { first_word: first_seq >> 8, words }
     }
 
+    /// The mask of `count` places that follow each other.
+    pub fn run(first_seq: u64, count: u64) -> Self {
+        let end = first_seq.saturating_add(count);
+        let words = (end.saturating_sub(1) >> 8).saturating_sub(first_seq >> 8) + 1;
+        let mut mask = Self::new(first_seq, vec![U256::ZERO; usize::try_from(words).unwrap_or(0)]);
+        for seq in first_seq..end {
+            let index = usize::try_from((seq >> 8) - mask.first_word).unwrap_or(usize::MAX);
+            if let Some(word) = mask.words.get_mut(index) {
+                word.set_bit((seq & 0xff) as usize, true);
+            }
+        }
+        mask
+    }
+
+    /// Its bitmap words, as a settlement's log holds them.
+    pub fn into_words(self) -> Vec<U256> {
+        self.words
+    }
+
     /// Whether the bit of `seq` is set.
     pub fn contains(&self, seq: u64) -> bool {
         (seq >> 8)
@@ -45,6 +64,13 @@ mod tests {
     use super::*;
 
     proptest! {
+        #[test]
+        fn a_run_is_what_follows_from_its_first_place(first in 0_u64..1 << 40, count in 1_u64..600) {
+            let mask = PaidMask::run(first, count);
+            prop_assert!(mask.seqs().eq(first..first + count));
+            prop_assert_eq!(PaidMask::new(first, mask.clone().into_words()), mask);
+        }
+
         #[test]
         fn it_holds_exactly_what_was_set(first in 0_u64..1 << 40, offsets in prop::collection::btree_set(0_u64..700, 0..300)) {
             let seqs: BTreeSet<u64> = offsets.iter().map(|offset| first + offset).collect();

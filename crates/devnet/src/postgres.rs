@@ -1,15 +1,17 @@
 //! A PostgreSQL for as long as we need one: a server that we were given, or a private cluster of our own.
 
+mod backup;
 mod cluster;
 mod programs;
 mod server;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection};
 
 use crate::{error::DevnetError, surroundings::Surroundings};
 
+pub use backup::Restored;
 use cluster::Cluster;
 use server::Server;
 
@@ -27,19 +29,24 @@ pub struct PostgresOptions {
     pub max_connections: u16,
     /// Where the server, or its programs, may come from.
     pub surroundings: Surroundings,
+    /// A folder, which everybody may write to, for every finished piece of the write-ahead log: with it and a base backup a
+    /// cluster is restored to any moment. Says nothing about a server that we are given.
+    pub archive: Option<PathBuf>,
 }
 
 impl PostgresOptions {
     /// Keeps its promises: for the demo, `laurel devnet` and measurements.
     #[must_use]
     pub fn durable() -> Self {
-        Self { durable: true, max_connections: 300, surroundings: Surroundings::from_env() }
+        let surroundings = Surroundings::from_env();
+        Self { durable: true, max_connections: 300, surroundings, archive: None }
     }
 
     /// As fast as it gets, in memory where there is room: for tests. Sessions for 60 tests with a pool of ten at once.
     #[must_use]
     pub fn throw_away() -> Self {
-        Self { durable: false, max_connections: 600, surroundings: Surroundings::from_env() }
+        let surroundings = Surroundings::from_env();
+        Self { durable: false, max_connections: 600, surroundings, archive: None }
     }
 }
 
@@ -69,7 +76,7 @@ impl Postgres {
     pub async fn start(options: PostgresOptions) -> Result<Self, DevnetError> {
         let place = match &options.surroundings.database_url {
             Some(url) => Place::Server(Server::connect(url).await?),
-            None => Place::Cluster(Cluster::start(&options).await?),
+            None => Place::Cluster(Cluster::start(&options, None).await?),
         };
         Ok(Self { place })
     }

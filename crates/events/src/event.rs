@@ -137,6 +137,7 @@ events! {
     player::WalletDeadlinePassed,
     operator::OperatorAlertRaised,
     operator::OperatorAlertCleared,
+    operator::RecoveryPerformed,
 }
 
 impl fmt::Display for EventKind {

@@ -9,7 +9,7 @@ use laurel_chain::PaidMask;
 use laurel_events::{
     CampaignId, CampaignReleased, EventId, GrantId, GrantsCancelled, NewEvent, TokenGrantFailed, VoidProof,
 };
-use laurel_ledger::{ChainPlace, LedgerError, amount_from_sql, find_places};
+use laurel_ledger::{ChainPlace, LedgerError, amount_from_sql, find_places, in_quarantine};
 use sqlx::PgConnection;
 
 use crate::requeues::take_out;
@@ -21,9 +21,13 @@ pub(crate) async fn cancelled(
     cause: EventId,
     cancelled: &GrantsCancelled,
 ) -> Result<Vec<NewEvent>, StageError> {
-    let Some(given) = given_seqs(conn, cancelled.campaign).await? else { return Ok(Vec::new()) };
     let first_seq = cancelled.word << 8;
     let mask = PaidMask::new(first_seq, vec![cancelled.mask]);
+    let given = given_seqs(conn, cancelled.campaign).await?;
+    if let Some(last) = mask.seqs().last().filter(|seq| given.is_none_or(|given| *seq >= given)) {
+        note_burned(conn, cancelled.campaign, last).await?;
+    }
+    let Some(given) = given else { return Ok(Vec::new()) };
     let mut places = Vec::new();
     for seq in mask.seqs().filter(|seq| *seq < given) {
         places.extend(find_places(conn, cancelled.campaign, seq, 1).await?);
@@ -61,14 +65,14 @@ pub(crate) async fn released(
 }
 
 /// Fails the grants of released campaigns once none of their batches can pay any more: whatever is in no batch then was
-/// never paid.
+/// never paid. In quarantine nothing fails: the chain may have paid it before this database knew of a batch.
 pub(crate) async fn fail_released(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     cause: Option<EventId>,
     campaigns: &[CampaignId],
 ) -> Result<Vec<NewEvent>, StageError> {
-    if campaigns.is_empty() {
+    if campaigns.is_empty() || in_quarantine(conn).await? {
         return Ok(Vec::new());
     }
     let campaigns: Vec<i64> = campaigns.iter().map(|campaign| campaign.number()).collect();
@@ -112,6 +116,21 @@ pub(crate) async fn fail_released(
         failed.extend(fail(conn, now, cause, (campaign, "campaign_released"), &places, proof).await?);
     }
     Ok(failed)
+}
+
+/// Notes that a place is burned that this ledger never gave, so that it never will.
+async fn note_burned(conn: &mut PgConnection, campaign: CampaignId, seq: u64) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO queues AS q (campaign, vault, burned_to) SELECT id, vault, $2 FROM campaigns WHERE id = $1
+        ON CONFLICT (campaign) DO UPDATE SET burned_to = greatest(q.burned_to, EXCLUDED.burned_to)
+        "#,
+        campaign.number(),
+        seq.saturating_add(1).cast_signed(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// How many places a campaign has given; `None` if it is none of ours.

@@ -11,7 +11,7 @@ use laurel_events::{
     TokenGrantCompleted, TokenGrantFailed, TokenGrantHeld, TokenGrantRequested, TokenGrantStarted, VoidProof,
     WalletDeadlinePassed, WalletLinked,
 };
-use laurel_ledger::{find_places, find_segments};
+use laurel_ledger::{LedgerError, find_places, find_segments, in_quarantine};
 use laurel_players::{Wallet, keep_wallets};
 use sqlx::PgConnection;
 
@@ -109,7 +109,7 @@ async fn start(
             None => waiting.push(wait(request, now, None)),
         }
     }
-    let Enqueued { given, released } = enqueue(conn, now, &seated, true).await?;
+    let Enqueued { given, released, adopted } = enqueue(conn, now, &seated, true).await?;
     insert_waiting(conn, now, &waiting).await?;
     schedule_deadlines(conn, &waiting).await?;
     let started = given.into_iter().map(|given| {
@@ -123,6 +123,7 @@ async fn start(
         cause: causes.get(&grant).copied(),
     });
     let mut effects: Vec<NewEvent> = effects.collect();
+    effects.extend(adopted.into_iter().map(NewEvent::from));
     effects.extend(fail_released(conn, now, None, &released).await?);
     Ok(effects)
 }
@@ -222,6 +223,16 @@ async fn deadline_passed(
     let wallet = keep_wallets(conn, chain_id, &[player]).await?.remove(&player);
     let recipient = recipients(conn, chain_id, &[player]).await?.remove(&player);
     let Some(overdue) = lock_overdue(conn, passed.grant).await? else { return Ok(Vec::new()) };
+    if in_quarantine(conn).await? {
+        // Its wallet may have been linked, and it may have been paid, in what this database has lost.
+        return Err(LedgerError::Quarantined.into());
+    }
+    if now < overdue.until {
+        // A recovery has put it off.
+        schedule_timers(conn, &[(overdue.until, WalletDeadlinePassed { grant: passed.grant }.into())])
+            .await?;
+        return Ok(Vec::new());
+    }
     let in_time = wallet.filter(|wallet| wallet.linked_at <= overdue.until);
     let waiting = [Awaiting { grant: overdue.grant, amount: overdue.amount, reason: overdue.reason.clone() }];
     if let (Some(_), Some(Recipient::Payable(wallet))) = (in_time, recipient) {

@@ -13,8 +13,10 @@ use alloy::primitives::Address;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{ChainError, ChainNode, KeyError, LaneSigner, NonceAt};
-use laurel_events::{CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised};
-use laurel_ledger::{Context, LedgerError, Vault, answered, append, commit, is_chain_stopped, raise_alert};
+use laurel_events::{CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised, time_ordered};
+use laurel_ledger::{
+    Context, LedgerError, Vault, answered, append, commit, is_chain_stopped, quarantine_another, raise_alert,
+};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -206,6 +208,11 @@ impl LaneDriver {
         if is_chain_stopped(&mut conn, self.vault.identity.chain_id).await? {
             // When payouts go on, everything that is under way is sent again.
             self.fence = None;
+            // A connection through a pooler may lead to another server since it was made.
+            if let Some(reason) = quarantine_another(&mut conn, now, time_ordered(now, &mut self.rng)).await?
+            {
+                tracing::error!(lane.id = %self.lane, reason, "quarantine: nothing is signed until `laurel recover` was run");
+            }
             return Ok(Progress::Idle);
         }
         drop(conn);
@@ -222,6 +229,8 @@ impl LaneDriver {
             return Ok(Progress::Idle);
         }
         let Some(plan) = self.plan(now, unmined == 0).await? else { return Ok(Progress::Idle) };
+        // Another replica may have queued what was planned since the step began: it is not signed before that.
+        let now = self.clock.now().max(now);
         if plan.open().next().is_none() {
             self.pass(&plan).await?;
             return Ok(Progress::Sent);

@@ -15,6 +15,7 @@
 //! they still accept what was signed for them, and queues what was held until then.
 
 mod account;
+mod adoption;
 mod alerts;
 mod compensation;
 mod exceptions;
@@ -25,9 +26,11 @@ mod lane;
 mod lanes;
 mod metrics;
 mod operate;
+mod orphans;
 mod plan;
 mod queue;
 mod recipients;
+mod recovery;
 mod refused;
 mod requeues;
 mod seats;
@@ -46,6 +49,7 @@ pub use self::{
     lanes::{Lane, LaneState, list_lanes, register_lane},
     metrics::SagaMetrics,
     operate::{OperateError, resume_lane, retire_lane},
+    recovery::{Found, Heads, Imported, RecoverError, Recovery, Waiting},
     settlements::SettlementStage,
     state::{Applied, GrantState, IllegalTransition, SagaEvent, Seat},
     treasury::{Treasury, TreasuryError},

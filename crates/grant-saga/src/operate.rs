@@ -8,7 +8,7 @@ use laurel_ledger::{Context, LedgerError, Vault, append, clear_alert, commit};
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
-    Lane,
+    Lane, LaneState,
     lane::{LANE_ALERTS, attempt_hashes},
 };
 
@@ -76,6 +76,18 @@ pub async fn resume_lane(
     vault: &Vault,
     lane: &Lane,
 ) -> Result<usize, OperateError> {
+    end_displaced(pool, node, now, vault, lane, LaneState::Active).await
+}
+
+/// Does that, with the lane active or retired afterwards.
+pub(crate) async fn end_displaced(
+    pool: &PgPool,
+    node: &dyn ChainNode,
+    now: DateTime<Utc>,
+    vault: &Vault,
+    lane: &Lane,
+    to: LaneState,
+) -> Result<usize, OperateError> {
     let displaced = find_displaced(pool, node, vault, lane).await?;
     let used = node.nonce(lane.address, NonceAt::Latest).await?;
     let mut tx = pool.begin().await?;
@@ -91,12 +103,13 @@ pub async fn resume_lane(
     }
     let resumed = sqlx::query!(
         r#"
-        UPDATE lanes SET state = 'active', reason = NULL, next_nonce = greatest(next_nonce, $2), fence = fence + 1,
-                         holder = NULL
+        UPDATE lanes SET state = $3, reason = CASE WHEN $3 = 'retired' THEN reason END,
+                         next_nonce = greatest(next_nonce, $2), fence = fence + 1, holder = NULL
         WHERE id = $1
         "#,
         lane.id.0,
         used.cast_signed(),
+        to as LaneState,
     )
     .execute(&mut *tx)
     .await?;

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_chain::GrantWord;
-use laurel_events::{CampaignId, GrantId};
-use laurel_ledger::LedgerError;
+use laurel_events::{CampaignId, Event, GrantId};
+use laurel_ledger::{LedgerError, in_quarantine};
 use sqlx::PgConnection;
+
+use crate::orphans::{Taken, adopt_taken, take_orphans};
 
 /// A grant that is about to be queued.
 #[derive(Clone, Copy, Debug)]
@@ -31,10 +33,16 @@ pub(crate) struct Enqueued {
     pub(crate) given: Vec<Given>,
     /// Campaigns among them of which the vault pays nothing any more.
     pub(crate) released: Vec<CampaignId>,
+    /// What tells of payments that some of them had got already.
+    pub(crate) adopted: Vec<Event>,
 }
 
-/// Gives each grant the next sequence number of its campaign. `straight` says that they come right from their requests,
-/// in the order of their numbers, so that they are found by number without a row of their own.
+/// Gives each grant the next sequence number of its campaign; or, where the chain has paid such a grant already that this
+/// ledger has lost, that place, and the payment with it. `straight` says that they come right from their requests, in the order
+/// of their numbers, so that they are found by number without a row of their own.
+///
+/// # Errors
+/// [`LedgerError::Quarantined`] while the chain may know of places that this ledger does not.
 pub(crate) async fn enqueue(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -45,6 +53,48 @@ pub(crate) async fn enqueue(
     for seated in grants {
         by_campaign.entry(seated.grant.campaign).or_default().push(*seated);
     }
+    let ends = move_ends(conn, &by_campaign).await?;
+    let mut enqueued = Enqueued { given: Vec::with_capacity(grants.len()), ..Enqueued::default() };
+    for (campaign, mut grants) in by_campaign {
+        let end = ends.get(&campaign).ok_or_else(|| LedgerError::Inconsistent {
+            table: "campaigns",
+            column: "id",
+            id: campaign.to_string(),
+        })?;
+        if end.released {
+            enqueued.released.push(campaign);
+        }
+        let first_seq = end.next_seq - grants.len() as i64;
+        if end.orphans > 0 {
+            let taken = adopt_orphans(conn, now, campaign, &mut grants, &mut enqueued.adopted).await?;
+            enqueued.given.extend(taken);
+        }
+        if grants.is_empty() {
+            continue;
+        }
+        insert_run(conn, now, campaign, first_seq, &grants, straight).await?;
+        let seqs = first_seq.cast_unsigned()..;
+        enqueued.given.extend(grants.iter().zip(seqs).map(|(seated, seq)| Given {
+            grant: seated.grant,
+            seq,
+            word: seated.word.encode(),
+        }));
+    }
+    Ok(enqueued)
+}
+
+/// Where a queue ends after it was moved on.
+struct End {
+    next_seq: i64,
+    released: bool,
+    /// How many payments of the campaign wait for their grants.
+    orphans: i64,
+}
+
+async fn move_ends(
+    conn: &mut PgConnection,
+    by_campaign: &BTreeMap<CampaignId, Vec<Seated>>,
+) -> Result<BTreeMap<CampaignId, End>, LedgerError> {
     let campaigns: Vec<i64> = by_campaign.keys().map(|campaign| campaign.number()).collect();
     let counts: Vec<i64> = by_campaign.values().map(|grants| grants.len() as i64).collect();
     let rows = sqlx::query!(
@@ -52,36 +102,58 @@ pub(crate) async fn enqueue(
         INSERT INTO queues AS q (campaign, vault, next_seq)
         SELECT c.id, c.vault, n.count
         FROM unnest($1::bigint[], $2::bigint[]) AS n (campaign, count) JOIN campaigns c ON c.id = n.campaign
+        WHERE NOT EXISTS (SELECT FROM quarantine)
         ORDER BY c.id
         ON CONFLICT (campaign) DO UPDATE SET next_seq = q.next_seq + EXCLUDED.next_seq
-        RETURNING campaign, next_seq, released_tx IS NOT NULL AS "released!"
+        RETURNING campaign, next_seq, released_tx IS NOT NULL AS "released!", orphans
         "#,
         &campaigns,
         &counts,
     )
     .fetch_all(&mut *conn)
     .await?;
-    let ends: BTreeMap<i64, i64> = rows.iter().map(|row| (row.campaign, row.next_seq)).collect();
-    let is_released =
-        |campaign: &CampaignId| rows.iter().any(|row| row.released && row.campaign == campaign.number());
-    let released = by_campaign.keys().copied().filter(is_released).collect();
-    let mut given = Vec::with_capacity(grants.len());
-    for (campaign, grants) in by_campaign {
-        let end = ends.get(&campaign.number()).copied().ok_or_else(|| LedgerError::Inconsistent {
-            table: "campaigns",
-            column: "id",
-            id: campaign.to_string(),
-        })?;
-        let first_seq = end - grants.len() as i64;
-        insert_run(conn, now, campaign, first_seq, &grants, straight).await?;
-        let seqs = first_seq.cast_unsigned()..;
-        given.extend(grants.iter().zip(seqs).map(|(seated, seq)| Given {
-            grant: seated.grant,
-            seq,
-            word: seated.word.encode(),
-        }));
+    if rows.is_empty() && in_quarantine(conn).await? {
+        return Err(LedgerError::Quarantined);
     }
-    Ok(Enqueued { given, released })
+    let end = |number: i64| by_campaign.keys().copied().find(|campaign| campaign.number() == number);
+    Ok(rows
+        .into_iter()
+        .filter_map(|row| {
+            let moved = End { next_seq: row.next_seq, released: row.released, orphans: row.orphans };
+            Some((end(row.campaign)?, moved))
+        })
+        .collect())
+}
+
+/// Gives the places of orphans to those of `grants` that fit them, takes these out, and gives back the places that they
+/// would have got.
+async fn adopt_orphans(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: CampaignId,
+    grants: &mut Vec<Seated>,
+    events: &mut Vec<Event>,
+) -> Result<Vec<Given>, LedgerError> {
+    let wanted: Vec<(GrantId, GrantWord)> = grants.iter().map(|seated| (seated.grant, seated.word)).collect();
+    let taken = take_orphans(conn, campaign, &wanted).await?;
+    if taken.is_empty() {
+        return Ok(Vec::new());
+    }
+    grants.retain(|seated| !taken.iter().any(|taken| taken.grant == seated.grant));
+    sqlx::query!(
+        "UPDATE queues SET next_seq = next_seq - $2, orphans = orphans - $2 WHERE campaign = $1",
+        campaign.number(),
+        taken.len() as i64,
+    )
+    .execute(&mut *conn)
+    .await?;
+    for taken in &taken {
+        let seated = Seated { grant: taken.grant, word: taken.word };
+        insert_run(conn, now, campaign, taken.seq.cast_signed(), &[seated], false).await?;
+    }
+    events.extend(adopt_taken(conn, now, campaign, &taken).await?);
+    let given = |taken: &Taken| Given { grant: taken.grant, seq: taken.seq, word: taken.word.encode() };
+    Ok(taken.iter().map(given).collect())
 }
 
 async fn insert_run(

@@ -1,6 +1,6 @@
 //! Places that go into a batch again, as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use laurel_events::{BatchId, CampaignId, SegmentRef};
@@ -80,9 +80,31 @@ pub(crate) async fn requeue_batch(
         );
         let at = rest.fetch_one(&mut *conn).await?;
         let seqs = segment.first_seq..segment.first_seq + u64::from(segment.count);
-        requeue(conn, segment.campaign, seqs.filter(|seq| segment.settles(*seq)), at, 0).await?;
+        let adopted = adopted_among(conn, segment).await?;
+        let open = seqs.filter(|seq| segment.settles(*seq) && !adopted.contains(seq));
+        requeue(conn, segment.campaign, open, at, 0).await?;
     }
     Ok(())
+}
+
+/// The places of a segment that were found to be paid by a settlement that this ledger had not signed.
+async fn adopted_among(conn: &mut PgConnection, segment: &SegmentRef) -> Result<HashSet<u64>, LedgerError> {
+    let adopted = sqlx::query!(
+        r#"
+        SELECT s.first_seq, s.count FROM adoptions a JOIN segments s USING (batch, campaign, first_seq)
+        WHERE a.campaign = $1 AND s.first_seq < $3 AND s.first_seq + s.count > $2
+        "#,
+        segment.campaign.number(),
+        segment.first_seq.cast_signed(),
+        segment.first_seq.cast_signed() + i64::from(segment.count),
+    )
+    .fetch_all(conn)
+    .await?;
+    let places = |first: i64, count: i32| {
+        let first = first.cast_unsigned();
+        first..first + u64::from(count.unsigned_abs())
+    };
+    Ok(adopted.into_iter().flat_map(|row| places(row.first_seq, row.count)).collect())
 }
 
 /// Takes places out of the requeued runs that hold them; the others of these runs stay as they are.

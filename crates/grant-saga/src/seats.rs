@@ -27,7 +27,7 @@ pub(crate) async fn seat_waiting(
             .ok_or_else(|| StageError::poison(format!("grant {} fits no word", awaiting.grant)))?;
         seated.push(Seated { grant: awaiting.grant, word });
     }
-    let Enqueued { given, released } = enqueue(conn, now, &seated, false).await?;
+    let Enqueued { given, released, adopted } = enqueue(conn, now, &seated, false).await?;
     let places: Vec<(GrantId, u64)> = given.iter().map(|given| (given.grant, given.seq)).collect();
     set_queued(conn, now, &places).await?;
     let deadlines: Vec<String> = places.iter().map(|(grant, _)| grant.to_string()).collect();
@@ -38,6 +38,7 @@ pub(crate) async fn seat_waiting(
         word: given.word,
     });
     let mut events: Vec<NewEvent> = started.map(|started| caused(cause, started)).collect();
+    events.extend(adopted.into_iter().map(|adopted| caused(cause, adopted)));
     events.extend(fail_released(conn, now, cause, &released).await?);
     Ok(events)
 }

@@ -156,7 +156,9 @@ async fn confirm(
     confirmed: &BlockchainTxConfirmed,
 ) -> Result<Vec<NewEvent>, StageError> {
     let cost = Cost { gas_used: confirmed.gas_used, gas_price: confirmed.effective_gas_price };
-    let Some(batch) = set_batch(conn, &confirmed.sighting, BatchState::Confirmed, Some(cost)).await? else {
+    // Of several batches that were adopted from one transaction only the first one is told what it cost.
+    let cost = (confirmed.gas_used > 0).then_some(cost);
+    let Some(batch) = set_batch(conn, &confirmed.sighting, BatchState::Confirmed, cost).await? else {
         return Ok(Vec::new());
     };
     requeue_cancel(conn, now, batch).await?;

@@ -81,7 +81,7 @@ pub(crate) async fn write_batch(
     Ok(Committed::Yes)
 }
 
-/// Moves the lane's nonce on, if the lane is still ours and nothing is stopped. Whoever stops waits for the lane's row, which
+/// Moves the lane's nonce on, if the lane is still ours, nothing is stopped, and this is the database that it was. Whoever stops waits for the lane's row, which
 /// is held from here to the commit.
 async fn take_nonce(
     conn: &mut PgConnection,
@@ -112,7 +112,10 @@ async fn take_nonce(
         Stop::Campaign(signed.plan.segment.campaign).about(),
     ];
     let stopped = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM stops WHERE about = ANY ($1)) AS "stopped!""#,
+        r#"
+        SELECT EXISTS (SELECT FROM stops WHERE about = ANY ($1)) OR EXISTS (SELECT FROM quarantine)
+               OR NOT is_same_database() AS "stopped!"
+        "#,
         &stops
     );
     Ok(!stopped.fetch_one(conn).await?)

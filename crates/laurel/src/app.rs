@@ -67,7 +67,7 @@ pub(crate) struct Listening {
 impl App {
     /// Connects to everything that the configuration names.
     pub(crate) async fn connect(config: Config, environment: Environment) -> anyhow::Result<Self> {
-        let pool = connect::database(&config.database.url, config.database.connections_max).await?;
+        let pool = connect::own_database(&config.database.url, config.database.connections_max).await?;
         connect::require_current_schema(&pool).await?;
         let read_url = config.database.read_url.as_ref().unwrap_or(&config.database.url);
         let read_pool = connect::read_database(read_url).await?;

@@ -86,6 +86,8 @@ pub(crate) enum Command {
     /// Alerts to operators
     #[command(subcommand)]
     Alerts(Alerts),
+    /// Compare the database with the chain after it was restored, and have payouts go on; may be stopped and run again
+    Recover,
     /// Drop a view and have it rebuilt from the journal
     Replay {
         /// The view

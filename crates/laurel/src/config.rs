@@ -57,11 +57,18 @@ pub(crate) struct Database {
     /// How long a stage waits for the database before it gives a connection up that says nothing.
     #[serde(default = "answer_timeout_ms")]
     pub(crate) answer_timeout_ms: u64,
+    /// Whether whoever signs refuses a database that may forget what it has acknowledged. Only for throw-away ones not.
+    #[serde(default = "durable")]
+    pub(crate) durable: bool,
 }
 
 /// Longer than the server lets a statement run, which ends most of what takes too long.
 const fn answer_timeout_ms() -> u64 {
     45_000
+}
+
+const fn durable() -> bool {
+    true
 }
 
 /// Enough for every stage, lane and some requests at once; several replicas fit PostgreSQL's default of 100.

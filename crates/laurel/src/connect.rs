@@ -1,5 +1,7 @@
 //! Connections to the database and the chains, and the checks that they are the right ones.
 
+mod identity;
+
 use std::{io::ErrorKind, str::FromStr, sync::Arc, time::Duration};
 
 use anyhow::{Context, bail};
@@ -44,27 +46,45 @@ pub(crate) async fn database(url: &Secret, connections_max: u32) -> anyhow::Resu
     connect(url, connections_max, STATEMENT_TIMEOUT_MS).await
 }
 
+/// Connects to the database from which settlements are signed. Every connection looks whether it is the one that it was: a
+/// replica may have been promoted under a running process.
+pub(crate) async fn own_database(url: &Secret, connections_max: u32) -> anyhow::Result<PgPool> {
+    pool_options(connections_max)
+        .after_connect(|conn, _| Box::pin(identity::check(conn)))
+        .connect_with(connect_options(url, STATEMENT_TIMEOUT_MS)?)
+        .await
+        .context(UNREACHABLE)
+}
+
 /// Connects to a database for reads only, so that readers never take what writers need.
 pub(crate) async fn read_database(url: &Secret) -> anyhow::Result<PgPool> {
     connect(url, READ_CONNECTIONS_MAX, READ_STATEMENT_TIMEOUT_MS).await
 }
 
 async fn connect(url: &Secret, connections_max: u32, statement_timeout_ms: u32) -> anyhow::Result<PgPool> {
+    pool_options(connections_max)
+        .connect_with(connect_options(url, statement_timeout_ms)?)
+        .await
+        .context(UNREACHABLE)
+}
+
+const UNREACHABLE: &str = "the database cannot be reached: check database.url and that PostgreSQL is running";
+
+fn connect_options(url: &Secret, statement_timeout_ms: u32) -> anyhow::Result<PgConnectOptions> {
     let options = PgConnectOptions::from_str(url.reveal())
-        .map_err(|_| anyhow::anyhow!("database.url is no postgres:// URL"))?
-        .application_name("laurel")
-        .options([
-            ("statement_timeout", statement_timeout_ms.to_string()),
-            ("lock_timeout", LOCK_TIMEOUT_MS.to_string()),
-            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS.to_string()),
-        ]);
+        .map_err(|_| anyhow::anyhow!("database.url is no postgres:// URL"))?;
+    Ok(options.application_name("laurel").options([
+        ("statement_timeout", statement_timeout_ms.to_string()),
+        ("lock_timeout", LOCK_TIMEOUT_MS.to_string()),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS.to_string()),
+    ]))
+}
+
+fn pool_options(connections_max: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .after_release(|conn, _| Box::pin(may_be_used_again(conn)))
-        .connect_with(options)
-        .await
-        .context("the database cannot be reached: check database.url and that PostgreSQL is running")
 }
 
 /// How long a connection that comes back may take to say whether it can be used again: it may still be busy with a statement
@@ -80,14 +100,15 @@ async fn may_be_used_again(conn: &mut PgConnection) -> sqlx::Result<bool> {
     }
 }
 
-/// Whether it is between transactions. A request that goes away while its transaction begins leaves
-/// it open, which the driver does not notice: whoever came next would write into it, and nothing of that would be kept.
+/// Whether it is between transactions. A request that goes away while its transaction begins leaves it open, which the driver does not notice: whoever came next would write into it, and nothing of that would be kept.
 ///
 /// One message of the simple protocol: with a prepared statement, the transaction begins one message before it is executed.
 async fn is_between_transactions(conn: &mut PgConnection) -> sqlx::Result<bool> {
     let between = sqlx::raw_sql("SELECT transaction_timestamp() = statement_timestamp()");
     between.fetch_one(conn).await?.try_get(0)
 }
+
+pub(crate) use self::identity::require_durable;
 
 /// How a database's schema compares with this build.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -53,6 +53,9 @@ pub enum LedgerError {
         /// How many it did.
         touched: u64,
     },
+    /// The database is in quarantine: no place is given until it was recovered.
+    #[error("the database is in quarantine")]
+    Quarantined,
 }
 
 impl LedgerError {
@@ -75,7 +78,7 @@ impl LedgerError {
     pub fn is_infrastructure(&self) -> bool {
         match self {
             Self::Database(error) => is_infrastructure(error),
-            Self::Unanswered { .. } => true,
+            Self::Unanswered { .. } | Self::Quarantined => true,
             _ => false,
         }
     }

@@ -32,6 +32,7 @@ mod leases;
 mod numeric;
 mod organisations;
 mod outcomes;
+mod quarantine;
 mod queues;
 mod ranges;
 mod segments;
@@ -64,9 +65,13 @@ pub use self::{
     numeric::{amount_from_sql, amount_to_sql},
     organisations::{add_organisation, find_organisation},
     outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},
+    quarantine::{
+        QUARANTINE, Quarantine, Recognised, begin_quarantine, end_quarantine, find_quarantine, in_quarantine,
+        quarantine_another, recognise,
+    },
     queues::{halt_queues, resume_queue},
     ranges::{ahead_positions, ensure_ranges},
-    segments::{Place as ChainPlace, find_places, find_segments},
+    segments::{Place as ChainPlace, find_given_places, find_places, find_segments},
     stops::{PAYOUTS_STOPPED, Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_payouts},
     suspense::record_suspense,
     transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},

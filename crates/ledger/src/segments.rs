@@ -57,6 +57,24 @@ pub async fn find_places(
     first_seq: u64,
     count: u32,
 ) -> Result<Vec<Place>, LedgerError> {
+    let places = find_given_places(conn, campaign, first_seq, count).await?;
+    let dense = places.iter().zip(first_seq..).all(|(place, seq)| place.seq == seq);
+    if places.len() == count as usize && dense {
+        return Ok(places);
+    }
+    Err(LedgerError::inconsistent("runs", "first_seq", format!("{campaign}/{first_seq}")))
+}
+
+/// Those of the places `first_seq` to `first_seq + count` of a campaign that were given, in order.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn find_given_places(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    first_seq: u64,
+    count: u32,
+) -> Result<Vec<Place>, LedgerError> {
     let end = first_seq + u64::from(count);
     // Runs do not overlap, so the one before the first is the last that begins at or before it.
     let runs = sqlx::query!(
@@ -85,6 +103,5 @@ pub async fn find_places(
             }
         }
     }
-    let dense = places.iter().zip(first_seq..).all(|(place, seq)| place.seq == seq);
-    if places.len() == count as usize && dense { Ok(places) } else { Err(wrong("first_seq")) }
+    Ok(places)
 }

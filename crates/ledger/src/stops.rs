@@ -106,13 +106,16 @@ pub async fn list_stops(conn: &mut PgConnection) -> Result<Vec<Stopped>, LedgerE
     Ok(rows.fetch_all(conn).await?)
 }
 
-/// Whether nothing may be signed or sent to a chain.
+/// Whether nothing may be signed or sent to a chain: it is stopped, or the database is in quarantine or should be.
 ///
 /// # Errors
 /// If the database does not answer.
 pub async fn is_chain_stopped(conn: &mut PgConnection, chain_id: u64) -> Result<bool, LedgerError> {
     let stopped = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM stops WHERE about IN ('all', $1)) AS "stopped!""#,
+        r#"
+        SELECT EXISTS (SELECT FROM stops WHERE about IN ('all', $1)) OR EXISTS (SELECT FROM quarantine)
+               OR NOT is_same_database() AS "stopped!"
+        "#,
         Stop::Chain(chain_id).about(),
     );
     Ok(stopped.fetch_one(conn).await?)

@@ -31,8 +31,9 @@ pub async fn record_suspense(
     let created = sqlx::query!(
         r#"
         INSERT INTO suspense
-            (chain_id, tx, log_index, vault, on_chain_campaign, first_seq, amount, reason, recorded_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 'no batch of this ledger', $8)
+            (chain_id, tx, log_index, vault, on_chain_campaign, first_seq, amount, reason, recorded_at, block_number,
+             block_hash)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 'no batch of this ledger', $8, $9, $10)
         ON CONFLICT DO NOTHING
         "#,
         sighting.chain_id.cast_signed(),
@@ -43,6 +44,8 @@ pub async fn record_suspense(
         first_seq,
         amount,
         now,
+        sighting.block_number.cast_signed(),
+        sighting.block_hash.as_slice(),
     )
     .execute(&mut *conn)
     .await?;

@@ -150,8 +150,8 @@ pub(crate) async fn balances(conn: &mut PgConnection) -> Result<Vec<Row>, AuditE
 async fn suspense(conn: &mut PgConnection) -> Result<Vec<(Place, Amount)>, AuditError> {
     let rows = sqlx::query!(
         r#"
-        SELECT v.chain_id, v.address, s.on_chain_campaign, sum(s.amount) AS "amount!"
-        FROM suspense s JOIN vaults v ON v.id = s.vault
+        SELECT v.chain_id, v.address, s.on_chain_campaign AS "on_chain_campaign!", sum(s.open) AS "amount!"
+        FROM open_suspense s JOIN vaults v ON v.id = s.vault
         GROUP BY v.chain_id, v.address, s.on_chain_campaign
         "#,
     )

@@ -19,6 +19,7 @@ use crate::{
 
 use super::{
     PART, PostgresOptions,
+    backup::{RESTORE, Restored, archiving},
     programs::{Programs, copy_for},
 };
 
@@ -74,13 +75,16 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    pub(super) async fn start(options: &PostgresOptions) -> Result<Self, DevnetError> {
+    pub(super) async fn start(
+        options: &PostgresOptions,
+        restored: Option<&Restored>,
+    ) -> Result<Self, DevnetError> {
         let user = account::for_postgres()?;
         let programs = find_programs(options.surroundings.clone(), user.is_some()).await?;
         let to_copy = user.clone().zip(programs.closed_to_others().map(Path::to_owned));
         // Relative to the part's folder, which is where the programs are run.
         let bin = if to_copy.is_some() { PathBuf::from("programs/bin") } else { programs.bin() };
-        let keeper = Keeper::start(part(options, user, &bin)?, move |folder| match to_copy {
+        let keeper = Keeper::start(part(options, restored, user, &bin)?, move |folder| match to_copy {
             Some((user, native)) => copy_for(&user, &native, &folder.join("programs")),
             None => Ok(()),
         })
@@ -135,19 +139,28 @@ async fn find_programs(surroundings: Surroundings, for_other: bool) -> Result<Pr
         .map_err(|error| DevnetError::io("looking for PostgreSQL")(error.into()))?
 }
 
-fn part(options: &PostgresOptions, user: Option<User>, bin: &Path) -> Result<Part, DevnetError> {
+fn part(
+    options: &PostgresOptions,
+    restored: Option<&Restored>,
+    user: Option<User>,
+    bin: &Path,
+) -> Result<Part, DevnetError> {
     let storage = if options.durable { Storage::Disk } else { Storage::Fastest };
     let base = account::base_folder(PART, storage, user.as_ref(), &options.surroundings)?;
     let promises = if options.durable { DURABLE } else { THROW_AWAY };
     let max_connections = format!("max_connections={}", options.max_connections);
     let settings = SETTINGS.iter().chain(promises).map(|setting| (*setting).to_owned());
+    let settings = settings.chain(options.archive.iter().flat_map(|archive| archiving(archive)));
+    let settings = settings.chain(restored.iter().flat_map(|restored| restored.settings()));
+    let mut environment = vec![("INITDB", bin.join("initdb"))];
+    environment.extend(restored.map(|restored| ("BASE", restored.base.clone())));
     Ok(Part {
         name: PART,
         base,
         prefix: "laurel-postgres-",
         user,
-        setup: SETUP,
-        environment: vec![("INITDB", bin.join("initdb"))],
+        setup: restored.map_or(SETUP, |_| RESTORE),
+        environment,
         program: bin.join("postgres"),
         arguments: ["-D", "data"]
             .map(str::to_owned)

@@ -75,11 +75,38 @@ impl TestDatabase {
         &self.url
     }
 
+    /// Another database with what this one holds now, as a backup of it would have. This one must have no sessions.
+    ///
+    /// # Panics
+    ///
+    /// When it cannot be copied: the test could say nothing then.
+    pub async fn copy(&self) -> Self {
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        match self
+            .cluster
+            .create_database(&name, Some(&self.name))
+            .await
+            .and_then(|()| Self::of(self.cluster, name))
+        {
+            Ok(copy) => copy,
+            #[expect(
+                clippy::panic,
+                reason = "a test without its database has failed, and the message says why"
+            )]
+            Err(error) => panic!("no copy of a test database: {}", with_sources(&error)),
+        }
+    }
+
     async fn try_create(migrator: &'static Migrator) -> Result<Self, DevnetError> {
         let cluster = CLUSTER.get_or_try_init(|| Postgres::start(PostgresOptions::throw_away())).await?;
         let template = template(cluster, migrator).await?;
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         cluster.create_database(&name, Some(&template)).await?;
+        Self::of(cluster, name)
+    }
+
+    /// The database of that name, which the caller has created.
+    fn of(cluster: &'static Postgres, name: String) -> Result<Self, DevnetError> {
         let url = cluster.url(&name);
         let options: PgConnectOptions = url.parse().map_err(DevnetError::sql("its own address"))?;
         let pool = PgPoolOptions::new().max_connections(POOL_SESSIONS_MAX).connect_lazy_with(options);

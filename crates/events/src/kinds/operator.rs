@@ -1,6 +1,7 @@
 //! What operators have to know.
 
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::{Payload, Subject};
 
@@ -45,5 +46,35 @@ impl Payload for OperatorAlertCleared {
 
     fn key(&self) -> String {
         format!("{}/{}", self.code, self.about)
+    }
+}
+
+/// A database that was not the one we left was compared with the chain: what the chain had paid is booked, and places go on
+/// beyond those that it has seen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecoveryPerformed {
+    /// The name of the time from now on.
+    pub epoch: Uuid,
+    /// Why it was needed.
+    pub reason: String,
+    /// How many settlements of our lanes were not known.
+    pub settlements: u64,
+    /// How many grants these had paid.
+    pub adopted: u64,
+    /// How many payments wait for grants that are lost.
+    pub orphans: u64,
+    /// How many logs of payments nobody can explain.
+    pub unexplained: u64,
+}
+
+impl Payload for RecoveryPerformed {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("recovery", self.epoch)
+    }
+
+    fn key(&self) -> String {
+        self.epoch.to_string()
     }
 }

@@ -3,6 +3,7 @@
 
 use alloy::{primitives::U256, sol_types::SolCall};
 use chrono::TimeDelta;
+use laurel_bus::{Wakes, fire_timers};
 use laurel_chain::{ChainNode, RewardVault};
 use laurel_events::{
     Amount, BlockchainTxReverted, CampaignId, CampaignReleased, Event, EventKind, GrantId, GrantsCancelled,
@@ -321,4 +322,47 @@ async fn a_place_that_somebody_else_burned_fails_and_is_sent_as_a_hole() {
     let confirmed = confirmed(&world, &batch, 1).await;
     tell(&mut world, confirmed).await;
     assert_eq!(held(&world).await, []);
+}
+
+/// What waits here may have been paid in what the database has lost, before its campaign was released.
+#[tokio::test]
+async fn in_quarantine_nothing_fails_for_want_of_its_campaign_or_of_a_wallet() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 2).await;
+    let late = world.player().await;
+    world.request(campaign, &[late]).await;
+    drain(&mut world.grants).await;
+    let quarantine =
+        "INSERT INTO quarantine (epoch, reason, began_at) VALUES (gen_random_uuid(), 'test', now())";
+    sqlx::query(quarantine).execute(world.pool()).await.unwrap();
+    let released = CampaignReleased {
+        campaign,
+        chain_id: world.vault.identity.chain_id,
+        vault: world.vault.identity.vault,
+        spent: Amount::from(0_u64),
+        released: Amount::from(1_u64),
+        tx: alloy::primitives::B256::repeat_byte(7),
+        block_number: 9,
+        log_index: 0,
+    };
+    tell(&mut world, released).await;
+    world.clock.advance(TimeDelta::days(30));
+    fire_timers(world.pool(), &Wakes::new().0, world.now()).await.unwrap();
+    assert!(world.grants.round().await.is_err(), "the deadline waits for the recovery");
+    assert_eq!(failed(&world).await, []);
+    // As the recovery does when it ends: there are three days more.
+    sqlx::query("DELETE FROM quarantine").execute(world.pool()).await.unwrap();
+    sqlx::query("UPDATE exceptions SET wallet_until = $1 WHERE state = 'awaiting_wallet'")
+        .bind(world.now() + TimeDelta::days(3))
+        .execute(world.pool())
+        .await
+        .unwrap();
+    drain(&mut world.grants).await;
+    assert_eq!(failed(&world).await, []);
+    world.clock.advance(TimeDelta::days(4));
+    world.fire_timers().await;
+    let failed = failed(&world).await;
+    assert_eq!(failed.len(), 1, "only the one that had no place: {failed:?}");
+    assert!(!grants.contains(&failed[0].grant));
 }

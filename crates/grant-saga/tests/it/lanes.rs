@@ -158,3 +158,35 @@ async fn what_would_revert_is_not_signed() {
     assert_eq!(submitted(&world).await[1].segments[0].campaign, campaign);
     assert_eq!(alerts(&world).await, [], "the alert ends with its cause");
 }
+
+/// As it is when a pooler leads somewhere else since the connection was made.
+#[tokio::test]
+async fn on_another_database_nothing_is_signed_no_place_is_given_and_a_quarantine_begins() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let mut driver = world.driver(1, "one").await;
+    sqlx::query(
+        "INSERT INTO identity (epoch, database_id, timeline, noted_at)
+         SELECT gen_random_uuid(), database_id, timeline + 1, now() FROM present_identity()",
+    )
+    .execute(world.pool())
+    .await
+    .unwrap();
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    assert_eq!(submitted(&world).await.len(), 0);
+    let raised = alerts(&world).await;
+    let about = |code: &str, about: &str| (code.to_owned(), about.to_owned());
+    assert_eq!(raised, [about("payouts_stopped", "all"), about("quarantine", "database")]);
+    // The stop alone is not what keeps it: whoever lifts that by mistake has lifted nothing.
+    sqlx::query("DELETE FROM stops").execute(world.pool()).await.unwrap();
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    assert_eq!(submitted(&world).await.len(), 0);
+    let (player, _) = world.player_with_wallet().await;
+    world.request(campaign, &[player]).await;
+    assert!(world.grants.round().await.is_err(), "its stage waits");
+    let places: i64 =
+        sqlx::query_scalar("SELECT next_seq FROM queues").fetch_one(world.pool()).await.unwrap();
+    assert_eq!(places, 2);
+}

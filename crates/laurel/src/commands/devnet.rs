@@ -157,6 +157,8 @@ fn config_of(database_url: &str, rpc_url: &str, deployed: &Deployed) -> Config {
             listen_url: None,
             connections_max: 24,
             answer_timeout_ms: 45_000,
+            // What we are given may be anything, and all of it is thrown away.
+            durable: false,
         },
         // Any free port: several of them may run at once.
         api: config::Api { bind: ([127, 0, 0, 1], 0).into(), ..config::Api::default() },

@@ -11,6 +11,7 @@ mod lanes;
 mod migrate;
 mod org;
 mod pause;
+mod recover;
 mod replay;
 mod serve;
 mod token;
@@ -63,6 +64,7 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
             until(stop, pause::unpause(&config()?, &environment, &paused, json)).await?
         }
         Command::Alerts(alerts) => until(stop, alerts::run(&config()?, alerts, json)).await?,
+        Command::Recover => return until(stop, recover::run(&config()?, json)).await,
         Command::Replay { view } => until(stop, replay::run(&config()?, view, json)).await?,
         Command::Openapi => openapi(json)?,
         Command::Chain(chain) => until(stop, chain::run(chain, json)).await?,

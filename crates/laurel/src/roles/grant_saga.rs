@@ -7,10 +7,13 @@ use anyhow::Context;
 use laurel_grant_saga::{GrantStage, SettlementStage, Treasury, WalletChecker};
 
 use self::lanes::Lanes;
-use crate::app::App;
+use crate::{app::App, connect};
 
 /// Starts to queue, sign and send.
 pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
+    if app.config.database.durable {
+        connect::require_durable(&app.pool).await?;
+    }
     app.run_stage(GrantStage);
     app.run_stage(SettlementStage);
     let mut chains = Vec::with_capacity(app.chains.len());

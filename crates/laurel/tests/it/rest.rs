@@ -31,6 +31,11 @@ impl Rest {
         Self { client, url: url.to_owned() }
     }
 
+    /// The port of the replica.
+    pub(crate) fn port(&self) -> u16 {
+        self.url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("it was given with a port")
+    }
+
     /// Calls until there is an answer that is no failure of the server, and gives its status and body.
     pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
         let attempts = async {
@@ -84,6 +89,11 @@ impl Rest {
     /// A player without a wallet.
     pub(crate) async fn register(&self, name: &str) {
         self.must(Method::PUT, &format!("/players/{name}"), None).await;
+    }
+
+    /// The wallet that a player of that name has.
+    pub(crate) fn wallet(name: &str) -> Address {
+        LocalKey::from_hex(&keccak256(name).to_string()).unwrap().address()
     }
 
     /// Links a player's wallet, whose key follows from the name, as players do it.

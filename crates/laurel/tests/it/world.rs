@@ -33,6 +33,10 @@ const KEYS: [&str; 3] = ["LAUREL_TREASURY", "LAUREL_LANE_0", "LAUREL_LANE_1"];
 /// What everything in a story stands on.
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
+    /// The database's address, unless a story has moved to another one.
+    pub(crate) database_url: String,
+    /// Whether the database keeps what it acknowledges.
+    pub(crate) durable: bool,
     /// Gone once a story has ended it.
     pub(crate) anvil: Option<Anvil>,
     pub(crate) rpc_url: String,
@@ -63,6 +67,8 @@ impl World {
             vault: address("vault"),
             token: address("token"),
             chain_id,
+            database_url: database.url().to_owned(),
+            durable: false,
             database,
             rpc_url: anvil.rpc_url().to_owned(),
             anvil: Some(anvil),
@@ -80,12 +86,13 @@ impl World {
         let mut toml = String::new();
         write!(
             toml,
-            "[database]\nurl = \"{}\"\nconnections_max = 12\n[api]\nbind = \"127.0.0.1:{port}\"\n\
+            "[database]\nurl = \"{}\"\nconnections_max = 12\ndurable = {}\n[api]\nbind = \"127.0.0.1:{port}\"\n\
              public_url = \"http://127.0.0.1:{port}\"\n[ops]\nbind = \"127.0.0.1:0\"\n[auth]\nmode = \"none\"\n\
              [[chains]]\nid = {}\nrpc_urls = [\"{}\"]\nvault = \"{}\"\npoll_interval_ms = 50\n\
              lane_keys = [\"env:LAUREL_LANE_0\", \"env:LAUREL_LANE_1\"]\ntreasury_key = \"env:LAUREL_TREASURY\"\n\
              [batch]\ngrants_max = 100\n",
-            self.database.url(),
+            self.database_url,
+            self.durable,
             self.chain_id,
             self.rpc_url,
             self.vault,
@@ -110,6 +117,12 @@ impl World {
         Running::start(self.laurel(port, &["all"]), &self.folder.path().join(format!("laurel-{port}.log")))
     }
 
+    /// Moves the chain's time ahead, so far that nothing signed before is taken any more.
+    pub(crate) async fn let_deadlines_pass(&self) {
+        let warped = output(laurel(&["chain", "--rpc-url", &self.rpc_url, "warp", "3700"])).await;
+        assert!(warped.status.success(), "{}", String::from_utf8_lossy(&warped.stderr));
+    }
+
     /// A campaign that pays one token for a score of 50 or more, funded and active.
     pub(crate) async fn campaign(&self, rest: &Rest, cap: &str) -> String {
         self.campaign_with(rest, cap, json!({})).await
@@ -117,8 +130,17 @@ impl World {
 
     /// The same with caps for each player.
     pub(crate) async fn campaign_with(&self, rest: &Rest, cap: &str, caps: Value) -> String {
+        self.campaign_of(rest, cap, "Story", caps).await
+    }
+
+    /// The same of another name.
+    pub(crate) async fn campaign_named(&self, rest: &Rest, cap: &str, name: &str) -> String {
+        self.campaign_of(rest, cap, name, json!({})).await
+    }
+
+    async fn campaign_of(&self, rest: &Rest, cap: &str, name: &str, caps: Value) -> String {
         let definition = json!({
-            "name": "Story", "chain_id": self.chain_id, "token": self.token.to_checksum(None), "games": ["quiz"],
+            "name": name, "chain_id": self.chain_id, "token": self.token.to_checksum(None), "games": ["quiz"],
             "rule": "outcome.score >= 50", "reward": { "kind": "fixed", "amount": REWARD.to_string() },
             "caps": caps, "wallet_deadline_hours": 1,
         });

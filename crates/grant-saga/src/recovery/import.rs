@@ -1,0 +1,220 @@
+//! What the chain has paid that the database does not know: adopted, orphaned, or left to an operator.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use alloy::primitives::B256;
+use chrono::{DateTime, Utc};
+use laurel_chain::ChainNode;
+use laurel_events::{CampaignId, NewEvent};
+use laurel_ledger::{Context, LedgerError, Vault, append, commit};
+use sqlx::PgConnection;
+
+use super::{
+    RecoverError, Recovery,
+    settlement::{LogPlace, Read, Settlement, read_settlement},
+    store::{Known, insert_orphan, insert_recovered, known_places, lock_queue, move_on},
+};
+use crate::{
+    Lane,
+    adoption::{PaidPlace, adopt, runs_of},
+    list_lanes,
+    requeues::take_out,
+};
+
+/// Something that an operator has to look at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// The campaign, as the chain numbers it.
+    pub campaign: CampaignId,
+    /// The transaction.
+    pub tx: B256,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+/// What an import did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Grants that the database knew and that had been paid.
+    pub adopted: usize,
+    /// Payments whose grants are lost.
+    pub orphaned: usize,
+    /// What could not be explained.
+    pub found: Vec<Found>,
+}
+
+/// What was read of one campaign.
+#[derive(Default)]
+struct Payments {
+    /// Settlements, and what they paid.
+    ours: Vec<(Settlement, Vec<PaidPlace>)>,
+    /// The place after the last one that anybody has used.
+    end: u64,
+}
+
+impl Recovery {
+    /// Explains what is in suspense, as far as the chain does. To be called when nothing more of what was signed before can
+    /// be paid, and all that was paid is booked.
+    ///
+    /// # Errors
+    /// If database or chain do not answer. Campaigns before that are done.
+    pub async fn import(&self, now: DateTime<Utc>) -> Result<Imported, RecoverError> {
+        let lanes = list_lanes(&mut *self.pool.acquire().await?).await?;
+        let mut imported = Imported::default();
+        for (vault, node) in &self.chains {
+            let of_vault: Vec<Lane> = lanes.iter().filter(|lane| lane.vault == vault.id).cloned().collect();
+            let campaigns = self.read(vault, &**node, &of_vault, &mut imported).await?;
+            for (campaign, payments) in campaigns {
+                let mut tx = self.pool.begin().await?;
+                let events =
+                    explain(&mut tx, now, vault.identity.chain_id, campaign, &payments, &mut imported)
+                        .await?;
+                append(&mut tx, &Context::at(now), &events).await?;
+                commit(tx, "recovery_import").await?;
+            }
+        }
+        Ok(imported)
+    }
+
+    /// Reads everything of a vault that is in suspense and not explained, by campaign of ours. The burned places of other
+    /// campaigns, too, are not given again.
+    async fn read(
+        &self,
+        vault: &Vault,
+        node: &dyn ChainNode,
+        lanes: &[Lane],
+        imported: &mut Imported,
+    ) -> Result<BTreeMap<CampaignId, Payments>, RecoverError> {
+        let rows = sqlx::query!(
+            r#"
+            SELECT s.tx AS "tx!", s.log_index AS "log_index!", s.block_number, s.block_hash,
+                   s.on_chain_campaign AS "on_chain_campaign!"
+            FROM open_suspense s
+            WHERE s.vault = $1 AND s.unknown > 0
+            ORDER BY s.block_number, s.log_index
+            "#,
+            vault.id.0,
+        )
+        .fetch_all(&self.pool)
+        .await?;
+        let mut campaigns: BTreeMap<CampaignId, Payments> = BTreeMap::new();
+        for number in self.campaigns(vault).await? {
+            campaigns.insert(number, Payments::default());
+        }
+        for row in rows {
+            let tx = hash(&row.tx)?;
+            let (Some(block_number), Some(block_hash)) = (row.block_number, &row.block_hash) else {
+                continue;
+            };
+            let place = LogPlace {
+                tx,
+                log_index: row.log_index.cast_unsigned(),
+                block_number: block_number.cast_unsigned(),
+                block_hash: hash(block_hash)?,
+            };
+            let Read { campaign, end, ours } =
+                read_settlement(node, vault.identity.vault, lanes, place).await?;
+            let Some(payments) = campaigns.get_mut(&campaign) else {
+                let why = "pays for a campaign that this database does not know".to_owned();
+                imported.found.push(Found { campaign, tx, why });
+                continue;
+            };
+            payments.end = payments.end.max(end);
+            match ours {
+                Ok(settlement) => payments.ours.push(settlement),
+                Err(why) => imported.found.push(Found { campaign, tx, why }),
+            }
+        }
+        Ok(campaigns)
+    }
+
+    /// The campaigns of a vault that something was paid or burned of which this database does not know.
+    async fn campaigns(&self, vault: &Vault) -> Result<Vec<CampaignId>, RecoverError> {
+        let numbers = sqlx::query_scalar!(
+            r#"
+            SELECT c.id FROM campaigns c
+            WHERE c.vault = $1
+              AND (EXISTS (SELECT FROM open_suspense s
+                           WHERE s.vault = c.vault AND s.on_chain_campaign = c.id AND s.unknown > 0)
+                   OR EXISTS (SELECT FROM queues q WHERE q.campaign = c.id AND q.burned_to > q.next_seq))
+            ORDER BY c.id
+            "#,
+            vault.id.0,
+        );
+        let numbers = numbers.fetch_all(&self.pool).await?;
+        Ok(numbers.into_iter().filter_map(|number| CampaignId::try_from(number).ok()).collect())
+    }
+}
+
+pub(super) fn hash(bytes: &[u8]) -> Result<B256, LedgerError> {
+    let wrong = |_| LedgerError::Inconsistent {
+        table: "suspense",
+        column: "tx",
+        id: format!("{} bytes", bytes.len()),
+    };
+    B256::try_from(bytes).map_err(wrong)
+}
+
+/// Explains what was paid of one campaign, and moves its queue past everything that the chain has seen.
+async fn explain(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    chain_id: u64,
+    campaign: CampaignId,
+    payments: &Payments,
+    imported: &mut Imported,
+) -> Result<Vec<NewEvent>, RecoverError> {
+    let queue = lock_queue(conn, campaign).await?;
+    let mut events = Vec::new();
+    let mut paid = BTreeSet::new();
+    let mut end = queue.next_seq.max(queue.burned_to).max(payments.end);
+    let mut orphans = 0;
+    for (settlement, places) in by_tx(&payments.ours) {
+        insert_recovered(conn, now, chain_id, settlement).await?;
+        let known = known_places(conn, campaign, &places).await?;
+        let mut adopted = Vec::new();
+        for place in &places {
+            end = end.max(place.seq + 1);
+            match known.get(&place.seq) {
+                Some(Known::Open(word)) if *word == place.word => {
+                    paid.insert(place.seq);
+                    adopted.push(*place);
+                }
+                // Of a settlement that was explained in part before.
+                Some(Known::Paid(by)) if *by == settlement.tx => {}
+                None => orphans += insert_orphan(conn, chain_id, settlement.tx, campaign, place).await?,
+                Some(known) => imported.found.push(Found {
+                    campaign,
+                    tx: settlement.tx,
+                    why: format!("paid place {}, {}", place.seq, known.trouble()),
+                }),
+            }
+        }
+        if !adopted.is_empty() {
+            let runs = runs_of(campaign, &adopted);
+            let told = adopt(conn, now, chain_id, settlement.tx, &runs).await?;
+            events.extend(told.into_iter().map(NewEvent::from));
+        }
+        imported.adopted += adopted.len();
+    }
+    imported.orphaned += orphans;
+    let paid: Vec<u64> = paid.into_iter().collect();
+    take_out(conn, campaign, &paid).await?;
+    move_on(conn, now, campaign, &queue, &paid, end, orphans).await?;
+    Ok(events)
+}
+
+/// The settlements, each once, with all that its logs paid in order.
+fn by_tx(ours: &[(Settlement, Vec<PaidPlace>)]) -> Vec<(&Settlement, Vec<PaidPlace>)> {
+    let mut by_tx: Vec<(&Settlement, Vec<PaidPlace>)> = Vec::new();
+    for (settlement, places) in ours {
+        match by_tx.iter_mut().find(|(known, _)| known.tx == settlement.tx) {
+            Some((_, all)) => all.extend(places),
+            None => by_tx.push((settlement, places.clone())),
+        }
+    }
+    for (_, places) in &mut by_tx {
+        places.sort_unstable_by_key(|place| place.seq);
+    }
+    by_tx
+}

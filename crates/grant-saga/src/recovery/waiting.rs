@@ -1,0 +1,193 @@
+//! What has to be true before the chain's word is taken for all there is.
+
+use std::fmt;
+
+use alloy::{primitives::Address, sol_types::SolCall as _};
+use laurel_chain::{BlockRef, Call, ChainError, ChainNode, NonceAt, RewardVault};
+use laurel_ledger::{LedgerError, Vault};
+use sqlx::PgPool;
+
+use super::{RecoverError, Recovery};
+use crate::list_lanes;
+
+/// The stages that have to have read what the watcher told.
+const STAGES: [&str; 2] = ["books", "settlements"];
+
+/// What is waited for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// Nobody has followed the chain yet.
+    NoFinalBlock {
+        /// The chain.
+        chain_id: u64,
+    },
+    /// Somebody else may still have what was signed before.
+    Deadlines {
+        /// The chain.
+        chain_id: u64,
+        /// Up to this block time, in seconds since 1970.
+        until: u64,
+        /// The last final block that the watcher has told of.
+        final_number: u64,
+        /// Its time.
+        final_time: u64,
+    },
+    /// A lane's last transactions are in blocks that are not final here.
+    Lane {
+        /// Its account.
+        address: Address,
+        /// How many transactions it has.
+        sent: u64,
+        /// How many of them in final blocks.
+        last: u64,
+    },
+    /// A stage has not read everything.
+    Stage {
+        /// Which.
+        stage: &'static str,
+        /// In how many partitions.
+        partitions: usize,
+    },
+}
+
+impl fmt::Display for Waiting {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoFinalBlock { chain_id } => {
+                write!(f, "chain {chain_id}: no block is final here yet; does `laurel chain-watcher` run?")
+            }
+            Self::Deadlines { chain_id, until, final_number, final_time } => write!(
+                f,
+                "chain {chain_id}: what was signed before may settle for {} s more of the chain's time (final block \
+                 {final_number})",
+                (until + 1).saturating_sub(*final_time)
+            ),
+            Self::Lane { address, sent, last } => {
+                write!(f, "lane {address}: {last} of its {sent} transactions are in final blocks")
+            }
+            Self::Stage { stage, partitions } => {
+                write!(
+                    f,
+                    "stage {stage}: {partitions} partitions have not read everything; does its role run?"
+                )
+            }
+        }
+    }
+}
+
+/// How far the journal went at a moment.
+#[derive(Clone, Debug)]
+pub struct Heads(Vec<(i16, i64)>);
+
+impl Recovery {
+    /// What of the chains is still waited for.
+    ///
+    /// # Errors
+    /// If database or chain do not answer.
+    pub async fn wait_for_chains(&self) -> Result<Vec<Waiting>, RecoverError> {
+        let mut waiting = Vec::new();
+        for (vault, node) in &self.chains {
+            waiting.extend(self.wait_for_chain(vault, &**node).await?);
+        }
+        Ok(waiting)
+    }
+
+    async fn wait_for_chain(
+        &self,
+        vault: &Vault,
+        node: &dyn ChainNode,
+    ) -> Result<Vec<Waiting>, RecoverError> {
+        let chain_id = vault.identity.chain_id;
+        let until = self.until(vault, node).await?;
+        let last =
+            sqlx::query_scalar!("SELECT final_number FROM chains WHERE id = $1", chain_id.cast_signed())
+                .fetch_one(&self.pool)
+                .await?;
+        let Some(final_number) = last.map(i64::cast_unsigned) else {
+            return Ok(vec![Waiting::NoFinalBlock { chain_id }]);
+        };
+        let block = node.block(BlockRef::Number(final_number)).await?.ok_or_else(|| {
+            ChainError::Untrue(format!("the node lacks block {final_number}, which is final"))
+        })?;
+        let final_time = block.header.timestamp;
+        if final_time <= until {
+            return Ok(vec![Waiting::Deadlines { chain_id, until, final_number, final_time }]);
+        }
+        let mut waiting = Vec::new();
+        let lanes = list_lanes(&mut *self.pool.acquire().await?).await?;
+        for lane in lanes.into_iter().filter(|lane| lane.vault == vault.id) {
+            let sent = node.nonce(lane.address, NonceAt::Latest).await?;
+            let last = node.nonce(lane.address, NonceAt::Block(final_number)).await?;
+            if sent > last {
+                waiting.push(Waiting::Lane { address: lane.address, sent, last });
+            }
+        }
+        Ok(waiting)
+    }
+
+    /// Up to which block time something may settle that was signed before the quarantine. Nothing that the vault takes now has
+    /// a deadline further ahead than its MAX_LIFETIME, and what is signed with a later one is refused until then.
+    async fn until(&self, vault: &Vault, node: &dyn ChainNode) -> Result<u64, RecoverError> {
+        let chain_id = vault.identity.chain_id.cast_signed();
+        let known = sqlx::query_scalar!("SELECT until FROM quarantine_chains WHERE chain_id = $1", chain_id);
+        if let Some(known) = known.fetch_optional(&self.pool).await? {
+            return Ok(known.cast_unsigned());
+        }
+        let data = RewardVault::MAX_LIFETIMECall {}.abi_encode().into();
+        let call = Call { from: Address::ZERO, to: vault.identity.vault, data, gas: None };
+        let answer = node.call(call).await.map_err(|error| RecoverError::Lifetime(error.to_string()))?;
+        let lifetime = RewardVault::MAX_LIFETIMECall::abi_decode_returns(&answer)
+            .map_err(|error| RecoverError::Lifetime(error.to_string()))?;
+        let latest = node.block(BlockRef::Latest).await?;
+        let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
+        let until = latest.header.timestamp.saturating_add(lifetime);
+        sqlx::query!(
+            "INSERT INTO quarantine_chains (chain_id, until) VALUES ($1, $2) ON CONFLICT DO NOTHING",
+            chain_id,
+            until.cast_signed(),
+        )
+        .execute(&self.pool)
+        .await?;
+        Ok(until)
+    }
+
+    /// How far the journal goes now.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn heads(&self) -> Result<Heads, RecoverError> {
+        let rows = sqlx::query!("SELECT part, next FROM heads ORDER BY part").fetch_all(&self.pool).await?;
+        Ok(Heads(rows.into_iter().map(|row| (row.part, row.next)).collect()))
+    }
+
+    /// What of the stages is still waited for, until they have read up to there.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn wait_for_stages(&self, upto: &Heads) -> Result<Vec<Waiting>, RecoverError> {
+        let mut waiting = Vec::new();
+        for stage in STAGES {
+            let partitions = behind(&self.pool, stage, upto).await?;
+            if partitions > 0 {
+                waiting.push(Waiting::Stage { stage, partitions });
+            }
+        }
+        Ok(waiting)
+    }
+}
+
+async fn behind(pool: &PgPool, stage: &str, upto: &Heads) -> Result<usize, LedgerError> {
+    let (parts, positions): (Vec<i16>, Vec<i64>) = upto.0.iter().copied().unzip();
+    let behind = sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "behind!"
+        FROM unnest($2::smallint[], $3::bigint[]) AS u (part, upto)
+        LEFT JOIN cursors c ON c.stage = $1 AND c.part = u.part
+        WHERE coalesce(c.next, 0) < u.upto
+        "#,
+        stage,
+        &parts,
+        &positions,
+    );
+    Ok(usize::try_from(behind.fetch_one(pool).await?).unwrap_or(usize::MAX))
+}

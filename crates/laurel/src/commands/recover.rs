@@ -1,0 +1,152 @@
+//! `laurel recover`
+
+use std::{sync::Arc, time::Duration};
+
+use anyhow::Context;
+use laurel_campaign::judge_payments;
+use laurel_chain::ChainNode;
+use laurel_events::{Clock, NewEvent, RecoveryPerformed, SystemClock, time_ordered};
+use laurel_grant_saga::{Found, Recovery, Waiting};
+use laurel_ledger::{Context as Recorded, Vault, Written, append, commit, find_quarantine};
+use rand::{SeedableRng, rngs::StdRng};
+use serde_json::json;
+use sqlx::PgPool;
+use tokio::time::{Instant, sleep};
+
+use super::Outcome;
+use crate::{
+    config::Config,
+    connect::{self, ChainParts},
+    output::{JsonTo, note},
+};
+
+/// How often is looked whether the waiting is over: a block is made in that time at best.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+
+/// How often a person is told of what is waited for, while that stays the same but for its numbers.
+const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// Why a quarantine begins that nobody but the operator saw the need of.
+const CALLED: &str = "an operator called for it";
+
+/// Compares the database with the chain and ends the quarantine.
+pub(crate) async fn run(config: &Config, json: Option<&JsonTo>) -> anyhow::Result<Outcome> {
+    let pool = connect::database(&config.database.url, 4).await?;
+    connect::require_current_schema(&pool).await?;
+    let parts = ChainParts::unwatched()?;
+    let mut chains: Vec<(Vault, Arc<dyn ChainNode>)> = Vec::new();
+    for chain in &config.chains {
+        let connected = connect::chain(&pool, chain, &parts).await?;
+        chains.push((connected.vault, connected.node));
+    }
+    require_every_chain(&pool, &chains).await?;
+    let recovery = Recovery::new(pool.clone(), chains);
+    let now = SystemClock.now();
+    let epoch = time_ordered(now, &mut StdRng::from_os_rng());
+    match recovery.begin(now, epoch, CALLED).await? {
+        Written::Created => note("The quarantine begins: nothing is signed from here on."),
+        Written::Exists => note("The database is in quarantine: nothing is signed."),
+    }
+    note("Roles may run, and chain-watcher, campaign and grant-saga have to.");
+    let found = compare(&recovery).await?;
+    let performed = conclude(&pool, &found).await?;
+    let unexplained: Vec<_> = found.iter().map(object).collect();
+    super::answer(json, &json!({ "performed": performed, "unexplained": unexplained }), || {
+        told(&performed, &found)
+    })?;
+    let explained = performed.unexplained == 0 && found.is_empty();
+    Ok(if explained { Outcome::Fine } else { Outcome::Finding })
+}
+
+/// Refuses to recover with a part of the chains: what the others know would never be asked.
+async fn require_every_chain(pool: &PgPool, chains: &[(Vault, Arc<dyn ChainNode>)]) -> anyhow::Result<()> {
+    let known = sqlx::query_scalar!("SELECT DISTINCT chain_id FROM vaults ORDER BY chain_id");
+    for id in known.fetch_all(pool).await? {
+        let configured = chains.iter().any(|(vault, _)| vault.identity.chain_id == id.cast_unsigned());
+        anyhow::ensure!(
+            configured,
+            "chain {id} is not configured, and this database pays on it: see [[chains]]"
+        );
+    }
+    Ok(())
+}
+
+/// Waits until the chain can tell, and takes over what it does.
+async fn compare(recovery: &Recovery) -> anyhow::Result<Vec<Found>> {
+    wait(async || Ok(recovery.wait_for_chains().await?)).await?;
+    read_up(recovery).await?;
+    let displaced = recovery.settle_lanes(SystemClock.now()).await?;
+    if displaced > 0 {
+        note(&format!(
+            "{displaced} batches were displaced by others of the same nonce; their grants go again."
+        ));
+    }
+    read_up(recovery).await?;
+    let imported = recovery.import(SystemClock.now()).await?;
+    note(&format!(
+        "{} grants had been paid already, {} payments wait for grants that are lost.",
+        imported.adopted, imported.orphaned
+    ));
+    read_up(recovery).await?;
+    Ok(imported.found)
+}
+
+/// Waits until the books have everything that the journal has now.
+async fn read_up(recovery: &Recovery) -> anyhow::Result<()> {
+    let heads = recovery.heads().await?;
+    wait(async || Ok(recovery.wait_for_stages(&heads).await?)).await
+}
+
+/// Waits until there is nothing to wait for, and says what for.
+async fn wait(look: impl AsyncFn() -> anyhow::Result<Vec<Waiting>>) -> anyhow::Result<()> {
+    let mut told: Option<Instant> = None;
+    loop {
+        let waiting = look().await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            waiting.iter().for_each(|waiting| note(&format!("waiting: {waiting}")));
+            told = Some(Instant::now());
+        }
+        sleep(LOOK_EVERY).await;
+    }
+}
+
+async fn conclude(pool: &PgPool, found: &[Found]) -> anyhow::Result<RecoveryPerformed> {
+    let now = SystemClock.now();
+    let mut tx = pool.begin().await?;
+    let quarantine = find_quarantine(&mut tx).await?;
+    let quarantine = quarantine.context("somebody else has ended the quarantine meanwhile")?;
+    let mut events: Vec<NewEvent> =
+        judge_payments(&mut tx, now).await?.into_iter().map(NewEvent::from).collect();
+    let (performed, concluded) = Recovery::conclude(&mut tx, now, &quarantine, found).await?;
+    events.extend(concluded);
+    append(&mut tx, &Recorded::at(now), &events).await?;
+    commit(tx, "recovered").await?;
+    Ok(performed)
+}
+
+fn object(found: &Found) -> serde_json::Value {
+    json!({ "campaign_id": found.campaign.to_string(), "tx": found.tx, "why": found.why })
+}
+
+fn told(performed: &RecoveryPerformed, found: &[Found]) -> String {
+    let RecoveryPerformed { epoch, settlements, adopted, orphans, .. } = performed;
+    let mut text = format!(
+        "Recovered: epoch {epoch}, {settlements} settlements that were not known, {adopted} grants paid by them, \
+         {orphans} payments that wait for lost grants."
+    );
+    if *orphans > 0 {
+        text += "\nHave game servers send again what they reported since the moment that the database was restored to, and \
+                 players link wallets again that they linked since then: a grant of the same campaign, wallet and amount \
+                 takes such a payment.";
+    }
+    if performed.unexplained == 0 && found.is_empty() {
+        return text + "\nPayouts go on, unless they were stopped for another reason.";
+    }
+    for Found { campaign, tx, why } in found {
+        text += &format!("\nUNEXPLAINED: campaign {campaign}: transaction {tx} {why}");
+    }
+    text + "\nPayouts stay stopped. Look into each of these; what was dealt with is told with `laurel alerts acknowledge`."
+}

@@ -1,0 +1,260 @@
+//! A database that was restored to an older moment: nothing is paid twice, nothing is lost.
+
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, time::Duration};
+
+use alloy::primitives::{Address, U256};
+use chrono::{DateTime, Utc};
+use laurel_devnet::{Postgres, PostgresOptions, Surroundings, postgres::Restored};
+use laurel_events::{Clock, SystemClock};
+use laurel_ledger::MIGRATOR;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use reqwest::Method;
+use serde_json::{Value, json};
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    histories::assert_histories,
+    process::Running,
+    rest::Rest,
+    world::{REWARD, World, free_port},
+};
+
+const PLAYERS: usize = 20;
+/// So many of them link their wallets only after the moment to which the database is restored.
+const NEW_PLAYERS: usize = 5;
+const OUTCOMES: usize = 600;
+/// How many outcomes there are before that moment.
+const BEFORE: usize = 250;
+const PATIENCE: Duration = Duration::from_secs(90);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_restored_to_an_older_moment_pays_nothing_twice_and_loses_nothing() {
+    let mut world = World::start().await;
+    let story = Story::begin();
+    let (replica, rest, campaign) = story.first_part(&world).await;
+    replica.kill_9().await;
+    let backup = world.database.copy().await;
+    story.second_part(&world, &campaign).await;
+    world.database_url = backup.url().to_owned();
+    let lost = std::mem::replace(&mut world.database, backup);
+    drop(rest);
+    story.recover(&world, &campaign, world.database.pool()).await;
+    drop(lost);
+}
+
+/// The drill of docs/RUNBOOK.md: a base backup, the archive of the write-ahead log, everything killed, and the cluster restored
+/// to a moment before the last settlements.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drill_a_cluster_is_restored_to_a_moment_before_the_last_settlements() {
+    let folder = tempfile::tempdir().unwrap();
+    let archive = folder.path().join("archive");
+    std::fs::create_dir(&archive).unwrap();
+    for open in [folder.path(), &archive] {
+        std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let surroundings = Surroundings { database_url: None, ..Surroundings::from_env() };
+    let durable = PostgresOptions { surroundings, ..PostgresOptions::durable() };
+    let archiving = PostgresOptions { archive: Some(archive.clone()), ..durable.clone() };
+    let cluster = Postgres::start(archiving).await.unwrap();
+    cluster.create_database("laurel", None).await.unwrap();
+    let mut world = World::start().await;
+    world.database_url = cluster.url("laurel");
+    world.durable = true;
+    let pool = PgPoolOptions::new().connect_lazy(&world.database_url).unwrap();
+    MIGRATOR.run(&pool).await.unwrap();
+    let base = folder.path().join("base");
+    cluster.base_backup(&base).await.unwrap();
+
+    let story = Story::begin();
+    let (replica, _, campaign) = story.first_part(&world).await;
+    sqlx::query("SELECT pg_create_restore_point('before')").execute(&pool).await.unwrap();
+    replica.kill_9().await;
+    story.second_part(&world, &campaign).await;
+    archive_all(&pool).await;
+    pool.close().await;
+    let pid = i32::try_from(cluster.process_id().unwrap()).unwrap();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+    drop(cluster);
+
+    let restored = Restored { base, archive, to: "before".to_owned() };
+    let cluster = Postgres::restore(&durable, &restored).await.unwrap();
+    world.database_url = cluster.url("laurel");
+    let pool = PgPoolOptions::new().connect_lazy(&world.database_url).unwrap();
+    story.recover(&world, &campaign, &pool).await;
+    pool.close().await;
+    cluster.stop().await.unwrap();
+}
+
+/// Finishes the piece of the log that is being written and waits until the archive has it.
+async fn archive_all(pool: &PgPool) {
+    let last: String =
+        sqlx::query_scalar("SELECT pg_walfile_name(pg_switch_wal())").fetch_one(pool).await.unwrap();
+    let archived = async {
+        loop {
+            let now: Option<String> = sqlx::query_scalar("SELECT last_archived_wal FROM pg_stat_archiver")
+                .fetch_one(pool)
+                .await
+                .unwrap();
+            if now.is_some_and(|now| now >= last) {
+                return;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, archived).await.expect("the log is archived");
+}
+
+/// `laurel recover`, with the configuration of `port`.
+pub(crate) fn start_recovery(world: &World, port: u16) -> Running {
+    Running::start(world.laurel(port, &["recover"]), &world.folder.path().join("recover.log"))
+}
+
+/// Waits until it is noted how long what was signed before may settle: from the chain's time then on.
+pub(crate) async fn until_noted(pool: &PgPool) {
+    let noted = async {
+        while count(pool, "SELECT count(*) FROM quarantine_chains").await == 0 {
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, noted).await.expect("the recovery begins");
+}
+
+/// The codes of the alerts that are raised.
+pub(crate) async fn alerts(rest: &Rest) -> Vec<String> {
+    let alerts = rest.must(Method::GET, "/alerts", None).await;
+    let items = alerts["items"].as_array().unwrap();
+    items.iter().map(|alert| alert["code"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn count(pool: &PgPool, sql: &'static str) -> i64 {
+    sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
+}
+
+/// What players earn in these stories.
+struct Story {
+    began: DateTime<Utc>,
+}
+
+impl Story {
+    fn begin() -> Self {
+        Self { began: SystemClock.now() }
+    }
+
+    /// Up to the moment to which the database is restored: some grants are queued, some signed, some in blocks, some paid.
+    async fn first_part(&self, world: &World) -> (Running, Rest, String) {
+        let port = free_port();
+        let replica = world.start_all(port);
+        let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
+        let campaign = world.campaign(&rest, "1000000000").await;
+        for player in 0..PLAYERS - NEW_PLAYERS {
+            rest.player(&name(player), world.chain_id).await;
+        }
+        for player in PLAYERS - NEW_PLAYERS..PLAYERS {
+            rest.register(&name(player)).await;
+        }
+        self.report(&rest, 0..BEFORE).await;
+        rest.until(&format!("/campaigns/{campaign}/statistics"), |statistics| statistics["paid"] != "0")
+            .await;
+        (replica, rest, campaign)
+    }
+
+    /// What is lost: the others link their wallets, everything is paid, everything is killed.
+    async fn second_part(&self, world: &World, campaign: &str) {
+        let port = free_port();
+        let replica = world.start_all(port);
+        let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
+        for player in PLAYERS - NEW_PLAYERS..PLAYERS {
+            rest.link(&name(player), world.chain_id).await;
+        }
+        self.report(&rest, 0..OUTCOMES).await;
+        self.until_all_paid(&rest, campaign).await;
+        replica.kill_9().await;
+    }
+
+    /// Everything is started again with the old database. `pool` leads there, too.
+    async fn recover(&self, world: &World, campaign: &str, pool: &PgPool) {
+        let port = free_port();
+        let replica = world.start_all(port);
+        let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
+        // Game servers that were told nothing send again at once, before anybody knows what the chain has paid.
+        self.report(&rest, 0..OUTCOMES).await;
+        let raised = alerts(&rest).await;
+        assert!(raised.contains(&"quarantine".to_owned()), "it is recognised by itself: {raised:?}");
+        let killed = start_recovery(world, port);
+        until_noted(pool).await;
+        killed.kill_9().await;
+        let recovery = start_recovery(world, port);
+        world.let_deadlines_pass().await;
+        let recovered = timeout(PATIENCE, recovery.ended()).await.expect("it recovers in time");
+        assert_eq!(recovered, Some(0), "everything is explained");
+        for player in PLAYERS - NEW_PLAYERS..PLAYERS {
+            rest.link(&name(player), world.chain_id).await;
+        }
+        self.until_all_paid(&rest, campaign).await;
+        self.assert_wallets(world).await;
+        world.assert_books_balance(port).await;
+        assert_eq!(alerts(&rest).await, Vec::<String>::new());
+        assert_eq!(count(pool, "SELECT count(*) FROM orphans WHERE number IS NULL").await, 0);
+        let adopted = count(pool, "SELECT coalesce(sum(grants), 0)::bigint FROM batches WHERE adopted").await;
+        assert!(adopted > 100, "{adopted} grants were adopted");
+        assert_histories(pool).await;
+        assert_eq!(replica.terminate().await, Some(0));
+    }
+
+    async fn report(&self, rest: &Rest, which: std::ops::Range<usize>) {
+        let all: Vec<Value> = which.map(|number| self.outcome(number)).collect();
+        for some in all.chunks(100) {
+            let answer = rest.must(Method::POST, "/outcomes", Some(json!({ "outcomes": some }))).await;
+            let taken = answer["accepted"].as_u64().unwrap() + answer["duplicates"].as_u64().unwrap();
+            assert_eq!(taken, some.len() as u64, "{answer}");
+        }
+    }
+
+    fn outcome(&self, number: usize) -> Value {
+        json!({
+            "outcome_id": format!("match-{number}"), "game": "quiz", "player_id": name(number % PLAYERS),
+            "score": score(number), "occurred_at": self.began,
+        })
+    }
+
+    async fn until_all_paid(&self, rest: &Rest, campaign: &str) {
+        let granted: u64 = earned().values().sum();
+        let all = U256::from(granted * REWARD).to_string();
+        let statistics = rest
+            .until(&format!("/campaigns/{campaign}/statistics"), |statistics| statistics["paid"] == *all)
+            .await;
+        assert_eq!(statistics["reserved"], "0");
+    }
+
+    /// Every wallet has exactly what its player earned: the chain is asked, not our books.
+    async fn assert_wallets(&self, world: &World) {
+        for (player, grants) in earned() {
+            assert_eq!(world.balance(wallet(player)).await, U256::from(grants * REWARD), "player {player}");
+        }
+    }
+}
+
+fn name(player: usize) -> String {
+    format!("player-{player}")
+}
+
+fn wallet(player: usize) -> Address {
+    Rest::wallet(&name(player))
+}
+
+const fn score(number: usize) -> usize {
+    number * 7 % 101
+}
+
+/// How many grants each player earns.
+fn earned() -> BTreeMap<usize, u64> {
+    let mut earned = BTreeMap::new();
+    for number in (0..OUTCOMES).filter(|number| score(*number) >= 50) {
+        *earned.entry(number % PLAYERS).or_default() += 1;
+    }
+    earned
+}
