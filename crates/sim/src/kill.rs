@@ -41,7 +41,7 @@ pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     say(&format!("seed {seed}; {}", laurel.display()));
     Runtime::new()?.block_on(async {
         let mut world = World::start(&laurel, arguments.block_time()).await?;
-        let mut summary = Summary::new(seed, world.clock.now());
+        let mut summary = Summary::new(seed, world.clock.now(), world.block_time);
         let ran = run(&mut world, arguments, seed, &mut summary).await;
         summary.ended_by_themselves = world.crew.ended_by_themselves();
         summary.count_transactions(&world).await;

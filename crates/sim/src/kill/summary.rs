@@ -34,6 +34,7 @@ impl fmt::Display for Recovery {
 pub(super) struct Summary {
     seed: u64,
     began: DateTime<Utc>,
+    block_time: Duration,
     rounds: u64,
     longest_round: TimeDelta,
     struck: BTreeMap<&'static str, u64>,
@@ -46,10 +47,11 @@ pub(super) struct Summary {
 }
 
 impl Summary {
-    pub(super) fn new(seed: u64, began: DateTime<Utc>) -> Self {
+    pub(super) fn new(seed: u64, began: DateTime<Utc>, block_time: Duration) -> Self {
         Self {
             seed,
             began,
+            block_time,
             rounds: 0,
             longest_round: TimeDelta::zero(),
             struck: BTreeMap::new(),
@@ -111,6 +113,7 @@ impl Summary {
         }
         writeln!(out, "outcomes acknowledged   {}", self.outcomes)?;
         writeln!(out, "grants                  {}", self.grants)?;
+        writeln!(out, "a block every           {} ms, final two blocks later", self.block_time.as_millis())?;
         match self.transactions {
             Some((confirmed, attempts)) => {
                 writeln!(out, "transactions confirmed  {confirmed}, of {attempts} attempts")?;
