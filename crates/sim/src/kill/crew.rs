@@ -75,11 +75,10 @@ impl Crew {
 
     /// kill -9 of these, all at once; returns when they are gone.
     pub(super) async fn kill_9(&self, places: &[usize]) -> anyhow::Result<()> {
-        let taken: Vec<Child> = {
+        let mut killed: Vec<Child> = {
             let mut replicas = lock(&self.replicas);
             places.iter().filter_map(|place| replicas[*place].child.take()).collect()
         };
-        let mut killed = taken;
         for child in &mut killed {
             // One that has ended by itself is as gone as it can be.
             child.start_kill().or_else(|error| match error.kind() {

@@ -9,8 +9,10 @@ use std::{
     time::Duration,
 };
 
-use alloy::primitives::{Address, U256};
-use alloy::sol_types::SolCall;
+use alloy::{
+    primitives::{Address, U256},
+    sol_types::SolCall,
+};
 use anyhow::{Context, ensure};
 use laurel_chain::{Call, ChainNode, Erc20, HttpNode};
 use laurel_devnet::{Anvil, AnvilOptions, Mining, Postgres, PostgresOptions, dev_keys::DEV_KEYS};
