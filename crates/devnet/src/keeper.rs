@@ -113,9 +113,35 @@ impl Keeper {
         tokio::task::spawn_blocking(move || furnish(&folder)).await.map_err(|error| {
             DevnetError::io(format!("furnishing the folder of {}", keeper.name))(error.into())
         })??;
-        keeper.go()?;
+        keeper.say("go")?;
         keeper.process_id = keeper.wait_for_process().await?;
         Ok(keeper)
+    }
+
+    /// Runs the part once more, in the same folder, after it has ended by itself or was killed.
+    pub(crate) async fn run_again(&mut self) -> Result<(), DevnetError> {
+        self.news.borrow_and_update();
+        self.say("again")?;
+        // One that ends at once may have been seen to run or not.
+        let changed = timeout(SETUP_DEADLINE, self.news.changed()).await;
+        let changed = changed.map_err(|_elapsed| self.not_ready("its process", SETUP_DEADLINE))?;
+        changed.map_err(|_closed| self.ended_with("its keeper is gone"))?;
+        let news = self.news.borrow_and_update().clone();
+        match news {
+            News::Running(process_id) => {
+                self.process_id = process_id;
+                Ok(())
+            }
+            other => Err(self.ended_with(other.status())),
+        }
+    }
+
+    /// Waits until the part's process has ended, whoever ended it.
+    pub(crate) async fn exited(&mut self) -> Result<(), DevnetError> {
+        match self.next_news(|news| !matches!(news, News::Running(_))).await? {
+            News::Exited(_) => Ok(()),
+            other => Err(self.ended_with(other.status())),
+        }
     }
 
     pub(crate) fn folder(&self) -> &Path {
@@ -208,9 +234,9 @@ impl Keeper {
         }
     }
 
-    fn go(&mut self) -> Result<(), DevnetError> {
+    fn say(&mut self, word: &str) -> Result<(), DevnetError> {
         let held = self.held.as_mut().expect("held until it is ended");
-        writeln!(held.lifeline, "go")
+        writeln!(held.lifeline, "{word}")
             .map_err(DevnetError::io(format!("talking to the keeper of {}", self.name)))
     }
 

@@ -8,7 +8,8 @@
 #   KEEPER_SIGNALS         what ends the part, gentlest first; KILL follows by itself
 #   KEEPER_GRACE_SECONDS   how long the part has after each signal
 #
-# We read one line, `go`, before anything is run. We write: `folder PATH`, `running PID` or `setup STATUS`,
+# We read one line, `go`, before anything is run, and another, `again`, for every time that the part is to be run once more
+# after it has exited. We write: `folder PATH`, `running PID` or `setup STATUS`,
 # `exited STATUS`, and last `removed` or `left PATH`.
 set -u
 umask 077
@@ -56,15 +57,17 @@ read -r _ <&3 || leave
     leave
 }
 
-( trap - HUP INT TERM PIPE && exec "$@" ) >>log 2>&1 3<&- &
-part=$!
-end_part_when_released >/dev/null 2>&1 &
-ender=$!
-echo "running $part"
-
-wait "$part"
-status=$?
-kill -s KILL "$ender"
-echo "exited $status"
-wait_until_released
-leave
+while :; do
+    ( trap - HUP INT TERM PIPE && exec "$@" ) >>log 2>&1 3<&- &
+    part=$!
+    end_part_when_released >/dev/null 2>&1 &
+    ender=$!
+    echo "running $part"
+    wait "$part"
+    status=$?
+    # Both read the same pipe: whoever is heard to say `exited` is the only one left to read an `again`.
+    kill -s KILL "$ender"
+    wait "$ender"
+    echo "exited $status"
+    read -r _ <&3 || leave
+done

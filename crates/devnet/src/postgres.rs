@@ -146,6 +146,26 @@ impl Postgres {
         }
     }
 
+    /// Kills the server and all its processes (`kill -9`), as the end of a machine would, and returns when it is gone. Its
+    /// data stays: [`Postgres::start_again`] recovers it.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not ours to kill.
+    pub async fn kill_9(&mut self) -> Result<(), DevnetError> {
+        self.own_cluster()?.kill_9().await
+    }
+
+    /// Starts a server that was killed, on the same data and at the same address, and returns when it has recovered and
+    /// answers.
+    ///
+    /// # Errors
+    ///
+    /// When the server is not ours to start, or does not start in time.
+    pub async fn start_again(&mut self) -> Result<(), DevnetError> {
+        self.own_cluster()?.start_again().await
+    }
+
     /// Ends the cluster and removes its folder, or drops our databases from the server that we were given.
     ///
     /// # Errors
@@ -155,6 +175,15 @@ impl Postgres {
         match self.place {
             Place::Cluster(cluster) => cluster.into_keeper().stop().await,
             Place::Server(server) => server.stop().await,
+        }
+    }
+
+    fn own_cluster(&mut self) -> Result<&mut Cluster, DevnetError> {
+        match &mut self.place {
+            Place::Cluster(cluster) => Ok(cluster),
+            Place::Server(_) => Err(DevnetError::Unsupported(
+                "the server of DATABASE_URL is not ours to kill or to start".to_owned(),
+            )),
         }
     }
 

@@ -14,7 +14,7 @@ use clap::Parser;
 use laurel_events::{Clock, SystemClock};
 
 use crate::{
-    fleet,
+    fleet, kill,
     run::{STEPS, Wanted, Worker},
     summary::Summary,
 };
@@ -53,11 +53,13 @@ struct Arguments {
     #[arg(long)]
     trace: bool,
     #[command(subcommand)]
-    command: Option<Hidden>,
+    command: Option<Mode>,
 }
 
-#[derive(Clone, Copy, Debug, clap::Subcommand)]
-enum Hidden {
+#[derive(Debug, clap::Subcommand)]
+enum Mode {
+    /// Kills real processes on a real database and a real chain, again and again, and looks at the books.
+    Kill(kill::Arguments),
     /// Serves another process.
     #[command(hide = true)]
     Worker,
@@ -87,9 +89,13 @@ pub fn main() -> anyhow::Result<ExitCode> {
         keep_trace: arguments.trace,
         closely: arguments.closely,
     };
-    if arguments.command.is_some() {
-        run_here(fleet::serve())?;
-        return Ok(ExitCode::SUCCESS);
+    match arguments.command {
+        Some(Mode::Worker) => {
+            run_here(fleet::serve())?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some(Mode::Kill(arguments)) => return kill::main(&arguments),
+        None => {}
     }
     if arguments.trace {
         return run_here(trace(arguments.seeds.0, wanted));

@@ -18,6 +18,7 @@ mod database;
 mod dice;
 mod fleet;
 mod genesis;
+mod kill;
 mod plan;
 mod points;
 mod rest;

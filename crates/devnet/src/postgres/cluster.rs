@@ -5,7 +5,11 @@ use std::{
     time::Duration,
 };
 
-use nix::unistd::User;
+use nix::{
+    errno::Errno,
+    sys::signal::{Signal, kill},
+    unistd::{Pid, User},
+};
 use sqlx::{Connection as _, PgConnection};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use url::form_urlencoded::byte_serialize;
@@ -28,6 +32,12 @@ const READY_DEADLINE: Duration = Duration::from_secs(60);
 
 /// A refused connection costs microseconds, so asking often is cheap.
 const READY_POLL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What was killed ends within milliseconds; a machine under full load may take a second.
+const RESTARTS_MAX: u32 = 40;
+
+/// Between two starts.
+const RESTART_PAUSE: Duration = Duration::from_millis(50);
 
 /// Nobody but the folder's owner (and root) reaches the socket, so nobody is asked for a password.
 const SETUP: &str = r#""$INITDB" -D data -U postgres --auth=trust -E UTF8 --no-locale --no-sync"#;
@@ -101,6 +111,39 @@ impl Cluster {
         format!("postgres://postgres@localhost:5432/{database}?host={}&sslmode=disable", self.host)
     }
 
+    /// Kills every process of the server at once.
+    pub(super) async fn kill_9(&mut self) -> Result<(), DevnetError> {
+        let server = self.keeper.process_id();
+        let children = children_of(server).map_err(DevnetError::io("looking for the server's processes"))?;
+        // The server first: it would begin to recover from the death of the others.
+        for process in std::iter::once(server).chain(children) {
+            let process =
+                Pid::from_raw(i32::try_from(process).expect("the system numbers processes in 31 bits"));
+            match kill(process, Signal::SIGKILL) {
+                // Some end by themselves when the server does.
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(error) => return Err(DevnetError::io("killing the server")(error.into())),
+            }
+        }
+        self.keeper.exited().await
+    }
+
+    /// Starts it on what it left. It refuses as long as a process of the killed one has not quite ended.
+    pub(super) async fn start_again(&mut self) -> Result<(), DevnetError> {
+        let mut tries = RESTARTS_MAX;
+        loop {
+            let started = match self.keeper.run_again().await {
+                Ok(()) => self.wait_until_ready().await,
+                Err(error) => Err(error),
+            };
+            match started {
+                Err(DevnetError::Ended { .. }) if tries > 0 => tries -= 1,
+                started => return started,
+            }
+            tokio::time::sleep(RESTART_PAUSE).await;
+        }
+    }
+
     pub(super) fn keeper(&self) -> &Keeper {
         &self.keeper
     }
@@ -131,6 +174,23 @@ impl Cluster {
         .await;
         ready.unwrap_or_else(|_elapsed| Err(self.keeper.not_ready(last_answer, READY_DEADLINE)))
     }
+}
+
+/// The processes that a process has started.
+fn children_of(parent: u32) -> std::io::Result<Vec<u32>> {
+    let mut children = Vec::new();
+    for process in std::fs::read_dir("/proc")? {
+        let Some(id) = process?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
+            continue;
+        };
+        // One that has ended meanwhile has no file any more.
+        let Ok(status) = std::fs::read_to_string(format!("/proc/{id}/status")) else { continue };
+        let started_by = status.lines().find_map(|line| line.strip_prefix("PPid:"));
+        if started_by.and_then(|id| id.trim().parse().ok()) == Some(parent) {
+            children.push(id);
+        }
+    }
+    Ok(children)
 }
 
 async fn find_programs(surroundings: Surroundings, for_other: bool) -> Result<Programs, DevnetError> {

@@ -51,6 +51,31 @@ async fn a_durable_cluster_keeps_its_promises() -> Result<()> {
 }
 
 #[tokio::test]
+async fn what_was_committed_survives_the_server_being_killed() -> Result<()> {
+    let mut postgres = Postgres::start(private(PostgresOptions::durable())).await?;
+    postgres.create_database("kept", None).await?;
+    let mut session = PgConnection::connect(&postgres.url("kept")).await?;
+    sqlx::query("CREATE TABLE things AS SELECT 7 AS n").execute(&mut session).await?;
+    let killed = postgres.process_id().expect("our own");
+    for _ in 0..2 {
+        postgres.kill_9().await?;
+        assert!(sqlx::query("SELECT 1").execute(&mut session).await.is_err(), "its sessions died with it");
+        postgres.start_again().await?;
+        session = PgConnection::connect(&postgres.url("kept")).await?;
+        let n: i32 = sqlx::query_scalar("SELECT n FROM things").fetch_one(&mut session).await?;
+        assert_eq!(n, 7);
+    }
+    let process = postgres.process_id().expect("our own");
+    assert_ne!(process, killed);
+    session.close().await?;
+
+    let (keeper, folder) = (keeper_of(process), postgres.folder().expect("our own").to_owned());
+    postgres.stop().await?;
+    gone(&[process, keeper], &[folder]).await;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_database_is_copied_from_a_template_and_dropped_from_under_its_sessions() -> Result<()> {
     let postgres = Postgres::start(private(PostgresOptions::throw_away())).await?;
     postgres.create_database("model", None).await?;
