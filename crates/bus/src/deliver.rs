@@ -5,9 +5,10 @@ use std::collections::{HashSet, VecDeque};
 use chrono::{DateTime, Utc};
 use laurel_events::{Envelope, EventKind, NewEvent, Partition, Subject};
 use laurel_ledger::{
-    Context, STAGE_HALTED, append, claim_cursor, clear_alert, commit, halted_partition, move_cursor, read,
+    Context, STAGE_HALTED, append, claim_cursor, clear_alert, commit, halted_partition, move_cursor, planted,
+    read,
 };
-use sqlx::{Acquire, PgConnection, PgPool};
+use sqlx::{Acquire, Executor, PgConnection, PgPool};
 
 use crate::{
     OnPoison, Stage, StageError,
@@ -133,6 +134,9 @@ async fn deliver_in(
         sorted.effects.extend(cleared.map(NewEvent::from));
     }
     insert_letters(tx, stage.name(), now, &sorted.letters).await?;
+    if planted!(CursorOutsideTransaction) {
+        tx.execute("COMMIT AND CHAIN").await?;
+    }
     move_cursor(tx, stage.name(), partition, claim.next, next).await?;
     append(tx, &Context { now, request_id, trace }, &sorted.effects).await?;
     Ok(Delivered::Handled {

@@ -4,8 +4,8 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use laurel_events::NewEvent;
-use laurel_ledger::{Context, append, claim_cursor, commit, raise_alert, read_one};
-use sqlx::{Acquire, PgConnection, PgPool};
+use laurel_ledger::{Context, append, claim_cursor, commit, planted, raise_alert, read_one};
+use sqlx::{Acquire, Executor, PgConnection, PgPool};
 
 use crate::{
     OnPoison, Stage, StageError,
@@ -51,6 +51,9 @@ async fn redeliver_in(
     match stage.handle(&mut savepoint, now, std::slice::from_ref(&event)).await {
         Ok(effects) => {
             savepoint.commit().await?;
+            if planted!(RedriveSkipsKey) {
+                tx.execute("COMMIT AND CHAIN").await?;
+            }
             let cleared = settle_letter(tx, now, stage.name(), letter.id, LetterState::Redriven).await?;
             let mut effects = effects;
             effects.extend(cleared.map(NewEvent::from));

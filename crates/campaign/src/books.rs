@@ -12,7 +12,7 @@ use laurel_events::{
 };
 use laurel_ledger::{
     Funding, LedgerError, Posting, Written, clear_alert, find_grant, find_places, find_segments, fund,
-    halt_queues, lock_accounts, post, raise_alert, void,
+    halt_queues, lock_accounts, planted, post, raise_alert, void,
 };
 use sqlx::PgConnection;
 
@@ -50,6 +50,7 @@ impl Stage for BooksStage {
     fn on_poison(&self, kind: EventKind) -> OnPoison {
         match kind {
             // Final facts of a chain: the books must not go on without them.
+            EventKind::BlockchainTxConfirmed if planted!(FinalFactDeadLettered) => OnPoison::Park,
             EventKind::BlockchainTxConfirmed | EventKind::CampaignFunded | EventKind::CampaignReleased => {
                 OnPoison::Halt
             }
@@ -258,6 +259,8 @@ async fn release(
     let campaign = find_campaign(conn, failed.grant.campaign).await.map_err(StageError::from)?;
     let campaign = campaign.ok_or_else(|| StageError::poison("a hold without its campaign"))?;
     let kept = campaign.definition.kept().map_err(StageError::poison)?;
-    give_back_counters(conn, failed, kept).await?;
+    if !planted!(CounterNotGivenBack) {
+        give_back_counters(conn, failed, kept).await?;
+    }
     Ok(vec![BudgetReleased { grant: failed.grant, amount: failed.amount }.into()])
 }

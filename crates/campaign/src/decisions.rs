@@ -11,7 +11,7 @@ use laurel_events::{
 };
 use laurel_ledger::{
     Balances, Counter, CounterKey, Decline, Hold, Period, hold, insert_declines, load_counters,
-    lock_accounts, save_counters,
+    lock_accounts, planted, save_counters,
 };
 use sqlx::PgConnection;
 
@@ -213,6 +213,7 @@ fn counters_of(
     // Without a rule it grants nothing.
     let Some(rule) = &campaign.rule else { return [None, None] };
     let kept = Kept::of(&campaign.caps, rule);
-    let day = Period::Day(envelope.recorded_at.date_naive());
+    let day = if planted!(DayByOccurrence) { envelope.occurred_at } else { envelope.recorded_at };
+    let day = Period::Day(day.date_naive());
     [kept.life.then(|| key(Period::Life)), kept.day.then(|| key(day))]
 }

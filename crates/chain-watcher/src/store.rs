@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use alloy::primitives::B256;
 use laurel_events::{Amount, BatchId, Sighting, VaultId};
-use laurel_ledger::{LedgerError, Vault, amount_from_sql, amount_to_sql};
+use laurel_ledger::{LedgerError, Vault, amount_from_sql, amount_to_sql, planted};
 use sqlx::PgConnection;
 
 use crate::{
@@ -163,6 +163,9 @@ pub(crate) async fn remove_block(
     .execute(&mut *conn)
     .await?;
     expect_one("remove a block", removed.rows_affected())?;
+    if planted!(ReceiptWithoutBlockHash) {
+        return Ok(Vec::new());
+    }
     take_sightings(conn, chain_id, block.number, block.number, vaults).await
 }
 

@@ -15,7 +15,12 @@ use crate::{
 /// One of our transactions is in a block that was added.
 pub(crate) fn mined(chain_id: u64, fact: &Fact, block: &BlockId, transition: u64) -> Option<NewEvent> {
     fact.batch?;
-    let sighting = Sighting {
+    let sighting = sighted(chain_id, fact, block, transition);
+    Some(BlockchainTxMined { sighting }.into())
+}
+
+fn sighted(chain_id: u64, fact: &Fact, block: &BlockId, transition: u64) -> Sighting {
+    Sighting {
         chain_id,
         vault: fact.vault.identity.vault,
         transition,
@@ -23,8 +28,15 @@ pub(crate) fn mined(chain_id: u64, fact: &Fact, block: &BlockId, transition: u64
         batch: fact.batch,
         block_number: block.number,
         block_hash: block.hash,
-    };
-    Some(BlockchainTxMined { sighting }.into())
+    }
+}
+
+/// What a block that was added has burned, told before it is final, which is a bug that a simulation plants.
+#[cfg(feature = "faults")]
+pub(crate) fn burned(chain_id: u64, fact: &Fact, block: &BlockId, transition: u64) -> Vec<NewEvent> {
+    let sighting = sighted(chain_id, fact, block, transition);
+    let burned = fact.logs.iter().filter(|indexed| matches!(indexed.log, VaultLog::Cancelled { .. }));
+    burned.filter_map(|indexed| of_campaign(&sighting, indexed)).map(NewEvent::from).collect()
 }
 
 /// One of our transactions was in a block that was removed.

@@ -41,7 +41,7 @@ pub(crate) async fn cancelled(
     }
     take_out(conn, cancelled.campaign, &seqs).await?;
     let proof = |seq| VoidProof::Cancelled { seq, tx: cancelled.tx };
-    fail(conn, now, Some(cause), (cancelled.campaign, "refused"), &places, proof).await
+    Ok(fail(conn, now, Some(cause), (cancelled.campaign, "refused"), &places, proof).await?)
 }
 
 /// Notes that the vault pays nothing of a campaign any more, and fails what is under way in no batch.
@@ -172,7 +172,7 @@ async fn fail(
     (campaign, reason): (CampaignId, &str),
     places: &[ChainPlace],
     proof: impl Fn(u64) -> VoidProof,
-) -> Result<Vec<NewEvent>, StageError> {
+) -> Result<Vec<NewEvent>, LedgerError> {
     let numbers: Vec<i64> = places.iter().map(|place| place.number.cast_signed()).collect();
     let seqs: Vec<i64> = places.iter().map(|place| place.seq.cast_signed()).collect();
     let failed = sqlx::query!(
@@ -212,6 +212,23 @@ async fn fail(
             Ok(NewEvent { event: failed.into(), occurred_at: None, cause })
         })
         .collect()
+}
+
+/// Fails the grants of a batch without proof, which is a bug that a simulation plants.
+#[cfg(feature = "faults")]
+pub(crate) async fn fail_timed_out(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    batch: laurel_events::BatchId,
+) -> Result<Vec<NewEvent>, LedgerError> {
+    let mut failed = Vec::new();
+    for segment in laurel_ledger::find_segments(conn, batch).await? {
+        let mut places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
+        places.retain(|place| segment.settles(place.seq));
+        let proof = |_| VoidProof::NeverQueued;
+        failed.extend(fail(conn, now, None, (segment.campaign, "timed_out"), &places, proof).await?);
+    }
+    Ok(failed)
 }
 
 /// The grants among these places that have failed: nothing of theirs is sent or tried again.

@@ -11,7 +11,7 @@ use laurel_events::{
     TokenGrantCompleted, TokenGrantFailed, TokenGrantHeld, TokenGrantRequested, TokenGrantStarted, VoidProof,
     WalletDeadlinePassed, WalletLinked,
 };
-use laurel_ledger::{LedgerError, find_places, find_segments, in_quarantine};
+use laurel_ledger::{ChainPlace, LedgerError, find_places, find_segments, in_quarantine, planted};
 use laurel_players::{Wallet, keep_wallets};
 use sqlx::PgConnection;
 
@@ -111,7 +111,9 @@ async fn start(
     }
     let Enqueued { given, released, adopted } = enqueue(conn, now, &seated, true).await?;
     insert_waiting(conn, now, &waiting).await?;
-    schedule_deadlines(conn, &waiting).await?;
+    if !planted!(DeadlineForgotten) {
+        schedule_deadlines(conn, &waiting).await?;
+    }
     let started = given.into_iter().map(|given| {
         let started = TokenGrantStarted { grant: given.grant, seq: given.seq, word: given.word };
         (given.grant, Event::from(started))
@@ -274,7 +276,12 @@ async fn complete(
         let mask = PaidMask::new(paid.first_seq, paid.paid.clone());
         let places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
         let mut seqs = Vec::with_capacity(places.len());
-        for place in places.iter().filter(|place| mask.contains(place.seq)) {
+        let is_paid = |place: &&ChainPlace| match place.seq {
+            _ if planted!(BitmapIgnored) => true,
+            seq if planted!(WrongBit) => mask.contains(seq ^ 1),
+            seq => mask.contains(seq),
+        };
+        for place in places.iter().filter(is_paid) {
             let grant = GrantId { campaign: segment.campaign, number: place.number };
             completed.push(NewEvent::caused_by(cause, TokenGrantCompleted { grant, batch: posted.batch }));
             seqs.push(place.seq);

@@ -15,7 +15,8 @@ use laurel_bus::Wakes;
 use laurel_chain::{ChainError, ChainNode, KeyError, LaneSigner, NonceAt};
 use laurel_events::{CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised, time_ordered};
 use laurel_ledger::{
-    Context, LedgerError, Vault, answered, append, commit, is_chain_stopped, quarantine_another, raise_alert,
+    Context, LedgerError, Vault, answered, append, commit, is_chain_stopped, planted, quarantine_another,
+    raise_alert,
 };
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::{PgConnection, PgPool};
@@ -223,6 +224,11 @@ impl LaneDriver {
             }
             (self.tries, self.check_at) = (Tries::default(), None);
             self.fence = Some(lease.fence);
+            #[cfg(feature = "faults")]
+            if planted!(NonceReusedAfterCrash) {
+                crate::planted::take_nonce_of_chain(&self.pool, &*self.node, self.lane, self.address())
+                    .await?;
+            }
         }
         let Some(unmined) = self.monitor(now, lease).await? else { return Ok(Progress::Idle) };
         if lease.state != LaneState::Active || unmined >= self.settings.unmined_max {
@@ -236,6 +242,9 @@ impl LaneDriver {
             return Ok(Progress::Sent);
         }
         let Some(signed) = self.sign(now, lease, plan).await? else { return Ok(Progress::Idle) };
+        if planted!(BroadcastBeforeCommit) {
+            let _ = self.node.send(signed.signed.raw.clone()).await;
+        }
         let mut tx = self.pool.begin().await?;
         match write_batch(&mut tx, now, &self.vault, self.lane, lease, &signed).await? {
             Committed::Yes => {

@@ -28,6 +28,8 @@ mod metrics;
 mod operate;
 mod orphans;
 mod plan;
+#[cfg(feature = "faults")]
+mod planted;
 mod queue;
 mod recipients;
 mod recovery;

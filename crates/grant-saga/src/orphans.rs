@@ -5,6 +5,8 @@ use bigdecimal::BigDecimal;
 use chrono::{DateTime, Utc};
 use laurel_chain::GrantWord;
 use laurel_events::{CampaignId, Event, GrantId};
+#[cfg(feature = "faults")]
+use laurel_ledger::planted;
 use laurel_ledger::{LedgerError, amount_to_sql};
 use sqlx::PgConnection;
 
@@ -29,6 +31,10 @@ pub(crate) async fn take_orphans(
     wanted: &[(GrantId, GrantWord)],
 ) -> Result<Vec<Taken>, LedgerError> {
     let numbers: Vec<i64> = wanted.iter().map(|(grant, _)| grant.number.cast_signed()).collect();
+    #[cfg(feature = "faults")]
+    if planted!(BitWithoutWord) {
+        crate::planted::forge_words(conn, campaign, wanted).await?;
+    }
     let words: Vec<B256> = wanted.iter().map(|(_, word)| word.encode()).collect();
     let words: Vec<&[u8]> = words.iter().map(B256::as_slice).collect();
     let rows = sqlx::query!(

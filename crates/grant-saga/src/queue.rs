@@ -6,7 +6,7 @@ use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_chain::GrantWord;
 use laurel_events::{CampaignId, Event, GrantId};
-use laurel_ledger::{LedgerError, in_quarantine};
+use laurel_ledger::{LedgerError, in_quarantine, planted};
 use sqlx::PgConnection;
 
 use crate::orphans::{Taken, adopt_taken, take_orphans};
@@ -64,7 +64,10 @@ pub(crate) async fn enqueue(
         if end.released {
             enqueued.released.push(campaign);
         }
-        let first_seq = end.next_seq - grants.len() as i64;
+        let mut first_seq = end.next_seq - grants.len() as i64;
+        if planted!(SeqGivenAgain) {
+            first_seq = (first_seq - 1).max(0);
+        }
         if end.orphans > 0 {
             let taken = adopt_orphans(conn, now, campaign, &mut grants, &mut enqueued.adopted).await?;
             enqueued.given.extend(taken);

@@ -8,7 +8,7 @@ use laurel_events::{
     Amount, BatchId, BlockchainTxConfirmed, CampaignId, Envelope, Event, EventId, EventKind, NewEvent,
     SegmentRef, SettledSegment, Sighting,
 };
-use laurel_ledger::{ChainPlace, LedgerError, amount_to_sql, find_places, find_segments};
+use laurel_ledger::{ChainPlace, LedgerError, amount_to_sql, find_places, find_segments, planted};
 use sqlx::PgConnection;
 
 use crate::{
@@ -65,7 +65,12 @@ impl Stage for SettlementStage {
                     set_batch(conn, &mined.sighting, BatchState::Mined, None).await?;
                 }
                 Event::BlockchainTxReorged(reorged) => {
-                    set_batch(conn, &reorged.sighting, BatchState::Submitted, None).await?;
+                    let moved = set_batch(conn, &reorged.sighting, BatchState::Submitted, None).await?;
+                    if planted!(ReorgTakenForRevert)
+                        && let Some(batch) = moved
+                    {
+                        effects.extend(revert(conn, now, envelope.id, batch).await?);
+                    }
                 }
                 Event::BlockchainTxConfirmed(confirmed) => {
                     effects.extend(confirm(conn, now, envelope.id, confirmed).await?);

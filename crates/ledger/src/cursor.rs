@@ -36,6 +36,10 @@ pub async fn claim_cursor(
     stage: &str,
     partition: Partition,
 ) -> Result<Option<Claim>, LedgerError> {
+    #[cfg(feature = "faults")]
+    if crate::planted!(CursorWithoutLock) {
+        return crate::faults::claim_unlocked(conn, stage, partition).await;
+    }
     let claim = sqlx::query!(
         r#"
         SELECT c.next, h.next AS head,
@@ -81,6 +85,9 @@ pub async fn move_cursor(
     )
     .execute(conn)
     .await?;
+    if crate::planted!(CursorWithoutLock) {
+        return Ok(());
+    }
     LedgerError::expect_rows("move a cursor", 1, moved.rows_affected())
 }
 

@@ -4,12 +4,18 @@
 //! pending once, without a wake: whoever polls it sees [`reached`], and either polls it again, or drops it, as a crash
 //! would, or has it [`fail`] first.
 
+mod planted;
+mod unlocked;
+
 use std::{
     cell::RefCell,
     fmt,
     pin::Pin,
     task::{Context, Poll},
 };
+
+pub use self::planted::{Bug, Planted, is_planted, plant};
+pub(crate) use self::unlocked::{claim_unlocked, read_accounts};
 
 /// Which side of an effect a fault point is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -77,5 +77,27 @@ pub use self::{
     transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
 };
 
+/// Whether a simulation has planted this bug. Without the feature `faults` it is `false`, and the compiler leaves out what
+/// depends on it.
+#[cfg(feature = "faults")]
+#[macro_export]
+macro_rules! planted {
+    ($bug:ident) => {
+        $crate::faults::is_planted($crate::faults::Bug::$bug)
+    };
+}
+#[cfg(not(feature = "faults"))]
+#[macro_export]
+#[doc(hidden)]
+macro_rules! planted {
+    ($bug:ident) => {
+        false
+    };
+}
+
+// Known when the program is built, so that no release asks.
+#[cfg(not(feature = "faults"))]
+const _: () = assert!(!planted!(BroadcastBeforeCommit));
+
 /// The schema, as reversible steps.
 pub static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");

@@ -73,7 +73,13 @@ pub async fn insert_outcomes(
     org: OrgId,
     outcomes: &[RecordedOutcome],
 ) -> Result<(), LedgerError> {
-    let keys: Vec<Uuid> = outcomes.iter().map(|outcome| outcome.key.uuid()).collect();
+    let key = |outcome: &RecordedOutcome| match outcome.place.0 {
+        event if crate::planted!(ReplayUnderAnotherId) => {
+            Uuid::from_u64_pair(event.offset.cast_unsigned(), event.partition.number().cast_unsigned().into())
+        }
+        _ => outcome.key.uuid(),
+    };
+    let keys: Vec<Uuid> = outcomes.iter().map(key).collect();
     let digests: Vec<&[u8]> = outcomes.iter().map(|outcome| outcome.digest.as_slice()).collect();
     let parts: Vec<i16> = outcomes.iter().map(|outcome| outcome.place.0.partition.number()).collect();
     let positions: Vec<i64> = outcomes.iter().map(|outcome| outcome.place.0.offset).collect();

@@ -111,6 +111,9 @@ pub async fn list_stops(conn: &mut PgConnection) -> Result<Vec<Stopped>, LedgerE
 /// # Errors
 /// If the database does not answer.
 pub async fn is_chain_stopped(conn: &mut PgConnection, chain_id: u64) -> Result<bool, LedgerError> {
+    if crate::planted!(QuarantineSkipped) {
+        return Ok(false);
+    }
     let stopped = sqlx::query_scalar!(
         r#"
         SELECT EXISTS (SELECT FROM stops WHERE about IN ('all', $1)) OR EXISTS (SELECT FROM quarantine)

@@ -14,7 +14,7 @@ use clap::Parser;
 use laurel_events::{Clock, SystemClock};
 
 use crate::{
-    fleet, kill,
+    fleet, kill, planted,
     run::{STEPS, Wanted, Worker},
     summary::Summary,
 };
@@ -60,6 +60,8 @@ struct Arguments {
 enum Mode {
     /// Kills real processes on a real database and a real chain, again and again, and looks at the books.
     Kill(kill::Arguments),
+    /// Plants bugs, one after the other, and looks whether the auditor sees them.
+    Planted(planted::Arguments),
     /// Serves another process.
     #[command(hide = true)]
     Worker,
@@ -88,6 +90,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         faults: !arguments.calm,
         keep_trace: arguments.trace,
         closely: arguments.closely,
+        ..Wanted::default()
     };
     match arguments.command {
         Some(Mode::Worker) => {
@@ -95,6 +98,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
             return Ok(ExitCode::SUCCESS);
         }
         Some(Mode::Kill(arguments)) => return kill::main(&arguments),
+        Some(Mode::Planted(arguments)) => return planted::main(&arguments),
         None => {}
     }
     if arguments.trace {

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use alloy::primitives::{Address, Bytes};
 use anyhow::Context as _;
+use chrono::TimeDelta;
 use laurel_bus::{Letter, LetterState, list_letters, redrive_letter};
 use laurel_campaign::{CampaignError, Move, move_campaign};
 use laurel_chain::{ChainNode, LaneSigner, LocalKey};
@@ -17,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use crate::genesis::CHAIN_ID;
+use crate::{genesis::CHAIN_ID, stories::retell};
 
 /// The organisation that everything belongs to.
 pub(crate) const ORG: OrgId = OrgId(1);
@@ -47,6 +48,8 @@ pub(crate) enum Request {
     Campaign { campaign: CampaignId, action: Move },
     /// An operator has dead letters tried again.
     Redrive,
+    /// The watcher tells again what it told.
+    Retell,
 }
 
 impl Request {
@@ -56,6 +59,7 @@ impl Request {
             Self::LinkKey { .. } | Self::LinkContract { .. } => "wallet",
             Self::Campaign { .. } => "campaign",
             Self::Redrive => "redrive",
+            Self::Retell => "telling again",
         }
     }
 }
@@ -83,6 +87,7 @@ impl Door {
             }
             Request::Campaign { campaign, action } => self.campaign(*campaign, *action).await,
             Request::Redrive => self.redrive().await,
+            Request::Retell => retell(&self.pool, &Context::at(self.clock.now())).await,
         }
     }
 
@@ -110,7 +115,10 @@ impl Door {
             tx.rollback().await?;
             return Ok(format!("{answer:?}"));
         }
-        let events: Vec<NewEvent> = fresh.iter().map(|told| told.event().into()).collect();
+        let events: Vec<NewEvent> = fresh
+            .iter()
+            .map(|told| NewEvent { occurred_at: Some(context.now - told.late()), ..told.event().into() })
+            .collect();
         let places = append(&mut tx, &context, &events).await?;
         let mut rows: Vec<RecordedOutcome> = fresh
             .iter()
@@ -192,6 +200,11 @@ impl Told {
 
     pub(crate) fn key(&self) -> OutcomeKey {
         OutcomeKey::derive(ORG, ISSUER, &self.outcome_id())
+    }
+
+    /// How long ago it occurred: worlds begin at midnight, so that some did so on the day before.
+    fn late(&self) -> TimeDelta {
+        TimeDelta::minutes(if self.number.is_multiple_of(3) { 20 } else { 0 })
     }
 
     fn digest(&self) -> [u8; 32] {

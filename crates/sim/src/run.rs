@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 
 use alloy::primitives::B256;
-use laurel_ledger::faults;
+use laurel_ledger::faults::{self, Bug};
 use serde::{Deserialize, Serialize};
 
 use crate::{
     database::Database,
     dice::Fault,
     genesis::Genesis,
+    stories::Story,
     trace::Trace,
     world::{Metrics, World},
 };
@@ -53,11 +54,27 @@ pub struct Wanted {
     pub keep_trace: bool,
     /// Whether everything is looked at after every step, however long that takes.
     pub closely: bool,
+    /// A bug that is planted.
+    pub planted: Option<Bug>,
+    /// What happens to the world beside the usual.
+    pub story: Story,
+}
+
+impl Wanted {
+    /// As nearly all are.
+    pub(crate) const USUAL: Self = Self {
+        steps: STEPS,
+        faults: true,
+        keep_trace: false,
+        closely: false,
+        planted: None,
+        story: Story::Usual,
+    };
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { steps: STEPS, faults: true, keep_trace: false, closely: false }
+        Self::USUAL
     }
 }
 
@@ -95,11 +112,11 @@ impl Worker {
     /// # Errors
     /// If the simulation itself does not work; what it finds is in the outcome.
     pub async fn run(&mut self, seed: u64, wanted: Wanted) -> anyhow::Result<Outcome> {
-        let mut world =
-            World::new(seed, wanted.keep_trace, &mut self.database, &self.genesis, &self.metrics).await?;
+        let mut world = World::new(seed, wanted, &mut self.database, &self.genesis, &self.metrics).await?;
         let simulation = faults::simulate();
+        let planted = wanted.planted.map(faults::plant);
         let lived = live(&mut world, wanted).await;
-        drop(simulation);
+        drop((simulation, planted));
         let mut findings = Vec::new();
         match lived {
             Ok(found) => findings.extend(found),
@@ -192,7 +209,7 @@ impl World<'_> {
     async fn conclude(&mut self) -> anyhow::Result<Vec<String>> {
         self.read_chain();
         let mut conn = self.database.outside.acquire().await?;
-        self.auditor.conclude(&mut conn, self.plan.outcomes).await
+        self.auditor.conclude(&mut conn, self.plan.outcomes, self.now()).await
     }
 }
 
@@ -271,7 +288,7 @@ mod tests {
         on_one_thread(async {
             let mut worker = Worker::start().await.unwrap();
             let Worker { database, genesis, metrics } = &mut worker;
-            let mut world = World::new(7, false, database, genesis, metrics).await.unwrap();
+            let mut world = World::new(7, Wanted::default(), database, genesis, metrics).await.unwrap();
             let simulation = faults::simulate();
             assert_eq!(
                 live(&mut world, Wanted { faults: false, ..Wanted::default() }).await.unwrap(),
@@ -284,7 +301,8 @@ mod tests {
                 tx.execute("SET LOCAL session_replication_role = replica").await.unwrap();
                 tx.execute(AssertSqlSafe(corruption)).await.unwrap();
                 let ended = world.auditor.clone();
-                let findings = world.auditor.conclude(&mut tx, world.plan.outcomes).await.unwrap();
+                let findings =
+                    world.auditor.conclude(&mut tx, world.plan.outcomes, world.now()).await.unwrap();
                 world.auditor = ended;
                 tx.rollback().await.unwrap();
                 if !findings.iter().any(|finding| finding.starts_with(invariant)) {

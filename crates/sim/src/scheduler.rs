@@ -82,6 +82,7 @@ impl World<'_> {
             self.happen()?;
             return Ok(false);
         }
+        self.tell_story()?;
         self.hand_out_requests();
         let Some(chosen) = self.choose() else { return Ok(false) };
         let committed = self.run(chosen).await?;

@@ -164,6 +164,16 @@ impl World<'_> {
         Ok(())
     }
 
+    /// The token refuses somebody from now on.
+    pub(crate) fn refuse_for_good(&mut self) -> anyhow::Result<()> {
+        let number = self.shared.dice().rng.random_range(0..self.auditor.recipients().len().max(1));
+        let Some(recipient) = self.auditor.recipients().get(number).copied() else { return Ok(()) };
+        let refusing = self.refuse(recipient, true)?;
+        self.tell(&format!("{recipient} is refused for good"));
+        self.troubles.push((u64::MAX, refusing));
+        Ok(())
+    }
+
     fn refuse(&self, account: Address, refused: bool) -> anyhow::Result<Trouble> {
         let call = FussyToken::refuseCall { account, refused }.abi_encode();
         owner_sends(&self.shared, Some(self.genesis.fussy), call.into())?;

@@ -26,11 +26,19 @@ use crate::{
     dice::Dice,
     genesis::{CHAIN_ID, Genesis, lane_key, owner_sends},
     plan::{Plan, open_call},
+    run::Wanted,
+    stories::{Poisoned, Sickness, Story},
     trace::Trace,
 };
 
 /// Replicas of everything.
 pub(crate) const REPLICAS: usize = 2;
+
+/// How long a recipient is tried that refuses: longer than any world is refused anything.
+const GIVE_UP: Duration = Duration::from_secs(600);
+
+/// The same where recipients are refused for good: shorter than a place rests.
+const GIVE_UP_SOON: Duration = Duration::from_secs(5);
 
 /// Grants in a batch: small, so that there are many batches.
 const GRANTS_MAX: u32 = 6;
@@ -97,13 +105,16 @@ pub(crate) struct World<'a> {
     pub(crate) money_moved: bool,
     /// What is to be undone, and at which step.
     pub(crate) troubles: Vec<(u64, crate::trouble::Trouble)>,
+    pub(crate) story: Story,
+    /// The events that stages cannot handle for a while.
+    sickness: Arc<Sickness>,
 }
 
 impl<'a> World<'a> {
     /// A world of that seed, with everything made and nothing begun.
     pub(crate) async fn new(
         seed: u64,
-        keep_trace: bool,
+        wanted: Wanted,
         database: &'a mut Database,
         genesis: &'a Genesis,
         metrics: &'a Metrics,
@@ -115,7 +126,7 @@ impl<'a> World<'a> {
         chain.pool.rules.refuses_below_base_fee = dice.rng.random_bool(0.3);
         let clock = Arc::<MockClock>::default();
         let plan = Plan::make(&database.outside, genesis, &Context::at(clock.now()), &mut dice.rng).await?;
-        let shared = Shared::new(chain, dice, Trace::new(keep_trace));
+        let shared = Shared::new(chain, dice, Trace::new(wanted.keep_trace));
         for campaign in &plan.campaigns {
             owner_sends(&shared, Some(genesis.deployed.vault), open_call(genesis, campaign).into())?;
         }
@@ -145,6 +156,8 @@ impl<'a> World<'a> {
             steps: 0,
             money_moved: false,
             troubles: Vec::new(),
+            story: wanted.story,
+            sickness: Arc::default(),
         };
         for replica in 0..REPLICAS {
             for (name, kind, work) in world.start(replica).await? {
@@ -222,11 +235,16 @@ impl Makes<'_, '_> {
     async fn stage(&mut self, stage: impl Stage) -> anyhow::Result<()> {
         let pool = self.pool().await?;
         let name = stage.name();
+        let stage: Arc<dyn Stage> = if self.world.story == Story::Poison {
+            let (shared, sickness) = (self.world.shared.clone(), self.world.sickness.clone());
+            Arc::new(Poisoned { stage, shared, sickness })
+        } else {
+            Arc::new(stage)
+        };
         let settings = RunnerSettings::default();
         let metrics = self.world.metrics.bus.clone();
         let seed = self.seed.wrapping_add(self.tasks.len() as u64);
-        let runner =
-            Runner::new(Arc::new(stage), pool, self.clock(), Wakes::new().0, metrics, settings, seed);
+        let runner = Runner::new(stage, pool, self.clock(), Wakes::new().0, metrics, settings, seed);
         self.push(name, Kind::Stage(name), Work::Stage(Box::new(runner)));
         Ok(())
     }
@@ -240,7 +258,7 @@ impl Makes<'_, '_> {
             max_fee_per_gas: 200_000_000_000,
             monitor_timeout: Duration::from_secs(10),
             monitor_interval: Duration::from_secs(1),
-            give_up_refused: Duration::from_secs(600),
+            give_up_refused: if self.world.story == Story::Refused { GIVE_UP_SOON } else { GIVE_UP },
         };
         for (number, lane) in self.world.plan.lanes.clone().into_iter().enumerate() {
             let parts = LaneParts {

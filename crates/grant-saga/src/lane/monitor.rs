@@ -4,6 +4,8 @@
 use chrono::{DateTime, Utc};
 use laurel_chain::{BlockRef, ChainError, Fees, NextStep, Refusal, find_nonce_user};
 use laurel_events::{NewEvent, OperatorAlertRaised};
+#[cfg(feature = "faults")]
+use laurel_ledger::planted;
 use laurel_ledger::{Context, append, clear_alert, commit};
 
 use super::{
@@ -218,6 +220,12 @@ impl LaneDriver {
 
     async fn stop(&self, lease: Lease, state: LaneState, trouble: Trouble) -> Result<(), LaneError> {
         let mut tx = self.pool.begin().await?;
+        #[cfg(feature = "faults")]
+        let lease = if planted!(LaneFenceDropped) {
+            Lease { fence: crate::planted::fence_of(&mut tx, self.lane).await?, ..lease }
+        } else {
+            lease
+        };
         if !stop_lane(&mut tx, self.lane, lease, state, trouble.code).await? {
             // What looked like trouble is the work of whoever took the lane over while the chain was asked.
             return Ok(tx.rollback().await?);

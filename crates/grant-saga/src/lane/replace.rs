@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use laurel_chain::{SignedTx, TxRequest};
 use laurel_events::{AttemptId, BlockchainTxReplaced, EventKind};
-use laurel_ledger::{Context, LedgerError, append, commit, is_chain_stopped};
+use laurel_ledger::{Context, LedgerError, append, commit, is_chain_stopped, planted};
 use sqlx::PgConnection;
 
 use super::{
@@ -60,6 +60,9 @@ impl LaneDriver {
         } else {
             request
         };
+        #[cfg(feature = "faults")]
+        let request =
+            if planted!(BumpChangesPayload) { crate::planted::pay_another(request) } else { request };
         let signed = self.signer.sign(&request)?;
         let attempt = NewAttempt {
             id: AttemptId::generate(now, &mut self.rng),
@@ -109,7 +112,14 @@ impl LaneDriver {
         if waits.fetch_optional(&mut *conn).await?.is_none() {
             return Ok(Committed::Overtaken);
         }
-        insert_attempt(conn, now, attempt).await?;
+        if !planted!(AttemptNotKept) {
+            insert_attempt(conn, now, attempt).await?;
+        }
+        #[cfg(feature = "faults")]
+        if planted!(VoidOnTimeout) && attempt.empty {
+            let failed = crate::compensation::fail_timed_out(conn, now, unmined.batch).await?;
+            append(conn, &Context::at(now), &failed).await?;
+        }
         let replaced = BlockchainTxReplaced {
             batch: unmined.batch,
             attempt: attempt.id,

@@ -71,6 +71,12 @@ UNION ALL
     FROM heads h CROSS JOIN LATERAL (SELECT count(*) FROM journal j WHERE j.part = h.part) j
     WHERE h.next <> j.count
 UNION ALL
+    SELECT format('INV 4: stage %s went on without %s at %s/%s/%s, which is final', stage, kind, part, position, idx)
+    FROM dead_letters
+    WHERE kind IN ('BlockchainTxConfirmed', 'CampaignFunded', 'CampaignReleased') AND stage = 'books'
+       OR kind IN ('BlockchainTxConfirmed', 'BlockchainTxReverted', 'GrantsCancelled', 'CampaignReleased')
+          AND stage = 'settlements'
+UNION ALL
     SELECT format('INV 9: stage %s has read to %s of partition %s, which ends at %s', c.stage, c.next, c.part, h.next)
     FROM cursors c JOIN heads h USING (part) WHERE c.next > h.next
 ";

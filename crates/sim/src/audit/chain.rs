@@ -20,6 +20,7 @@ sol! {
     }
     function settle(uint64 deadline, Part[] segments, bytes32 seal) external returns (uint256[][] paid);
     event BatchSettled(uint64 indexed campaign, uint64 indexed firstSeq, bytes32 indexed seal, uint256 count, uint256 total, bytes32 grantsHash, uint256[] paid);
+    event GrantsCancelled(uint64 indexed campaign, uint64 indexed word, uint256 mask);
     event Transfer(address indexed from, address indexed to, uint256 value);
 }
 
@@ -49,6 +50,11 @@ impl Auditor {
         for (tx, receipt) in sealed.txs.iter().zip(&sealed.receipts) {
             if !receipt.receipt.status() {
                 continue;
+            }
+            let burned = receipt.receipt.logs().iter().filter(|log| log.address == self.vault);
+            for burned in burned.filter_map(|log| GrantsCancelled::decode_log(log).ok()) {
+                let seqs = bits(burned.mask).map(|bit| (burned.campaign, (burned.word << 8) + bit));
+                self.burned.extend(seqs);
             }
             let Some(words) = segments(&tx.tx.input) else { continue };
             let words: BTreeMap<PlaceId, U256> = words
@@ -87,11 +93,7 @@ impl Auditor {
             .paid
             .iter()
             .zip(0_u64..)
-            .flat_map(|(mask, at)| {
-                (0..256_u64)
-                    .filter(move |bit| mask.bit(usize::try_from(*bit).unwrap_or(0)))
-                    .map(move |bit| base + 256 * at + bit)
-            })
+            .flat_map(|(mask, at)| bits(*mask).map(move |bit| base + 256 * at + bit))
             .collect();
         if seqs.len() != transfers.len() {
             findings.push(format!(
@@ -202,10 +204,34 @@ impl Auditor {
         Ok(findings)
     }
 
+    /// The hold of a grant that has a place is voided only when the final chain has burned that place.
+    pub(super) async fn voids(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(
+            "SELECT v.campaign, v.number, r.first_seq + array_position(r.numbers, v.number) - 1
+             FROM voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)",
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let mut findings = Vec::new();
+        for (campaign, number, seq) in rows {
+            if !self.burned.contains(&(u64::try_from(campaign)?, u64::try_from(seq)?)) {
+                findings.push(format!(
+                    "INV 5: the hold of grant {campaign}-{number} was voided, and no final block burned its place {seq}"
+                ));
+            }
+        }
+        Ok(findings)
+    }
+
     /// What the final chain paid for a place.
     pub(super) fn payment(&self, place: PlaceId) -> Option<(Address, U256)> {
         self.paid.get(&place).map(|payment| (payment.recipient, payment.amount))
     }
+}
+
+/// The bits that are set.
+fn bits(mask: U256) -> impl Iterator<Item = u64> {
+    (0..256_u64).filter(move |bit| mask.bit(usize::try_from(*bit).unwrap_or(0)))
 }
 
 fn settled(log: &Log) -> Option<BatchSettled> {

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::U256;
+use chrono::{DateTime, Utc};
 use sqlx::{PgConnection, Row};
 
 use super::Auditor;
@@ -47,6 +48,17 @@ pub(super) async fn outcomes(conn: &mut PgConnection, told: usize) -> anyhow::Re
          FROM outcomes HAVING count(*) <> $1::bigint",
     )
     .bind(i64::try_from(told)?)
+    .fetch_all(&mut *conn)
+    .await?)
+}
+
+/// Nobody waits beyond a deadline.
+pub(super) async fn deadlines(conn: &mut PgConnection, now: DateTime<Utc>) -> anyhow::Result<Vec<String>> {
+    Ok(sqlx::query_scalar(
+        "SELECT format('INV 2: grant %s-%s still waits for a wallet that was to come until %s', campaign, number, wallet_until)
+         FROM exceptions WHERE state = 'awaiting_wallet' AND wallet_until < $1",
+    )
+    .bind(now)
     .fetch_all(&mut *conn)
     .await?)
 }

@@ -10,6 +10,7 @@ mod ends;
 use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, U256};
+use chrono::{DateTime, Utc};
 use sqlx::PgConnection;
 
 /// A place on the chain: a campaign and a sequence number of it.
@@ -30,6 +31,8 @@ pub(crate) struct Auditor {
     /// Up to which block the chain was read.
     read_to: u64,
     paid: BTreeMap<PlaceId, Payment>,
+    /// What the final chain burned without paying it.
+    burned: BTreeSet<PlaceId>,
     /// What has come to an end, and must not leave it.
     ended: BTreeSet<String>,
     /// Who was ever paid or is to be: whom a token can be made to refuse.
@@ -44,6 +47,7 @@ impl Auditor {
             vault,
             read_to: 0,
             paid: BTreeMap::new(),
+            burned: BTreeSet::new(),
             ended: BTreeSet::new(),
             recipients: Vec::new(),
             seen: Vec::new(),
@@ -68,6 +72,7 @@ impl Auditor {
         }
         findings.extend(books::findings(&mut *conn).await?);
         findings.extend(self.chain_and_books(&mut *conn, false).await?);
+        findings.extend(self.voids(&mut *conn).await?);
         findings.extend(self.terminal(&mut *conn).await?);
         Ok(findings)
     }
@@ -77,12 +82,14 @@ impl Auditor {
         &mut self,
         conn: &mut PgConnection,
         outcomes: usize,
+        now: DateTime<Utc>,
     ) -> anyhow::Result<Vec<String>> {
         let mut findings = self.look(&mut *conn, true).await?;
         findings.extend(self.chain_and_books(&mut *conn, true).await?);
         findings.extend(self.words(&mut *conn).await?);
         findings.extend(ends::journal(&mut *conn).await?);
         findings.extend(ends::outcomes(&mut *conn, outcomes).await?);
+        findings.extend(ends::deadlines(&mut *conn, now).await?);
         findings.extend(self.ends(&mut *conn).await?);
         Ok(findings)
     }

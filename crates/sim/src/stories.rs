@@ -1,0 +1,47 @@
+//! What happens to a world beside the usual, where a bug can show only then.
+
+mod poison;
+mod retold;
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+
+pub(crate) use self::{
+    poison::{Poisoned, Sickness},
+    retold::retell,
+};
+use crate::{clients::Request, world::World};
+
+/// What happens to a world beside the usual.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Story {
+    /// Nothing.
+    #[default]
+    Usual,
+    /// A recipient is refused for so long that its places are burned.
+    Refused,
+    /// Stages cannot handle some events for a while.
+    Poison,
+    /// The watcher tells final settlements again.
+    Retold,
+}
+
+/// How often something of a story happens, where it can.
+const HAPPENS: f64 = 0.03;
+
+impl World<'_> {
+    /// Lets something of the story happen.
+    pub(crate) fn tell_story(&mut self) -> anyhow::Result<()> {
+        if self.story == Story::Usual || !self.shared.dice().rng.random_bool(HAPPENS) {
+            return Ok(());
+        }
+        match self.story {
+            Story::Usual | Story::Poison => Ok(()),
+            Story::Refused => self.refuse_for_good(),
+            Story::Retold => {
+                self.plan.requests.push_front(Request::Retell);
+                Ok(())
+            }
+        }
+    }
+}
