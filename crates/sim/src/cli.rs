@@ -12,10 +12,12 @@ use std::{
 use anyhow::Context;
 use clap::Parser;
 use laurel_events::{Clock, SystemClock};
+use laurel_ledger::faults::Bug;
 
 use crate::{
     fleet, kill, planted,
     run::{STEPS, Wanted, Worker},
+    stories::Story,
     summary::Summary,
 };
 
@@ -52,6 +54,12 @@ struct Arguments {
     /// Print what happens, line by line, in this process.
     #[arg(long)]
     trace: bool,
+    /// What happens beside the usual.
+    #[arg(long, value_enum, default_value_t)]
+    story: Story,
+    /// A bug that is planted, by its name.
+    #[arg(long, value_parser = planted::bug)]
+    plant: Option<Bug>,
     #[command(subcommand)]
     command: Option<Mode>,
 }
@@ -90,7 +98,8 @@ pub fn main() -> anyhow::Result<ExitCode> {
         faults: !arguments.calm,
         keep_trace: arguments.trace,
         closely: arguments.closely,
-        ..Wanted::default()
+        planted: arguments.plant,
+        story: arguments.story,
     };
     match arguments.command {
         Some(Mode::Worker) => {

@@ -11,14 +11,17 @@ use laurel_chain::{ChainNode, LaneSigner, LocalKey};
 use laurel_devnet::testing::CONTRACT_WALLET_SIGNATURE;
 use laurel_events::{CampaignId, Clock, Event, GameOutcomeRecorded, NewEvent, OrgId, OutcomeKey, PlayerId};
 use laurel_ledger::{
-    Context, LedgerError, Place, RecordedOutcome, append, commit, find_outcomes, insert_outcomes,
+    Context, LedgerError, Place, RecordedOutcome, Vault, append, commit, find_outcomes, insert_outcomes,
 };
 use laurel_players::{ChallengeRequest, LinkError, Proof, issue_challenge, link_wallet, prove_wallet};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use crate::{genesis::CHAIN_ID, stories::retell};
+use crate::{
+    genesis::CHAIN_ID,
+    stories::{recover, retell},
+};
 
 /// The organisation that everything belongs to.
 pub(crate) const ORG: OrgId = OrgId(1);
@@ -50,6 +53,8 @@ pub(crate) enum Request {
     Redrive,
     /// The watcher tells again what it told.
     Retell,
+    /// An operator has a restored database recovered.
+    Recover { vault: Vault },
 }
 
 impl Request {
@@ -60,6 +65,7 @@ impl Request {
             Self::Campaign { .. } => "campaign",
             Self::Redrive => "redrive",
             Self::Retell => "telling again",
+            Self::Recover { .. } => "recovery",
         }
     }
 }
@@ -88,6 +94,9 @@ impl Door {
             Request::Campaign { campaign, action } => self.campaign(*campaign, *action).await,
             Request::Redrive => self.redrive().await,
             Request::Retell => retell(&self.pool, &Context::at(self.clock.now())).await,
+            Request::Recover { vault } => {
+                recover(&self.pool, *vault, self.node.clone(), self.clock.now()).await
+            }
         }
     }
 

@@ -95,6 +95,33 @@ impl Database {
         Ok(())
     }
 
+    /// Keeps a copy of everything, as it is now.
+    pub(crate) async fn remember(&self) -> anyhow::Result<()> {
+        let mut tx = self.outside.begin().await?;
+        tx.execute("DROP SCHEMA IF EXISTS moment CASCADE; CREATE SCHEMA moment").await?;
+        for table in tables(&mut tx).await? {
+            tx.execute(AssertSqlSafe(format!("CREATE TABLE moment.{table} AS TABLE public.{table}"))).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Makes everything as it was when it was remembered.
+    pub(crate) async fn restore(&self) -> anyhow::Result<()> {
+        let mut tx = self.outside.begin().await?;
+        // Journals and books refuse to be changed.
+        tx.execute("SET LOCAL session_replication_role = replica").await?;
+        let tables = tables(&mut tx).await?;
+        tx.execute(AssertSqlSafe(format!("TRUNCATE {} CASCADE", tables.join(", ")))).await?;
+        for table in tables {
+            let copy = format!("INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM moment.{table}");
+            tx.execute(AssertSqlSafe(copy)).await?;
+        }
+        tx.execute("DROP SCHEMA moment CASCADE").await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
     /// Whose transactions keep a seat waiting.
     pub(crate) async fn blockers(&self, seat: &Seat) -> anyhow::Result<Vec<i32>> {
         let blockers: Vec<i32> = sqlx::query_scalar("SELECT pg_blocking_pids($1)")
@@ -118,6 +145,16 @@ impl Database {
         self.outside.close().await;
         self.postgres.stop().await.context("the cluster stops")
     }
+}
+
+/// All tables that hold rows.
+async fn tables(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+    Ok(sqlx::query_scalar(
+        "SELECT format('%I', relname) FROM pg_class
+         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> '_sqlx_migrations' ORDER BY relname",
+    )
+    .fetch_all(conn)
+    .await?)
 }
 
 impl Seat {

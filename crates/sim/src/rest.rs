@@ -44,7 +44,7 @@ impl World<'_> {
             if quiet < QUIET_ROUNDS {
                 continue;
             }
-            if deadlines_passed == 2 {
+            if deadlines_passed >= 2 && !self.letters_wait().await? {
                 return Ok(());
             }
             // Whoever still waits does so for a deadline, or for an operator.
@@ -71,12 +71,18 @@ impl World<'_> {
     }
 
     /// Whatever waits is mined, and what was mined becomes final.
-    fn honest_blocks(&self) {
+    pub(crate) fn honest_blocks(&self) {
         let time = self.block_time();
         let mut chain = self.shared.chain();
         for _ in 0..=chain.depth {
             chain.mine(time, &mut |_| true);
         }
+    }
+
+    /// Whether an event was set aside that may be tried again.
+    async fn letters_wait(&self) -> anyhow::Result<bool> {
+        let wait = "SELECT EXISTS (SELECT FROM dead_letters WHERE state IN ('dead', 'retrying', 'blocked'))";
+        Ok(sqlx::query_scalar(wait).fetch_one(&self.database.outside).await?)
     }
 
     /// How much the journal holds.
@@ -110,7 +116,7 @@ impl World<'_> {
 
     /// Moves an actor to the end of its step, as often as it says that there is more. Says whether it sent anything, and
     /// whether it committed.
-    async fn finish(&mut self, index: usize) -> anyhow::Result<(bool, bool)> {
+    pub(crate) async fn finish(&mut self, index: usize) -> anyhow::Result<(bool, bool)> {
         let (mut moved, mut commits) = (false, false);
         let actor = &self.actors[index];
         if !actor.can_move() || !(actor.stirred || actor.is_busy()) {

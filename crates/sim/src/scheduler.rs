@@ -82,7 +82,7 @@ impl World<'_> {
             self.happen()?;
             return Ok(false);
         }
-        self.tell_story()?;
+        self.tell_story().await?;
         self.hand_out_requests();
         let Some(chosen) = self.choose() else { return Ok(false) };
         let committed = self.run(chosen).await?;
@@ -307,7 +307,7 @@ impl World<'_> {
     }
 
     /// A replica dies, with all that it was doing, and starts again.
-    async fn crash(&mut self, replica: usize) -> anyhow::Result<()> {
+    pub(crate) async fn crash(&mut self, replica: usize) -> anyhow::Result<()> {
         let first = replica * TASKS;
         for index in first..first + TASKS {
             let state = std::mem::replace(&mut self.actors[index].state, State::Taken);

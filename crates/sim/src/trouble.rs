@@ -4,9 +4,10 @@ use alloy::{
     primitives::{Address, Bytes},
     sol_types::SolCall,
 };
+use anyhow::Context;
 use chrono::TimeDelta;
 use laurel_campaign::Move;
-use laurel_chain::{LaneSigner, RewardVault};
+use laurel_chain::{LaneSigner, LocalKey, RewardVault};
 use laurel_events::CampaignId;
 use rand::Rng;
 
@@ -15,6 +16,7 @@ use crate::{
     clients::Request,
     dice::Fault,
     genesis::{FussyToken, contract_wallet, key, owner_sends},
+    plan::{KEY_WALLETS, secret},
     world::{REPLICAS, World},
 };
 
@@ -164,10 +166,10 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The token refuses somebody from now on.
+    /// The token refuses a player from now on.
     pub(crate) fn refuse_for_good(&mut self) -> anyhow::Result<()> {
-        let number = self.shared.dice().rng.random_range(0..self.auditor.recipients().len().max(1));
-        let Some(recipient) = self.auditor.recipients().get(number).copied() else { return Ok(()) };
+        let player = self.shared.dice().rng.random_range(0..KEY_WALLETS);
+        let recipient = LocalKey::from_hex(&secret(player)).context("a key")?.address();
         let refusing = self.refuse(recipient, true)?;
         self.tell(&format!("{recipient} is refused for good"));
         self.troubles.push((u64::MAX, refusing));

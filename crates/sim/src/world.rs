@@ -106,6 +106,8 @@ pub(crate) struct World<'a> {
     /// What is to be undone, and at which step.
     pub(crate) troubles: Vec<(u64, crate::trouble::Trouble)>,
     pub(crate) story: Story,
+    /// Whether it was told, where it is told once.
+    pub(crate) told: bool,
     /// The events that stages cannot handle for a while.
     sickness: Arc<Sickness>,
 }
@@ -157,6 +159,7 @@ impl<'a> World<'a> {
             money_moved: false,
             troubles: Vec::new(),
             story: wanted.story,
+            told: false,
             sickness: Arc::default(),
         };
         for replica in 0..REPLICAS {

@@ -85,6 +85,25 @@ const GRANTS: &str = "
     ORDER BY g.campaign, g.number";
 
 impl Auditor {
+    /// Nothing is signed in quarantine.
+    pub(super) async fn quarantine(&mut self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+        let now: Option<(String, i64)> = sqlx::query_as(
+            "SELECT epoch::text, (SELECT count(*) FROM attempts a JOIN batches b ON b.id = a.batch WHERE NOT b.adopted)
+             FROM quarantine",
+        )
+        .fetch_optional(&mut *conn)
+        .await?;
+        let (Some((epoch, signed)), Some((was, before))) = (&now, &self.quarantine) else {
+            self.quarantine = now;
+            return Ok(Vec::new());
+        };
+        if epoch == was && signed > before {
+            return Ok(vec![format!("INV 5: {} transactions were signed in quarantine", signed - before)]);
+        }
+        self.quarantine = now;
+        Ok(Vec::new())
+    }
+
     /// What has come to an end stays there.
     pub(super) async fn terminal(&mut self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
         let ended: BTreeSet<String> = sqlx::query_scalar(

@@ -35,6 +35,8 @@ pub(crate) struct Auditor {
     burned: BTreeSet<PlaceId>,
     /// What has come to an end, and must not leave it.
     ended: BTreeSet<String>,
+    /// The quarantine, and how much was signed when it was seen first.
+    quarantine: Option<(String, i64)>,
     /// Who was ever paid or is to be: whom a token can be made to refuse.
     recipients: Vec<Address>,
     /// What was wrong with the chain itself.
@@ -49,6 +51,7 @@ impl Auditor {
             paid: BTreeMap::new(),
             burned: BTreeSet::new(),
             ended: BTreeSet::new(),
+            quarantine: None,
             recipients: Vec::new(),
             seen: Vec::new(),
         }
@@ -57,6 +60,11 @@ impl Auditor {
     /// Who was paid so far, in the order of their first payment.
     pub(crate) fn recipients(&self) -> &[Address] {
         &self.recipients
+    }
+
+    /// The database was restored: what came to an end in it may have done so in what it has lost.
+    pub(crate) fn forget(&mut self) {
+        self.ended.clear();
     }
 
     /// What has to be true at any time. Says what is not; `closely` asks for what takes longer, too.
@@ -73,6 +81,7 @@ impl Auditor {
         findings.extend(books::findings(&mut *conn).await?);
         findings.extend(self.chain_and_books(&mut *conn, false).await?);
         findings.extend(self.voids(&mut *conn).await?);
+        findings.extend(self.quarantine(&mut *conn).await?);
         findings.extend(self.terminal(&mut *conn).await?);
         Ok(findings)
     }

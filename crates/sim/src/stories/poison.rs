@@ -19,7 +19,7 @@ const KINDS: [EventKind; 3] =
     [EventKind::GameOutcomeRecorded, EventKind::TokenGrantRequested, EventKind::BlockchainTxConfirmed];
 
 /// How many of them are.
-const SHARE: f64 = 0.06;
+const SHARE: f64 = 0.04;
 
 /// How often, at the most, one has to be tried: some are dead letters before.
 const TRIES_MAX: u32 = 9;
