@@ -75,7 +75,8 @@ pub async fn insert_outcomes(
 ) -> Result<(), LedgerError> {
     let key = |outcome: &RecordedOutcome| match outcome.place.0 {
         event if crate::planted!(ReplayUnderAnotherId) => {
-            Uuid::from_u64_pair(event.offset.cast_unsigned(), event.partition.number().cast_unsigned().into())
+            let line = (i64::from(event.partition.number()) << 32) | i64::from(event.index);
+            Uuid::from_u64_pair(event.offset.cast_unsigned(), line.cast_unsigned())
         }
         _ => outcome.key.uuid(),
     };

@@ -185,8 +185,10 @@ async fn live(world: &mut World<'_>, wanted: Wanted) -> anyhow::Result<Vec<Strin
             }
         }
     }
-    world.come_to_rest().await?;
-    world.conclude().await
+    let rested = world.come_to_rest().await;
+    let mut findings = world.conclude().await?;
+    findings.extend(rested.err().map(|error| format!("INV 2: {error:#}")));
+    Ok(findings)
 }
 
 /// How often, in steps that committed something, everything is looked at, and not only the balances after money moved.
