@@ -146,7 +146,7 @@ impl Watcher {
         let reconciled = match reconcile(&view.blocks, &ids) {
             Err(error @ ReconcileError::DeeperThanFinal { .. }) => {
                 let number = before.number;
-                if self.canonical(number).await?.is_some_and(|block| block.hash == before.hash) {
+                if self.canonical(number).await?.hash == before.hash {
                     return Err(ReconcileError::Torn { number }.into());
                 }
                 return self.halt(now, &view, error).await;
@@ -251,7 +251,7 @@ impl Watcher {
     ) -> Result<bool, WatcherError> {
         let was_final = view.last_final().is_some_and(|block| block.number == conflict.number);
         let canonical = self.canonical(conflict.number).await?;
-        if !was_final && canonical.is_some_and(|block| block.hash == conflict.theirs) {
+        if !was_final && canonical.hash == conflict.theirs {
             return Err(ReconcileError::Torn { number: conflict.number }.into());
         }
         self.halt(now, view, conflict).await
@@ -259,9 +259,11 @@ impl Watcher {
 
     /// The block of that number, before anything is halted for it. Where there are several endpoints, asking for what is
     /// final comes first: whoever has another block there than a quorum is not asked any more.
-    async fn canonical(&self, number: u64) -> Result<Option<Block>, ChainError> {
+    async fn canonical(&self, number: u64) -> Result<Block, ChainError> {
         self.parts.node.last_final(self.finality).await?;
-        self.parts.node.block(BlockRef::Number(number)).await
+        let block = self.parts.node.block(BlockRef::Number(number)).await?;
+        // Whoever lacks it proves nothing.
+        block.ok_or_else(|| ChainError::Untrue(format!("the node lacks block {number}, which is final")))
     }
 
     /// Halts the chain, which is an error. Where another replica has moved the view there may be no reason to: look again.

@@ -45,6 +45,7 @@ pub(crate) fn bug(name: &str) -> anyhow::Result<Bug> {
 const fn trial(bug: Bug) -> (u64, Story) {
     match bug {
         Bug::VoidWithoutFinalCancel | Bug::BitmapIgnored => (40, Story::Refused),
+        Bug::VoidOnTimeout | Bug::LaneFenceDropped => (60, Story::Slow),
         Bug::HoldPostedTwice => (40, Story::Retold),
         Bug::RedriveSkipsKey | Bug::FinalFactDeadLettered => (40, Story::Poison),
         Bug::BitWithoutWord | Bug::QuarantineSkipped => (40, Story::Restored),

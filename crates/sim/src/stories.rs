@@ -22,6 +22,8 @@ pub enum Story {
     /// Nothing.
     #[default]
     Usual,
+    /// Everything takes so long that leases end in the middle of a step.
+    Slow,
     /// A recipient is refused for so long that its places are burned.
     Refused,
     /// Stages cannot handle some events for a while.
@@ -31,6 +33,15 @@ pub enum Story {
     /// The database is restored to a moment before its last payments, once, and recovered.
     Restored,
 }
+
+/// How much time passes at once where a recipient is refused: a few times make up a place's rest.
+const REST_MS: i64 = 10_000;
+
+/// How often a lease's time passes at once where everything is slow.
+const SLOWS: f64 = 0.1;
+
+/// A little more than a lease lasts.
+const LEASE_MS: i64 = 5_500;
 
 /// How often something of a story happens, where it can.
 const HAPPENS: f64 = 0.03;
@@ -43,15 +54,27 @@ impl World<'_> {
 
     /// Lets something of the story happen.
     pub(crate) async fn tell_story(&mut self) -> anyhow::Result<()> {
-        if self.story == Story::Usual || !self.shared.dice().rng.random_bool(HAPPENS) {
+        if self.story == Story::Usual {
+            return Ok(());
+        }
+        if self.story == Story::Slow && self.shared.dice().rng.random_bool(SLOWS) {
+            self.pass(LEASE_MS);
+            self.stir();
+            return Ok(());
+        }
+        if self.story == Story::Refused && !std::mem::replace(&mut self.told, true) {
+            return self.refuse_for_good();
+        }
+        if !self.shared.dice().rng.random_bool(HAPPENS) {
             return Ok(());
         }
         match self.story {
-            Story::Usual | Story::Poison => Ok(()),
-            Story::Refused if self.told => Ok(()),
+            Story::Usual | Story::Slow | Story::Poison => Ok(()),
             Story::Refused => {
-                self.told = true;
-                self.refuse_for_good()
+                // Places rest before they are tried again.
+                self.pass(REST_MS);
+                self.stir();
+                Ok(())
             }
             Story::Restored if self.told || !self.has_paid() => Ok(()),
             Story::Restored => {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use laurel_chain::ChainError;
 use laurel_chain_watcher::{Finality, ReconcileError, WatcherError};
 use laurel_events::Event;
 
@@ -164,6 +165,11 @@ async fn a_chain_that_changes_while_it_is_read_is_read_again() {
     });
     let error = try_catch_up(&watcher).await.unwrap_err();
     assert!(matches!(error, WatcherError::Reconcile(ReconcileError::Torn { .. })), "{error:?}");
+    // A node that does not find the block that it calls final says nothing about whose is canonical.
+    node.follow(&other.to(head - 3));
+    let error = try_catch_up(&watcher).await.unwrap_err();
+    assert!(matches!(error, WatcherError::Chain(ChainError::Untrue(_))), "{error:?}");
+    node.follow(&other);
     node.change(|script| script.latest = None);
     catch_up(&watcher).await;
     let position = world.position().await;
