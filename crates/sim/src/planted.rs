@@ -85,7 +85,7 @@ impl Trial {
     }
 
     const fn wanted(&self) -> Wanted {
-        Wanted { planted: self.bug, story: self.story, ..Wanted::USUAL }
+        Wanted { planted: self.bug, story: self.story, steps: self.story.steps(), ..Wanted::USUAL }
     }
 
     fn print(&self, out: &mut dyn Write) -> std::io::Result<()> {

@@ -12,7 +12,7 @@ pub(crate) use self::{
     restored::recover,
     retold::retell,
 };
-use crate::{clients::Request, world::World};
+use crate::{clients::Request, run::STEPS, world::World};
 
 /// What happens to a world beside the usual.
 #[derive(
@@ -24,7 +24,7 @@ pub enum Story {
     Usual,
     /// Everything takes so long that leases end in the middle of a step.
     Slow,
-    /// A recipient is refused for so long that its places are burned.
+    /// Recipients are refused for so long that their places are burned.
     Refused,
     /// Stages cannot handle some events for a while.
     Poison,
@@ -45,6 +45,17 @@ const LEASE_MS: i64 = 5_500;
 
 /// How often something of a story happens, where it can.
 const HAPPENS: f64 = 0.03;
+
+impl Story {
+    /// How many steps it takes.
+    pub(crate) const fn steps(self) -> u64 {
+        match self {
+            // Until a place is burned it is tried, rests, and is tried again.
+            Self::Refused => 2 * STEPS,
+            _ => STEPS,
+        }
+    }
+}
 
 impl World<'_> {
     /// Whether the final chain has paid anybody yet.

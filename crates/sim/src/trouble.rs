@@ -166,13 +166,14 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The token refuses a player from now on.
+    /// The token refuses every player with a key from now on.
     pub(crate) fn refuse_for_good(&mut self) -> anyhow::Result<()> {
-        let player = self.shared.dice().rng.random_range(0..KEY_WALLETS);
-        let recipient = LocalKey::from_hex(&secret(player)).context("a key")?.address();
-        let refusing = self.refuse(recipient, true)?;
-        self.tell(&format!("{recipient} is refused for good"));
-        self.troubles.push((u64::MAX, refusing));
+        for player in 0..KEY_WALLETS {
+            let recipient = LocalKey::from_hex(&secret(player)).context("a key")?.address();
+            let refusing = self.refuse(recipient, true)?;
+            self.troubles.push((u64::MAX, refusing));
+        }
+        self.tell("players are refused for good");
         Ok(())
     }
 
