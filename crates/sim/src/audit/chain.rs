@@ -209,6 +209,22 @@ impl Auditor {
         Ok(findings)
     }
 
+    /// Nothing that was paid waits to be sent again.
+    pub(super) async fn sent_again(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+        let rows: Vec<(i64, i64, i32)> =
+            sqlx::query_as("SELECT campaign, first_seq, count FROM requeues").fetch_all(&mut *conn).await?;
+        let mut findings = Vec::new();
+        for (campaign, first, count) in rows {
+            let (campaign, first) = (u64::try_from(campaign)?, u64::try_from(first)?);
+            for seq in first..first + u64::from(count.unsigned_abs()) {
+                if self.payment((campaign, seq)).is_some() {
+                    findings.push(format!("INV 8: {campaign}/{seq} was paid, and waits to be sent again"));
+                }
+            }
+        }
+        Ok(findings)
+    }
+
     /// The hold of a grant that has a place is voided only when the final chain has burned that place.
     pub(super) async fn voids(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
         let rows: Vec<(i64, i64, i64)> = sqlx::query_as(

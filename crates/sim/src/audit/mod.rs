@@ -75,12 +75,12 @@ impl Auditor {
     ) -> anyhow::Result<Vec<String>> {
         let mut findings = std::mem::take(&mut self.seen);
         findings.extend(books::balances(&mut *conn).await?);
+        findings.extend(self.voids(&mut *conn).await?);
         if !closely {
             return Ok(findings);
         }
         findings.extend(books::findings(&mut *conn).await?);
         findings.extend(self.chain_and_books(&mut *conn, false).await?);
-        findings.extend(self.voids(&mut *conn).await?);
         findings.extend(self.quarantine(&mut *conn).await?);
         findings.extend(self.terminal(&mut *conn).await?);
         Ok(findings)
@@ -96,6 +96,7 @@ impl Auditor {
         let mut findings = self.look(&mut *conn, true).await?;
         findings.extend(self.chain_and_books(&mut *conn, true).await?);
         findings.extend(self.words(&mut *conn).await?);
+        findings.extend(self.sent_again(&mut *conn).await?);
         findings.extend(ends::journal(&mut *conn).await?);
         findings.extend(ends::outcomes(&mut *conn, outcomes).await?);
         findings.extend(ends::deadlines(&mut *conn, now).await?);

@@ -14,12 +14,12 @@ use sqlx::PgConnection;
 
 use crate::chain::Shared;
 
-/// The kinds that may be sick.
-const KINDS: [EventKind; 3] =
-    [EventKind::GameOutcomeRecorded, EventKind::TokenGrantRequested, EventKind::BlockchainTxConfirmed];
-
-/// How many of them are.
-const SHARE: f64 = 0.04;
+/// The kinds that may be sick, and how many of them are: more of those of which there are few.
+const KINDS: [(EventKind, f64); 3] = [
+    (EventKind::GameOutcomeRecorded, 0.04),
+    (EventKind::TokenGrantRequested, 0.06),
+    (EventKind::BlockchainTxConfirmed, 0.25),
+];
 
 /// How often, at the most, one has to be tried: some are dead letters before.
 const TRIES_MAX: u32 = 9;
@@ -31,13 +31,13 @@ pub(crate) struct Sickness(Mutex<BTreeMap<(&'static str, EventId), u32>>);
 impl Sickness {
     /// Whether an event cannot be handled. One that is tried alone gets better.
     fn shows(&self, shared: &Shared, stage: &'static str, event: &Envelope, alone: bool) -> bool {
-        if !KINDS.contains(&event.event.kind()) {
+        let Some((_, share)) = KINDS.into_iter().find(|(kind, _)| *kind == event.event.kind()) else {
             return false;
-        }
+        };
         let mut events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let tries = events.entry((stage, event.id)).or_insert_with(|| {
             let mut dice = shared.dice();
-            let sick = dice.on && dice.rng.random_bool(SHARE);
+            let sick = dice.on && dice.rng.random_bool(share);
             if sick { dice.rng.random_range(1..=TRIES_MAX) } else { 0 }
         });
         let shows = *tries > 0;
