@@ -41,15 +41,34 @@ pub(crate) fn bug(name: &str) -> anyhow::Result<Bug> {
     found.with_context(|| format!("there are {:?}", Bug::ALL))
 }
 
-/// What a bug is tried with: within how many seeds it has to be seen, and what the world lives through.
+/// What a bug is tried with: within how many seeds it has to be seen, some times as many as it was seen to need, and what the
+/// world lives through.
 const fn trial(bug: Bug) -> (u64, Story) {
     match bug {
-        Bug::VoidWithoutFinalCancel | Bug::BitmapIgnored => (40, Story::Refused),
-        Bug::VoidOnTimeout | Bug::LaneFenceDropped => (60, Story::Slow),
-        Bug::HoldPostedTwice => (40, Story::Retold),
-        Bug::RedriveSkipsKey | Bug::FinalFactDeadLettered => (40, Story::Poison),
-        Bug::BitWithoutWord | Bug::QuarantineSkipped => (40, Story::Restored),
-        _ => (40, Story::Usual),
+        Bug::VoidOnTimeout => (20, Story::Slow),
+        Bug::LaneFenceDropped => (150, Story::Slow),
+        Bug::BitmapIgnored => (20, Story::Refused),
+        Bug::VoidWithoutFinalCancel => (60, Story::Refused),
+        Bug::HoldPostedTwice => (20, Story::Retold),
+        Bug::FinalFactDeadLettered => (30, Story::Poison),
+        Bug::RedriveSkipsKey => (150, Story::Poison),
+        Bug::QuarantineSkipped => (30, Story::Restored),
+        Bug::BitWithoutWord => (150, Story::Restored),
+        // What takes a reorganisation, an outbid transaction or two replicas at the same moment.
+        Bug::ReceiptWithoutBlockHash => (200, Story::Usual),
+        Bug::AttemptNotKept | Bug::CapOutsideTransaction | Bug::ReorgTakenForRevert => (150, Story::Usual),
+        Bug::ConfirmedEarly => (50, Story::Usual),
+        Bug::BroadcastBeforeCommit
+        | Bug::SeqGivenAgain
+        | Bug::CursorWithoutLock
+        | Bug::CursorOutsideTransaction
+        | Bug::WrongBit
+        | Bug::BumpChangesPayload
+        | Bug::ReplayUnderAnotherId
+        | Bug::NonceReusedAfterCrash
+        | Bug::CounterNotGivenBack
+        | Bug::DeadlineForgotten
+        | Bug::DayByOccurrence => (20, Story::Usual),
     }
 }
 
