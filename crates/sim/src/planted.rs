@@ -57,10 +57,9 @@ const fn trial(bug: Bug) -> (u64, Story) {
         // What takes a reorganisation, an outbid transaction or two replicas at the same moment.
         Bug::ReceiptWithoutBlockHash => (200, Story::Usual),
         Bug::AttemptNotKept | Bug::CapOutsideTransaction | Bug::ReorgTakenForRevert => (150, Story::Usual),
-        Bug::ConfirmedEarly => (50, Story::Usual),
+        Bug::ConfirmedEarly | Bug::CursorWithoutLock => (60, Story::Usual),
         Bug::BroadcastBeforeCommit
         | Bug::SeqGivenAgain
-        | Bug::CursorWithoutLock
         | Bug::CursorOutsideTransaction
         | Bug::WrongBit
         | Bug::BumpChangesPayload
