@@ -50,7 +50,7 @@ const fn trial(bug: Bug) -> (u64, Story) {
         Bug::BitmapIgnored => (20, Story::Refused),
         Bug::VoidWithoutFinalCancel => (60, Story::Refused),
         Bug::HoldPostedTwice => (20, Story::Retold),
-        Bug::FinalFactDeadLettered => (30, Story::Poison),
+        Bug::FinalFactDeadLettered => (60, Story::Poison),
         Bug::RedriveSkipsKey => (150, Story::Poison),
         Bug::QuarantineSkipped => (30, Story::Restored),
         Bug::BitWithoutWord => (150, Story::Restored),
