@@ -40,7 +40,7 @@ fn vault_error(error: &VaultError) -> String {
         }
         VaultError::WindowExceeded(error) => {
             format!(
-                "campaign {} may pay {} more for now, and {} is asked for",
+                "campaign {} may pay {} more in this window, and {} is asked for",
                 error.campaign, error.left, error.total
             )
         }

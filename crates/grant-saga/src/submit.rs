@@ -74,7 +74,8 @@ pub(crate) async fn write_batch(
         segments,
         cancels,
     };
-    let mut events: Vec<NewEvent> = paid_after_all(conn, &signed.plan).await?;
+    let Plan { segment, .. } = &signed.plan;
+    let mut events = paid_after_all(conn, segment.campaign, (segment.first_seq, segment.words.len())).await?;
     events.extend(leave_out(conn, now, &signed.plan).await?);
     events.push(submitted.into());
     append(conn, &Context::at(now), &events).await?;

@@ -71,7 +71,9 @@ impl LaneDriver {
                             // No window will ever let the first one through: it alone is set back.
                             plan.cut_to_one();
                         }
-                        return Ok(Fitted::Never(format!("the vault's limit leaves {left} to pay for now")));
+                        return Ok(Fitted::Never(format!(
+                            "the vault's limit leaves {left} to pay until it fills up again"
+                        )));
                     }
                     fits => plan.cut(fits),
                 },

@@ -34,7 +34,7 @@ const LANE_REJECTED: &str = "lane_rejected";
 pub(crate) const LANE_ALERTS: [&str; 4] =
     [FEE_ABOVE_CAP, OUT_OF_GAS_MONEY, NONCE_USED_ELSEWHERE, LANE_REJECTED];
 
-/// Why a lane cannot go on for now.
+/// Why a lane cannot go on, until that has passed.
 pub(super) struct Trouble {
     pub(super) code: &'static str,
     pub(super) detail: String,
