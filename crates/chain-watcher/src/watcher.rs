@@ -172,12 +172,17 @@ impl Watcher {
         if reconciled == Reconciled::default() && advance.final_to.is_none() {
             return Ok(false);
         }
-        if let Some(events) = advance.commit(&self.parts.pool).await? {
-            let metrics = &self.parts.metrics;
-            metrics.moved(self.chain_id, advance.head.number, last_final.number, reconciled.removed.len());
-            self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
-        }
+        self.take(&advance, last_final).await?;
         Ok(true)
+    }
+
+    /// Commits what was seen and wakes whoever waits for it.
+    async fn take(&self, advance: &Advance<'_>, last_final: BlockId) -> Result<(), WatcherError> {
+        let Some(events) = advance.commit(&self.parts.pool).await? else { return Ok(()) };
+        let removed = advance.reconciled.removed.len();
+        self.parts.metrics.moved(self.chain_id, advance.head.number, last_final.number, removed);
+        self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
+        Ok(())
     }
 
     /// Begins a chain at the block before the first vault, or at the last final block while that is further back: where

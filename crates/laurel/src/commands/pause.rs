@@ -6,7 +6,7 @@ use alloy::sol_types::SolCall;
 use laurel_chain::RewardVault;
 use laurel_events::{Clock, NewEvent, SystemClock};
 use laurel_grant_saga::{Guardian, unpause_vault};
-use laurel_ledger::{Context, Stop, Written, append, resume_payouts, stop_payouts};
+use laurel_ledger::{Context, Stop, Written, append, commit, resume_payouts, stop_payouts};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -36,16 +36,12 @@ pub(crate) async fn pause(
     let (written, events) = stop_payouts(&mut tx, now, stop, reason, BY).await?;
     let events: Vec<NewEvent> = events.into_iter().map(NewEvent::from).collect();
     append(&mut tx, &Context::at(now), &events).await?;
-    tx.commit().await?;
-    let mut vaults = Vec::new();
-    for chain in concerned(config, stop) {
+    commit(tx, "paused").await?;
+    let vaults = at_vaults(config, stop, async |chain| {
         let state = pause_vault(&pool, chain, environment).await;
-        vaults.push(json!({
-            "chain_id": chain.id,
-            "vault": chain.vault.to_checksum(None),
-            "state": state.unwrap_or_else(|error| format!("not paused: {error:#}")),
-        }));
-    }
+        state.unwrap_or_else(|error| format!("not paused: {error:#}"))
+    })
+    .await;
     let was = if written == Written::Exists { "was stopped before" } else { "is stopped" };
     answer(json, &stop, was, &vaults)
 }
@@ -65,16 +61,12 @@ pub(crate) async fn unpause(
     let was = if events.is_some() { "goes on" } else { "was not stopped" };
     let events: Vec<NewEvent> = events.into_iter().flatten().map(NewEvent::from).collect();
     append(&mut tx, &Context::at(SystemClock.now()), &events).await?;
-    tx.commit().await?;
-    let mut vaults = Vec::new();
-    for chain in concerned(config, stop) {
+    commit(tx, "unpaused").await?;
+    let vaults = at_vaults(config, stop, async |chain| {
         let state = unpaused(&pool, chain, environment).await;
-        vaults.push(json!({
-            "chain_id": chain.id,
-            "vault": chain.vault.to_checksum(None),
-            "state": state.unwrap_or_else(|error| format!("perhaps still paused: {error:#}")),
-        }));
-    }
+        state.unwrap_or_else(|error| format!("perhaps still paused: {error:#}"))
+    })
+    .await;
     answer(json, &stop, was, &vaults)
 }
 
@@ -84,13 +76,19 @@ async fn connected(config: &Config) -> anyhow::Result<PgPool> {
     Ok(pool)
 }
 
-/// The chains whose vaults are concerned: a campaign alone is stopped here only.
-fn concerned(config: &Config, stop: Stop) -> impl Iterator<Item = &config::Chain> {
-    config.chains.iter().filter(move |chain| match stop {
+/// Acts at each vault that is concerned, and lists what became of it. A campaign alone is stopped here only.
+async fn at_vaults(config: &Config, stop: Stop, act: impl AsyncFn(&config::Chain) -> String) -> Vec<Value> {
+    let concerned = config.chains.iter().filter(|chain| match stop {
         Stop::All => true,
         Stop::Chain(id) => chain.id == id,
         Stop::Campaign(_) => false,
-    })
+    });
+    let mut vaults = Vec::new();
+    for chain in concerned {
+        let state = act(chain).await;
+        vaults.push(json!({ "chain_id": chain.id, "vault": chain.vault.to_checksum(None), "state": state }));
+    }
+    vaults
 }
 
 fn answer(json: Option<&JsonTo>, stop: &Stop, was: &str, vaults: &[Value]) -> anyhow::Result<()> {
