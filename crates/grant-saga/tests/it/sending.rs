@@ -72,12 +72,7 @@ async fn what_died_between_commit_and_sending_is_sent_by_the_next_replica() {
 #[tokio::test]
 async fn the_same_replica_sends_again_what_no_node_accepted() {
     let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    world.queue(campaign, 1).await;
-    let mut driver = world.driver(1, "a").await;
-    world.node.set_line(Line::Swallows);
-    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
-    world.node.set_line(Line::Good);
+    let (mut driver, _) = world.swallowed(1).await;
     let before = world.node.sent().len();
     driver.step().await.unwrap();
     assert_eq!(world.node.sent().len(), before, "not before the monitor's interval");
