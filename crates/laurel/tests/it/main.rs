@@ -15,6 +15,7 @@ mod process;
 mod reconciliation;
 mod recovery;
 mod refusals;
+mod refusing;
 mod rest;
 mod roles;
 mod unrecovered;
