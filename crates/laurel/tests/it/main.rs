@@ -3,6 +3,7 @@
 
 mod audit;
 mod commands;
+mod connections;
 mod crashes;
 mod endpoints;
 mod histories;
