@@ -23,8 +23,9 @@ use crate::{
 /// How many blocks one step reads at the most: a backfill commits as it goes.
 const BLOCKS_MAX: u64 = 64;
 
-/// How long the lease of a chain lasts without being renewed.
-const LEASE: TimeDelta = TimeDelta::seconds(5);
+/// How long the lease of a chain lasts without being renewed: a holder that died is replaced within seconds. Two that read the same
+/// blocks because one is slow do no harm: the second one to commit finds them there.
+const LEASE: TimeDelta = TimeDelta::seconds(2);
 
 /// How long a step may take before it is given up: all its blocks from a node that answers no sooner than it must.
 const STEP_TIMEOUT: Duration = Duration::from_secs(600);

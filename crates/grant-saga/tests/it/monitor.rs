@@ -18,7 +18,7 @@ use crate::{
     faulty_node::{Line, is_empty},
     lanes::alerts,
     settling::{sighting, tell},
-    world::{GWEI, LIFETIME, MAX_FEE_PER_GAS, MONITOR_TIMEOUT, World, amount_of, drain, key},
+    world::{GWEI, LEASE_IS_OVER, LIFETIME, MAX_FEE_PER_GAS, MONITOR_TIMEOUT, World, amount_of, drain, key},
 };
 
 /// The monitor's interval, and a bit.
@@ -366,7 +366,7 @@ async fn a_zombie_outbids_in_vain() {
     world.node.stop_next.store(true, Ordering::SeqCst);
     let asleep = tokio::spawn(async move { zombie.step().await.unwrap() });
     world.node.stopped.notified().await;
-    world.clock.advance(TimeDelta::seconds(6));
+    world.clock.advance(LEASE_IS_OVER);
     let mut second = world.driver(1, "second").await;
     second.step().await.unwrap();
     assert_eq!(attempts(&world).await.len(), 2, "the new holder has outbid it");

@@ -8,11 +8,10 @@ use tokio::time::timeout;
 use crate::{
     batching::submitted,
     faulty_node::Line,
-    world::{World, amount_of},
+    world::{LEASE_IS_OVER, World, amount_of},
 };
 
 /// How long a lane's lease lasts, and a bit.
-const LEASE_IS_OVER: TimeDelta = TimeDelta::seconds(6);
 
 /// The stored bytes of every attempt.
 async fn stored(world: &World) -> Vec<Bytes> {
@@ -114,6 +113,6 @@ async fn whoever_gets_a_lane_back_sends_again_what_is_under_way() {
         let driver = if is_first { &mut first } else { &mut second };
         driver.step().await.unwrap();
         assert_eq!(world.node.sent().len() - before, sent);
-        world.clock.advance(TimeDelta::seconds(6));
+        world.clock.advance(LEASE_IS_OVER);
     }
 }

@@ -12,7 +12,7 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
     sol_types::SolCall,
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes, fire_timers};
 use laurel_chain::{
     BlockRef, Call, ChainNode, Deployed, Erc20, LaneSigner, LocalKey, NonceAt, TxRequest, deploy_contracts,
@@ -36,6 +36,9 @@ use sqlx::PgPool;
 use uuid::Uuid;
 
 use crate::faulty_node::{FaultyNode, Line};
+
+/// After that a holder that has not renewed its lease has lost its lane.
+pub(crate) const LEASE_IS_OVER: TimeDelta = TimeDelta::seconds(3);
 
 /// Money in every campaign.
 const CAP: u128 = 1_000_000;
@@ -281,6 +284,11 @@ impl World {
         assert_eq!(driver.step().await.unwrap(), Progress::Sent);
         self.node.set_line(Line::Good);
         (driver, grants)
+    }
+
+    /// Until when the lane is leased.
+    pub(crate) async fn lease_until(&self) -> DateTime<Utc> {
+        sqlx::query_scalar("SELECT lease_until FROM lanes").fetch_one(self.pool()).await.unwrap()
     }
 
     /// The ledger learns that every block there is is final.
