@@ -2,6 +2,7 @@
 
 use anyhow::Context;
 use laurel_devnet::{Postgres, PostgresOptions};
+use laurel_events::fold_partitions;
 use laurel_ledger::{MIGRATOR, ensure_ranges};
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool,
@@ -69,8 +70,9 @@ impl Database {
         Ok(self.seats[number].clone())
     }
 
-    /// Makes the database as it was after the migrations.
-    pub(crate) async fn reset(&self) -> anyhow::Result<()> {
+    /// Makes the database as it was after the migrations, with so many journal partitions.
+    pub(crate) async fn reset(&self, partitions: u8) -> anyhow::Result<()> {
+        fold_partitions(partitions);
         let mut tx = self.outside.begin().await?;
         // Journals and books refuse to be emptied.
         tx.execute("SET LOCAL session_replication_role = replica").await?;
@@ -84,7 +86,10 @@ impl Database {
         if let Some(dirty) = dirty {
             tx.execute(AssertSqlSafe(format!("TRUNCATE {dirty} CASCADE"))).await?;
         }
-        tx.execute("INSERT INTO heads (part) SELECT generate_series(0, 15) ON CONFLICT DO NOTHING").await?;
+        sqlx::query("INSERT INTO heads (part) SELECT generate_series(0, $1::smallint - 1)")
+            .bind(i16::from(partitions))
+            .execute(&mut *tx)
+            .await?;
         // Numbers are also used up by what was rolled back.
         tx.execute(
             "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, 1, false) FROM pg_sequences

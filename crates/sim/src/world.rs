@@ -7,7 +7,7 @@ use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes};
 use laurel_campaign::{BooksStage, DecisionStage};
 use laurel_chain::ChainNode;
 use laurel_chain_watcher::{Finality, Watcher, WatcherMetrics, WatcherParts};
-use laurel_events::{Clock, MockClock};
+use laurel_events::{Clock, MockClock, PARTITIONS};
 use laurel_grant_saga::{
     GrantStage, LaneDriver, LaneParts, LaneSettings, SagaMetrics, SettlementStage, WalletChecker,
 };
@@ -31,6 +31,12 @@ use crate::{
 
 /// Replicas of everything.
 pub(crate) const REPLICAS: usize = 2;
+
+/// How many worlds have all journal partitions.
+const ALL_PARTITIONS: f64 = 0.03;
+
+/// What the others have at the most: every stage goes through each of them, and most of a world's time is that.
+const FEW_PARTITIONS: u8 = 3;
 
 /// Grants in a batch: small, so that there are many batches.
 const GRANTS_MAX: u32 = 6;
@@ -108,8 +114,9 @@ impl<'a> World<'a> {
         genesis: &'a Genesis,
         metrics: &'a Metrics,
     ) -> anyhow::Result<Self> {
-        database.reset().await?;
         let mut dice = Dice::new(seed);
+        let few = !dice.rng.random_bool(ALL_PARTITIONS);
+        database.reset(if few { dice.rng.random_range(1..=FEW_PARTITIONS) } else { PARTITIONS }).await?;
         let mut chain = genesis.chain.clone();
         chain.pool.rules.refuses_gaps = dice.rng.random_bool(0.3);
         chain.pool.rules.refuses_below_base_fee = dice.rng.random_bool(0.3);
