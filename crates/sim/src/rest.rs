@@ -3,7 +3,7 @@
 use laurel_ledger::faults::Side;
 
 use crate::{
-    actors::State,
+    actors::{State, Work},
     clients::Request,
     world::{REPLICAS, TASKS, World},
 };
@@ -28,6 +28,7 @@ impl World<'_> {
     pub(crate) async fn come_to_rest(&mut self) -> anyhow::Result<()> {
         self.shared.dice().on = false;
         self.end_troubles(true)?;
+        self.zombie_sends(true);
         self.tell("everything goes well from here on");
         let mut quiet = 0;
         let mut deadlines_passed = 0;
@@ -44,7 +45,7 @@ impl World<'_> {
             if quiet < QUIET_ROUNDS {
                 continue;
             }
-            if deadlines_passed == 2 {
+            if deadlines_passed >= 2 && !self.is_asked() {
                 return Ok(());
             }
             // Whoever still waits does so for a deadline, or for an operator.
@@ -74,9 +75,15 @@ impl World<'_> {
     fn honest_blocks(&self) {
         let time = self.block_time();
         let mut chain = self.shared.chain();
-        for _ in 0..=chain.depth {
+        chain.mine(time, &mut |_| true);
+        while chain.pays_unfinal() {
             chain.mine(time, &mut |_| true);
         }
+    }
+
+    /// Whether somebody waits for an answer.
+    fn is_asked(&self) -> bool {
+        self.actors.iter().any(|actor| matches!(&actor.state, State::Idle(Work::Door { request: Some(_), .. })))
     }
 
     /// How much the journal holds.
