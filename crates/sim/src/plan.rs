@@ -40,9 +40,9 @@ pub(crate) struct Size {
 impl Size {
     fn of_chance(rng: &mut dyn RngCore) -> Self {
         let (outcomes, steps) = match rng.random_range(0..20) {
-            0..14 => (16..=32, 100..=160),
-            14..19 => (32..=60, 160..=300),
-            _ => (60..=100, 300..=500),
+            0..15 => (12..=24, 60..=120),
+            15..19 => (24..=50, 120..=200),
+            _ => (50..=90, 300..=450),
         };
         Self { outcomes: rng.random_range(outcomes), steps: rng.random_range(steps) }
     }

@@ -28,7 +28,7 @@ const YIELDS: f64 = 0.15;
 const STIRRED_WEIGHT: u32 = 25;
 
 /// How much more often a stage does.
-const STAGE_WEIGHT: u32 = 9;
+const STAGE_WEIGHT: u32 = 6;
 
 /// Commits after which a lane may have something to do.
 const LANES_READ: [&str; 6] =

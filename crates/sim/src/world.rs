@@ -39,7 +39,7 @@ pub(crate) const REPLICAS: usize = 2;
 const ALL_PARTITIONS: f64 = 0.03;
 
 /// What the others have at the most: every stage goes through each of them, and most of a world's time is that.
-const FEW_PARTITIONS: u8 = 3;
+const FEW_PARTITIONS: u8 = 2;
 
 /// Grants in a batch: small, so that there are many batches.
 const GRANTS_MAX: u32 = 6;
