@@ -137,7 +137,10 @@ impl Watcher {
         if latest.header.number < before.number {
             return Err(WatcherError::Behind { head: latest.header.number, last_final: before.number });
         }
-        let read = if latest.hash == head.hash {
+        // What was asked about what is final may be younger than the head, and know better: the head is taken for final with
+        // it only if it is found again.
+        let beyond = told.is_some_and(|told| told.number > head.number);
+        let read = if latest.hash == head.hash && !beyond {
             Vec::new()
         } else {
             self.read_blocks(&mut conn, &view, &vaults, &latest).await?

@@ -3,6 +3,7 @@
 use std::{
     io::Write,
     ops::Range,
+    path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
     sync::{Mutex, PoisonError},
@@ -15,8 +16,9 @@ use laurel_events::{Clock, SystemClock};
 
 use crate::{
     fleet, kill,
-    run::{STEPS, Wanted, Worker},
-    summary::Summary,
+    machine::{description, processor_time, stay_on_one_processor},
+    run::{Wanted, Worker},
+    summary::{Cost, Summary},
 };
 
 /// Seeds that ever failed.
@@ -40,9 +42,9 @@ struct Arguments {
     /// Processes, each with a database.
     #[arg(long, default_value_t = 2)]
     workers: usize,
-    /// Steps before a world comes to rest.
-    #[arg(long, default_value_t = STEPS)]
-    steps: u64,
+    /// Steps before a world comes to rest; without it each seed has its own number.
+    #[arg(long)]
+    steps: Option<u64>,
     /// Nothing goes wrong.
     #[arg(long)]
     calm: bool,
@@ -52,6 +54,9 @@ struct Arguments {
     /// Print what happens, line by line, in this process.
     #[arg(long)]
     trace: bool,
+    /// Write the summary to this file, too.
+    #[arg(long)]
+    json: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Mode>,
 }
@@ -62,7 +67,10 @@ enum Mode {
     Kill(kill::Arguments),
     /// Serves another process.
     #[command(hide = true)]
-    Worker,
+    Worker {
+        /// Which of the workers this is.
+        number: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -90,7 +98,8 @@ pub fn main() -> anyhow::Result<ExitCode> {
         closely: arguments.closely,
     };
     match arguments.command {
-        Some(Mode::Worker) => {
+        Some(Mode::Worker { number }) => {
+            stay_on_one_processor(number)?;
             run_here(fleet::serve())?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -101,7 +110,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         return run_here(trace(arguments.seeds.0, wanted));
     }
     let seeds = if arguments.ci { ci_seeds(arguments.base)? } else { arguments.seeds.0.collect() };
-    run_all(seeds, wanted, arguments.workers)
+    run_all(seeds, wanted, arguments.workers, arguments.json.as_deref())
 }
 
 /// One thread, on which nothing moves but what the scheduler moves.
@@ -125,7 +134,12 @@ fn ci_seeds(base: Option<u64>) -> anyhow::Result<Vec<u64>> {
     Ok(seeds)
 }
 
-fn run_all(seeds: Vec<u64>, wanted: Wanted, workers: usize) -> anyhow::Result<ExitCode> {
+fn run_all(
+    seeds: Vec<u64>,
+    wanted: Wanted,
+    workers: usize,
+    json: Option<&Path>,
+) -> anyhow::Result<ExitCode> {
     let began = SystemClock.now();
     let summary = Mutex::new(Summary::default());
     fleet::run(seeds, wanted, workers.max(1), |outcome| {
@@ -146,8 +160,16 @@ fn run_all(seeds: Vec<u64>, wanted: Wanted, workers: usize) -> anyhow::Result<Ex
         summary.lock().unwrap_or_else(PoisonError::into_inner).add(outcome);
     })?;
     let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let took = (SystemClock.now() - began).to_std().unwrap_or(Duration::ZERO);
-    summary.print(took, &mut std::io::stdout())?;
+    let cost = Cost {
+        workers,
+        took: (SystemClock.now() - began).to_std().unwrap_or(Duration::ZERO),
+        processors: processor_time()?,
+        machine: description(),
+    };
+    summary.print(&cost, &mut std::io::stdout())?;
+    if let Some(json) = json {
+        std::fs::write(json, serde_json::to_vec_pretty(&summary.json(&cost))?).context("the summary's file")?;
+    }
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -10,14 +10,14 @@ use laurel_chain::{ChainNode, LaneSigner, LocalKey};
 use laurel_devnet::testing::CONTRACT_WALLET_SIGNATURE;
 use laurel_events::{CampaignId, Clock, Event, GameOutcomeRecorded, NewEvent, OrgId, OutcomeKey, PlayerId};
 use laurel_ledger::{
-    Context, LedgerError, Place, RecordedOutcome, append, commit, find_outcomes, insert_outcomes,
+    Context, LedgerError, Place, RecordedOutcome, Vault, append, commit, find_outcomes, insert_outcomes,
 };
 use laurel_players::{ChallengeRequest, LinkError, Proof, issue_challenge, link_wallet, prove_wallet};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use crate::genesis::CHAIN_ID;
+use crate::{genesis::CHAIN_ID, restore::recover};
 
 /// The organisation that everything belongs to.
 pub(crate) const ORG: OrgId = OrgId(1);
@@ -47,6 +47,8 @@ pub(crate) enum Request {
     Campaign { campaign: CampaignId, action: Move },
     /// An operator has dead letters tried again.
     Redrive,
+    /// An operator recovers the database, which was set back.
+    Recover,
 }
 
 impl Request {
@@ -56,7 +58,13 @@ impl Request {
             Self::LinkKey { .. } | Self::LinkContract { .. } => "wallet",
             Self::Campaign { .. } => "campaign",
             Self::Redrive => "redrive",
+            Self::Recover => "recover",
         }
+    }
+
+    /// Whether it comes from neither game servers nor players.
+    pub(crate) const fn is_of_staff(&self) -> bool {
+        matches!(self, Self::Campaign { .. } | Self::Redrive | Self::Recover)
     }
 }
 
@@ -65,6 +73,7 @@ impl Request {
 pub(crate) struct Door {
     pub(crate) pool: PgPool,
     pub(crate) node: Arc<dyn ChainNode>,
+    pub(crate) vault: Vault,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: ChaCha8Rng,
 }
@@ -83,6 +92,10 @@ impl Door {
             }
             Request::Campaign { campaign, action } => self.campaign(*campaign, *action).await,
             Request::Redrive => self.redrive().await,
+            Request::Recover => {
+                let chain = (self.vault, self.node.clone());
+                recover(&self.pool, chain, &*self.clock, &mut self.rng).await
+            }
         }
     }
 

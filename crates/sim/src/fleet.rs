@@ -46,7 +46,12 @@ pub(crate) fn run(
     let waiting: Mutex<VecDeque<u64>> = Mutex::new(seeds.into_iter().collect());
     let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| employ(&next, wanted, &told))).collect();
+        let threads: Vec<_> = (0..workers)
+            .map(|number| {
+                let (next, told) = (&next, &told);
+                scope.spawn(move || employ(number, next, wanted, told))
+            })
+            .collect();
         threads.into_iter().try_for_each(|thread| {
             thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread of the fleet panicked")))
         })
@@ -54,9 +59,14 @@ pub(crate) fn run(
 }
 
 /// Keeps one worker busy.
-fn employ(next: &dyn Fn() -> Option<u64>, wanted: Wanted, told: &dyn Fn(Outcome)) -> anyhow::Result<()> {
+fn employ(
+    number: usize,
+    next: &dyn Fn() -> Option<u64>,
+    wanted: Wanted,
+    told: &dyn Fn(Outcome),
+) -> anyhow::Result<()> {
     let mut process = Command::new(std::env::current_exe()?)
-        .arg(WORKER)
+        .args([WORKER, &number.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

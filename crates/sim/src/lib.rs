@@ -19,9 +19,13 @@ mod dice;
 mod fleet;
 mod genesis;
 mod kill;
+mod machine;
+mod moments;
 mod plan;
 mod points;
+mod poison;
 mod rest;
+mod restore;
 mod run;
 mod scheduler;
 mod summary;
@@ -31,5 +35,5 @@ mod world;
 
 pub use self::{
     cli::main,
-    run::{Outcome, STEPS, Wanted, Worker},
+    run::{Outcome, Wanted, Worker},
 };

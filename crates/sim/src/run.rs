@@ -14,8 +14,6 @@ use crate::{
     world::{Metrics, World},
 };
 
-/// How many steps a seed has before it comes to rest.
-pub const STEPS: u64 = 300;
 
 /// What came of a seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -45,8 +43,8 @@ pub struct Outcome {
 /// How seeds are run.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Wanted {
-    /// Steps before it comes to rest.
-    pub steps: u64,
+    /// Steps before it comes to rest; without it the seed decides.
+    pub steps: Option<u64>,
     /// Whether anything goes wrong.
     pub faults: bool,
     /// Whether the trace is kept.
@@ -57,7 +55,7 @@ pub struct Wanted {
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { steps: STEPS, faults: true, keep_trace: false, closely: false }
+        Self { steps: None, faults: true, keep_trace: false, closely: false }
     }
 }
 
@@ -113,9 +111,10 @@ impl Worker {
         let trace: Trace = world.shared.take_trace();
         let dice = world.shared.dice();
         let named = |fault: &Fault| (format!("{fault:?}"), dice.struck().get(fault).copied().unwrap_or(0));
+        let wanted_steps = wanted.steps.unwrap_or(world.plan.size.steps);
         Ok(Outcome {
             seed,
-            wanted_steps: wanted.steps,
+            wanted_steps,
             steps: world.steps,
             trace: trace.hash(),
             findings,
@@ -136,10 +135,10 @@ impl Worker {
     /// If the simulation itself does not work.
     pub async fn shortest(&mut self, failed: Outcome, wanted: Wanted) -> anyhow::Result<Outcome> {
         let mut shortest = failed;
-        let (mut good, mut bad) = (0, shortest.steps.min(wanted.steps));
+        let (mut good, mut bad) = (0, shortest.steps.min(shortest.wanted_steps));
         while good + 1 < bad {
             let steps = good.midpoint(bad);
-            let outcome = self.run(shortest.seed, Wanted { steps, closely: true, ..wanted }).await?;
+            let outcome = self.run(shortest.seed, Wanted { steps: Some(steps), closely: true, ..wanted }).await?;
             if outcome.findings.is_empty() {
                 good = steps;
             } else {
@@ -156,7 +155,7 @@ async fn live(world: &mut World<'_>, wanted: Wanted) -> anyhow::Result<Vec<Strin
     world.warm_up().await?;
     world.shared.dice().on = wanted.faults;
     let mut commits = 0;
-    for _ in 0..wanted.steps {
+    for _ in 0..wanted.steps.unwrap_or(world.plan.size.steps) {
         if world.step().await? {
             commits += 1;
             let closely = wanted.closely || commits % CLOSELY_EVERY == 0;
@@ -192,7 +191,7 @@ impl World<'_> {
     async fn conclude(&mut self) -> anyhow::Result<Vec<String>> {
         self.read_chain();
         let mut conn = self.database.outside.acquire().await?;
-        self.auditor.conclude(&mut conn, self.plan.outcomes).await
+        self.auditor.conclude(&mut conn, self.plan.size.outcomes).await
     }
 }
 
@@ -284,7 +283,7 @@ mod tests {
                 tx.execute("SET LOCAL session_replication_role = replica").await.unwrap();
                 tx.execute(AssertSqlSafe(corruption)).await.unwrap();
                 let ended = world.auditor.clone();
-                let findings = world.auditor.conclude(&mut tx, world.plan.outcomes).await.unwrap();
+                let findings = world.auditor.conclude(&mut tx, world.plan.size.outcomes).await.unwrap();
                 world.auditor = ended;
                 tx.rollback().await.unwrap();
                 if !findings.iter().any(|finding| finding.starts_with(invariant)) {

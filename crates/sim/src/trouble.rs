@@ -1,5 +1,7 @@
 //! What happens to a world beside its own work: blocks, reorganisations, fees, pauses, jumps of clocks, and their ends.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use alloy::{
     primitives::{Address, Bytes},
     sol_types::SolCall,
@@ -27,6 +29,8 @@ pub(crate) enum Trouble {
     WalletRefuses(Address),
     Clock(usize, TimeDelta),
     Campaign(CampaignId),
+    Mistake,
+    HoursToCome,
 }
 
 /// Who moves the world's own transactions, which are never lost: nobody sends them again.
@@ -62,7 +66,7 @@ impl World<'_> {
         let (number, txs) = (chain.head().block.header.number, chain.head().txs.len());
         drop((dice, chain));
         self.tell(&format!("block {number} with {txs}"));
-        self.stir();
+        self.stir_by_block();
     }
 
     fn reorganise(&mut self) {
@@ -91,7 +95,7 @@ impl World<'_> {
         let number = chain.head().block.header.number;
         drop((dice, chain));
         self.tell(&format!("{removed} blocks are replaced up to {number}, {lost} transactions lost"));
-        self.stir();
+        self.stir_by_block();
     }
 
     /// The network forgets a transaction.
@@ -113,13 +117,13 @@ impl World<'_> {
         let (kind, ends) = {
             let mut dice = self.shared.dice();
             let ends = self.steps + dice.rng.random_range(5..LASTS_MAX);
-            (dice.rng.random_range(0..8), ends)
+            (dice.rng.random_range(0..9), ends)
         };
         let struck = |fault, chance| self.shared.dice().strikes(fault, chance);
         let vault = self.genesis.deployed.vault;
         let began = match kind {
             0 if struck(Fault::FeesSpike, 0.5) => {
-                let factor = self.shared.dice().rng.random_range(3..150);
+                let factor = self.shared.dice().rng.random_range(3..600);
                 self.shared.chain().base_fee = QUIET_BASE_FEE * factor;
                 Trouble::Fees
             }
@@ -152,16 +156,24 @@ impl World<'_> {
                 Trouble::Campaign(campaign)
             }
             7 if struck(Fault::HoursPass, 0.05) => {
-                self.pass(4_000_000);
-                self.stir();
-                self.tell("hours pass");
+                self.hours_pass();
                 return Ok(());
+            }
+            8 if self.mistake.load(Relaxed) == 0 && self.shared.dice().rng.random_bool(0.4) => {
+                self.mistake.store(self.shared.dice().rng.random_range(1..u64::MAX), Relaxed);
+                Trouble::Mistake
             }
             _ => return Ok(()),
         };
         self.tell(&format!("trouble until {ends}: {began:?}"));
         self.troubles.push((ends, began));
         Ok(())
+    }
+
+    fn hours_pass(&mut self) {
+        self.pass(4_000_000);
+        self.stir();
+        self.tell("hours pass");
     }
 
     fn refuse(&self, account: Address, refused: bool) -> anyhow::Result<Trouble> {
@@ -188,6 +200,11 @@ impl World<'_> {
                     self.refuse(account, false)?;
                 }
                 Trouble::WalletRefuses(wallet) => owner_sends(&self.shared, Some(wallet), Bytes::new())?,
+                Trouble::HoursToCome => self.hours_pass(),
+                Trouble::Mistake => {
+                    self.mistake.store(0, Relaxed);
+                    self.plan.requests.push_back(Request::Redrive);
+                }
                 Trouble::Clock(replica, by) => self.replicas[replica].clock.off.advance(-by),
                 Trouble::Campaign(campaign) => {
                     self.plan.requests.push_front(Request::Campaign { campaign, action: Move::Resume });

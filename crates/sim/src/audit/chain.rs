@@ -20,6 +20,7 @@ sol! {
     }
     function settle(uint64 deadline, Part[] segments, bytes32 seal) external returns (uint256[][] paid);
     event BatchSettled(uint64 indexed campaign, uint64 indexed firstSeq, bytes32 indexed seal, uint256 count, uint256 total, bytes32 grantsHash, uint256[] paid);
+    event GrantsCancelled(uint64 indexed campaign, uint64 indexed word, uint256 mask);
     event Transfer(address indexed from, address indexed to, uint256 value);
 }
 
@@ -50,6 +51,7 @@ impl Auditor {
             if !receipt.receipt.status() {
                 continue;
             }
+            self.read_cancels(sealed.block.header.number, receipt.receipt.logs(), findings);
             let Some(words) = segments(&tx.tx.input) else { continue };
             let words: BTreeMap<PlaceId, U256> = words
                 .into_iter()
@@ -71,6 +73,40 @@ impl Auditor {
                 }
             }
         }
+    }
+
+    /// A place is burned once, and never paid then.
+    fn read_cancels(&mut self, block: u64, logs: &[Log], findings: &mut Vec<String>) {
+        let ours = logs.iter().filter(|log| log.address == self.vault);
+        for cancelled in ours.filter_map(|log| GrantsCancelled::decode_log(log).ok()) {
+            for bit in (0..256_u64).filter(|bit| cancelled.mask.bit(usize::try_from(*bit).unwrap_or(0))) {
+                let place = (cancelled.campaign, cancelled.word * 256 + bit);
+                let again = self.cancelled.insert(place, block).is_some();
+                if again || self.paid.contains_key(&place) {
+                    findings.push(format!("INV 1: {place:?} was burned in block {block}, and before"));
+                }
+            }
+        }
+    }
+
+    /// A hold of a grant that has a place is given back when a final block has burned it, and not before.
+    pub(super) async fn voids(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+        let rows = sqlx::query(
+            "SELECT v.campaign, v.number, r.first_seq + array_position(r.numbers, v.number) - 1
+             FROM voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)",
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let mut findings = Vec::new();
+        for row in rows {
+            let (campaign, number, seq): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            if !self.cancelled.contains_key(&(u64::try_from(campaign)?, u64::try_from(seq)?)) {
+                findings.push(format!(
+                    "INV 5: the hold of grant {campaign}-{number} was voided, and its place is not burned on the final chain"
+                ));
+            }
+        }
+        Ok(findings)
     }
 
     /// The k-th bit that a segment set is the k-th transfer before its log.
@@ -111,6 +147,9 @@ impl Auditor {
                 self.recipients.push(transfer.to);
             }
             let payment = Payment { recipient: transfer.to, amount: transfer.value, block };
+            if self.cancelled.contains_key(&place) {
+                findings.push(format!("INV 1: {place:?} was paid in block {block}, and burned before"));
+            }
             if self.paid.insert(place, payment).is_some() {
                 findings.push(format!("INV 1: {place:?} was paid again in block {block}"));
             }
@@ -126,9 +165,15 @@ impl Auditor {
         let mut findings = Vec::new();
         let rows = sqlx::query(
             "SELECT a.campaign, a.paid::text, a.funded::text, coalesce(c.final_number, 0) AS final_number,
-                    (SELECT count(*) FROM suspense) AS suspense
+                    CASE WHEN $1 THEN (SELECT count(*) FROM open_suspense WHERE unknown > 0 AND $2)
+                         ELSE (SELECT count(*) FROM suspense) END AS suspense,
+                    -- payments whose grants are lost with what was set back
+                    (SELECT coalesce(sum(amount), 0)::text FROM orphans o
+                     WHERE o.campaign = a.campaign AND o.number IS NULL) AS orphans
              FROM accounts a CROSS JOIN chains c ORDER BY a.campaign",
         )
+        .bind(self.restored)
+        .bind(at_rest)
         .fetch_all(&mut *conn)
         .await?;
         for row in rows {
@@ -141,7 +186,8 @@ impl Auditor {
                 .filter(|(_, payment)| payment.block <= known)
                 .map(|(_, payment)| payment.amount)
                 .sum();
-            if posted > settled || (at_rest && posted != settled) {
+            let orphans: U256 = row.get::<String, _>(5).parse()?;
+            if posted > settled || (at_rest && posted + orphans != settled) {
                 findings.push(format!(
                     "INV 4: campaign {campaign}: {posted} are posted, and {settled} paid up to block {known}"
                 ));
@@ -166,6 +212,12 @@ impl Auditor {
             let words: Vec<u8> = row.get(2);
             for (word, seq) in words.chunks(32).zip(first..) {
                 places.insert((u64::try_from(campaign)?, u64::try_from(seq)?), U256::from_be_slice(word));
+            }
+        }
+        for row in sqlx::query("SELECT campaign, seq, word FROM orphans WHERE number IS NULL").fetch_all(&mut *conn).await? {
+            let place = (u64::try_from(row.get::<i64, _>(0))?, u64::try_from(row.get::<i64, _>(1))?);
+            if places.insert(place, U256::from_be_slice(row.get(2))).is_some() || !self.restored {
+                findings.push(format!("INV 1: {place:?} is an orphan and a grant's"));
             }
         }
         for (place, payment) in &self.paid {

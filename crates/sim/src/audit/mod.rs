@@ -30,10 +30,14 @@ pub(crate) struct Auditor {
     /// Up to which block the chain was read.
     read_to: u64,
     paid: BTreeMap<PlaceId, Payment>,
+    /// Places that were burned without payment, and in which block.
+    cancelled: BTreeMap<PlaceId, u64>,
     /// What has come to an end, and must not leave it.
     ended: BTreeSet<String>,
     /// Who was ever paid or is to be: whom a token can be made to refuse.
     recipients: Vec<Address>,
+    /// Whether the database was set back: the chain may have paid what it knows nothing of, until that is recovered.
+    restored: bool,
     /// What was wrong with the chain itself.
     seen: Vec<String>,
 }
@@ -44,10 +48,18 @@ impl Auditor {
             vault,
             read_to: 0,
             paid: BTreeMap::new(),
+            cancelled: BTreeMap::new(),
             ended: BTreeSet::new(),
             recipients: Vec::new(),
+            restored: false,
             seen: Vec::new(),
         }
+    }
+
+    /// The database is as it was when the auditor was this one; the chain is not.
+    pub(crate) fn set_back(&mut self, was: &Self) {
+        self.ended.clone_from(&was.ended);
+        self.restored = true;
     }
 
     /// Who was paid so far, in the order of their first payment.
@@ -66,8 +78,9 @@ impl Auditor {
         if !closely {
             return Ok(findings);
         }
-        findings.extend(books::findings(&mut *conn).await?);
+        findings.extend(books::findings(&mut *conn, self.restored).await?);
         findings.extend(self.chain_and_books(&mut *conn, false).await?);
+        findings.extend(self.voids(&mut *conn).await?);
         findings.extend(self.terminal(&mut *conn).await?);
         Ok(findings)
     }

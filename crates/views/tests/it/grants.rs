@@ -109,6 +109,11 @@ async fn a_grant_that_was_settled_again_is_where_its_last_batch_is() {
     world.batch(Batch { id: 2, campaign, first_seq: 0, count: 1, state: "submitted", posted: false }).await;
     let seen = view(&world, grant).await;
     assert_eq!((seen.state.as_str(), seen.batch), ("submitted", Some(batch_of(2))));
+    // What came back was made by a replica whose clock is ahead.
+    world.pass();
+    world.batch(Batch { id: 3, campaign, first_seq: 0, count: 1, state: "reverted", posted: false }).await;
+    let seen = view(&world, grant).await;
+    assert_eq!((seen.state.as_str(), seen.batch), ("submitted", Some(batch_of(2))));
 }
 
 #[tokio::test]
