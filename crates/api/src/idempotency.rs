@@ -54,6 +54,9 @@ impl Idempotency {
         let mut digest = Sha256::new();
         digest.update((route.len() as u64).to_be_bytes());
         digest.update(&route);
+        let query = parts.uri.query().unwrap_or_default();
+        digest.update((query.len() as u64).to_be_bytes());
+        digest.update(query);
         digest.update(body);
         Self { key, route, digest: digest.finalize().into() }
     }

@@ -30,6 +30,9 @@ const LEASE: TimeDelta = TimeDelta::seconds(2);
 /// How long a step may take before it is given up: all its blocks from a node that answers no sooner than it must.
 const STEP_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// Below that a chain may have no final block yet: several times what the slowest in wide use takes.
+const YOUNG: u64 = 1_000;
+
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
 
@@ -132,13 +135,12 @@ impl Watcher {
         let final_seen_at = self.parts.clock.now();
         let (Some(head), Some(before)) = (view.head(), view.last_final()) else {
             drop(conn);
-            return self.begin(&vaults, told).await;
+            return self.begin(&vaults, &latest, told).await;
         };
         if latest.header.number < before.number {
             return Err(WatcherError::Behind { head: latest.header.number, last_final: before.number });
         }
-        // What was asked about what is final may be younger than the head, and know better: the head is taken for final with
-        // it only if it is found again.
+        // What was asked about what is final may be younger than the head, and know better: the head is read again then.
         let beyond = told.is_some_and(|told| told.number > head.number);
         let read = if latest.hash == head.hash && !beyond {
             Vec::new()
@@ -150,7 +152,7 @@ impl Watcher {
         let reconciled = match reconcile(&view.blocks, &ids) {
             Err(error @ ReconcileError::DeeperThanFinal { .. }) => {
                 let number = before.number;
-                if self.canonical(number).await?.is_some_and(|block| block.hash == before.hash) {
+                if self.canonical(number).await?.hash == before.hash {
                     return Err(ReconcileError::Torn { number }.into());
                 }
                 return self.halt(now, &view, error).await;
@@ -158,6 +160,7 @@ impl Watcher {
             reconciled => reconciled?,
         };
         let blocks = reconciled.applied_to(&view.blocks);
+        let told = self.told_of(&blocks, told).await?;
         let last_final = match last_final_of(&blocks, told) {
             Err(conflict) => return self.judge(now, &view, conflict).await,
             Ok(last_final) => last_final.unwrap_or(before),
@@ -191,16 +194,29 @@ impl Watcher {
 
     /// Begins a chain at the block before the first vault, or at the last final block while that is further back: where
     /// a view begins nothing may be reorganised.
-    async fn begin(&self, vaults: &[Vault], told: Option<FinalBlock>) -> Result<bool, WatcherError> {
+    async fn begin(
+        &self,
+        vaults: &[Vault],
+        latest: &Block,
+        told: Option<FinalBlock>,
+    ) -> Result<bool, WatcherError> {
         let Some(first) = vaults.iter().map(|vault| vault.identity.deploy_block).min() else {
             return Ok(false);
         };
-        let number = first.saturating_sub(1).min(told.map_or(0, |told| told.number));
-        let Some(block) = self.parts.node.block(BlockRef::Number(number)).await? else {
-            return Err(
-                ChainError::Untrue(format!("the node lacks block {number}, which it calls final")).into()
-            );
+        let Some(told) = told else {
+            // On a young chain nothing is final yet; on another one too few have said what is.
+            return if latest.header.number < YOUNG { self.begin_at(0).await } else { Ok(false) };
         };
+        self.begin_at(first.saturating_sub(1).min(told.number)).await
+    }
+
+    async fn begin_at(&self, number: u64) -> Result<bool, WatcherError> {
+        let lacks = || ChainError::Untrue(format!("the node lacks block {number}, which it calls final"));
+        let block = self.parts.node.block(BlockRef::Number(number)).await?.ok_or_else(lacks)?;
+        let agreed = if number == 0 { None } else { Some(self.canonical(number).await?) };
+        if agreed.is_some_and(|agreed| agreed.hash != block.hash) {
+            return Err(ReconcileError::Torn { number }.into());
+        }
         let block = block_id(&block);
         let mut tx = self.parts.pool.begin().await?;
         let view = load_view(&mut tx, self.chain_id, true).await?;
@@ -260,17 +276,32 @@ impl Watcher {
     ) -> Result<bool, WatcherError> {
         let was_final = view.last_final().is_some_and(|block| block.number == conflict.number);
         let canonical = self.canonical(conflict.number).await?;
-        if !was_final && canonical.is_some_and(|block| block.hash == conflict.theirs) {
+        if !was_final && canonical.hash == conflict.theirs {
             return Err(ReconcileError::Torn { number: conflict.number }.into());
         }
         self.halt(now, view, conflict).await
     }
 
-    /// The block of that number, before anything is halted for it. Where there are several endpoints, asking for what is
-    /// final comes first: whoever has another block there than a quorum is not asked any more.
-    async fn canonical(&self, number: u64) -> Result<Option<Block>, ChainError> {
-        self.parts.node.last_final(self.finality).await?;
-        self.parts.node.block(BlockRef::Number(number)).await
+    /// What is final as far as the view goes. A block does not become final by its number, because a later one is: it may have been
+    /// replaced since it was read, or be one that nobody but the node has.
+    async fn told_of(
+        &self,
+        blocks: &[BlockId],
+        told: Option<FinalBlock>,
+    ) -> Result<Option<FinalBlock>, ChainError> {
+        match blocks.last() {
+            Some(head) if told.is_some_and(|told| told.number > head.number) => {
+                self.parts.node.final_at(self.finality, head.number).await
+            }
+            _ => Ok(told),
+        }
+    }
+
+    /// The final block of that number, asked for anew before anything is halted for it.
+    async fn canonical(&self, number: u64) -> Result<FinalBlock, ChainError> {
+        let block = self.parts.node.final_at(self.finality, number).await?;
+        // Whoever lacks it proves nothing.
+        block.ok_or_else(|| ChainError::Untrue(format!("the node lacks block {number}, which is final")))
     }
 
     /// Halts the chain, which is an error. Where another replica has moved the view there may be no reason to: look again.

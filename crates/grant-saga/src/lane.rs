@@ -239,7 +239,7 @@ impl LaneDriver {
         // Another replica may have queued what was planned since the step began: it is not signed before that.
         let now = self.clock.now().max(now);
         if plan.open().next().is_none() {
-            self.pass(&plan).await?;
+            self.pass(now, &plan).await?;
             return Ok(Progress::Sent);
         }
         let Some(signed) = self.sign(now, lease, plan).await? else { return Ok(Progress::Idle) };
