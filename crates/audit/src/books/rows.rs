@@ -174,6 +174,7 @@ async fn suspense(conn: &mut PgConnection) -> Result<Vec<(Place, Amount)>, Audit
 async fn unposted(conn: &mut PgConnection) -> Result<BTreeMap<Place, Amount>, AuditError> {
     let heads = sqlx::query!("SELECT part, next FROM heads").fetch_all(&mut *conn).await?;
     let heads: BTreeMap<i16, i64> = heads.into_iter().map(|row| (row.part, row.next)).collect();
+    let adopted = sqlx::query_scalar!("SELECT DISTINCT batch FROM adoptions").fetch_all(&mut *conn).await?;
     let mut sums = BTreeMap::<Place, Amount>::new();
     for partition in Partition::all() {
         let head = heads.get(&partition.number()).copied().unwrap_or(0);
@@ -183,6 +184,10 @@ async fn unposted(conn: &mut PgConnection) -> Result<BTreeMap<Place, Amount>, Au
             let (events, next) = read(conn, partition, from, head, &kinds, EVENTS_MAX).await?;
             for envelope in events {
                 let Event::BlockchainTxConfirmed(confirmed) = envelope.event else { continue };
+                // What was adopted is in suspense until it is posted.
+                if confirmed.sighting.batch.is_some_and(|batch| adopted.contains(&batch.uuid())) {
+                    continue;
+                }
                 let (chain_id, vault) = (confirmed.sighting.chain_id, confirmed.sighting.vault);
                 for segment in confirmed.segments.iter().filter(|segment| !segment.total.is_zero()) {
                     let sum = sums.entry(Place { campaign: segment.campaign, chain_id, vault }).or_default();
