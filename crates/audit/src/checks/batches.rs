@@ -114,6 +114,9 @@ async fn find_unsettled(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
             continue;
         }
         let tx = row.mined_tx.as_deref().map(|tx| hash_of(tx, "batches", "mined_tx")).transpose()?;
+        if tx.is_some_and(|tx| snapshot.pending.unsettled.contains(&tx)) {
+            continue;
+        }
         let detail = format!(
             "the ledger has it confirmed in block {} by transaction {}; the vault settled nothing in that",
             row.block_number.unwrap_or_default(),

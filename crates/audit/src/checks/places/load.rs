@@ -157,7 +157,7 @@ async fn held(
         FROM (SELECT DISTINCT number FROM unnest($2::bigint[]) AS n (number)) n
         LEFT JOIN grants g ON g.campaign = $1 AND g.number BETWEEN $3 AND $4 AND g.number = n.number
         LEFT JOIN exceptions e ON e.campaign = $1 AND e.number BETWEEN $3 AND $4 AND e.number = n.number
-        LEFT JOIN voids v ON v.campaign = $1 AND v.number = n.number
+        LEFT JOIN standing_voids v ON v.campaign = $1 AND v.number = n.number
         "#,
         span.campaign.id.number(),
         &numbers,
