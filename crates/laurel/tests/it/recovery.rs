@@ -132,7 +132,7 @@ pub(crate) async fn alerts(rest: &Rest) -> Vec<String> {
 }
 
 /// `laurel audit reconcile --full`: what it finds, by code.
-async fn reconciled(world: &World, port: u16) -> BTreeMap<String, u64> {
+pub(crate) async fn reconciled(world: &World, port: u16) -> BTreeMap<String, u64> {
     let audit = output(world.laurel(port, &["audit", "reconcile", "--full", "--json"])).await;
     let report: Value = serde_json::from_slice(&audit.stdout)
         .unwrap_or_else(|_| panic!("no report: {}", String::from_utf8_lossy(&audit.stderr)));
@@ -256,7 +256,9 @@ impl Story {
         let port = free_port();
         let replica = world.start_all(port);
         let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
-        let campaign = world.campaign(&rest, "1000000000").await;
+        // With counters, which are compared in the end.
+        let caps = json!({ "grants_per_player": 1_000 });
+        let campaign = world.campaign_with(&rest, "1000000000", caps).await;
         for player in 0..PLAYERS - NEW_PLAYERS {
             rest.player(&name(player), world.chain_id).await;
         }
