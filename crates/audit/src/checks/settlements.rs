@@ -1,7 +1,7 @@
 //! Every settlement on the chain, against the batch that says that it sent it.
 
 use alloy::primitives::{Address, B256};
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, num_bigint::Sign};
 use futures::TryStreamExt;
 use laurel_events::CampaignId;
 use sqlx::PgConnection;
@@ -199,7 +199,7 @@ fn compare_ours(
         let detail = format!("{place} settled it; the ledger has it as {state}, in {theirs}");
         findings.add(Code::BatchDiffers, about.clone(), campaign, detail);
     }
-    if row.suspended.as_ref().is_some_and(|suspended| *suspended > BigDecimal::from(0)) {
+    if row.suspended.as_ref().is_some_and(|suspended| suspended.sign() == Sign::Plus) {
         let detail = format!("{place} is a settlement of this ledger, and the books have it in suspense");
         findings.add(Code::SuspenseDiffers, about, campaign, detail);
     }
@@ -246,7 +246,7 @@ fn compare_suspense(
     let tx: B256 = hash_of(&row.tx, "audit_settlements", "tx")?;
     let place = row.place()?;
     let about = format!("campaign:{}/tx:{tx}", any_campaign(row.campaign));
-    let expected = (row.total != BigDecimal::from(0)).then_some(&row.total);
+    let expected = (row.total.sign() == Sign::Plus).then_some(&row.total);
     if row.suspended.as_ref() != expected && !pending.unbooked.contains(&tx) {
         let theirs = row.suspended.as_ref().map_or_else(|| "nothing".to_owned(), BigDecimal::to_string);
         let detail = format!(
