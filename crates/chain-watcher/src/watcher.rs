@@ -20,6 +20,9 @@ use crate::{
     store::{View, add_block, find_attempts, halt, load_view, save_view},
 };
 
+/// The code of the alert about a chain that is halted.
+pub(crate) const CHAIN_HALTED: &str = "chain_halted";
+
 /// How many blocks one step reads at the most: a backfill commits as it goes.
 const BLOCKS_MAX: u64 = 64;
 
@@ -318,7 +321,7 @@ impl Watcher {
         }
         halt(&mut tx, self.chain_id, &error.to_string()).await?;
         let alert = OperatorAlertRaised {
-            code: "chain_halted".to_owned(),
+            code: CHAIN_HALTED.to_owned(),
             about: format!("chain:{}", self.chain_id),
             detail: error.to_string(),
         };

@@ -151,3 +151,40 @@ pub async fn reset_cursors(conn: &mut PgConnection, stage: &str) -> Result<(), L
     sqlx::query!("UPDATE cursors SET next = 0 WHERE stage = $1", stage).execute(conn).await?;
     Ok(())
 }
+
+/// How far the journal went at a moment.
+#[derive(Clone, Debug)]
+pub struct JournalHeads(Vec<(i16, i64)>);
+
+/// How far the journal goes now.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn journal_heads(conn: &mut PgConnection) -> Result<JournalHeads, LedgerError> {
+    let rows = sqlx::query!("SELECT part, next FROM heads ORDER BY part").fetch_all(conn).await?;
+    Ok(JournalHeads(rows.into_iter().map(|row| (row.part, row.next)).collect()))
+}
+
+/// In how many partitions a stage has not read up to there.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn partitions_behind(
+    conn: &mut PgConnection,
+    stage: &str,
+    upto: &JournalHeads,
+) -> Result<usize, LedgerError> {
+    let (parts, positions): (Vec<i16>, Vec<i64>) = upto.0.iter().copied().unzip();
+    let behind = sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "behind!"
+        FROM unnest($2::smallint[], $3::bigint[]) AS u (part, upto)
+        LEFT JOIN cursors c ON c.stage = $1 AND c.part = u.part
+        WHERE coalesce(c.next, 0) < u.upto
+        "#,
+        stage,
+        &parts,
+        &positions,
+    );
+    Ok(usize::try_from(behind.fetch_one(conn).await?).unwrap_or(usize::MAX))
+}

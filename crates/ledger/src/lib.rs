@@ -39,6 +39,7 @@ mod segments;
 mod stops;
 mod suspense;
 mod transfers;
+mod undoing;
 
 pub use self::{
     accounts::{
@@ -51,8 +52,8 @@ pub use self::{
     commit::commit,
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{
-        Claim, Lag, STAGE_HALTED, claim_cursor, cursor_position, halted_partition, move_cursor,
-        reset_cursors, stage_lag,
+        Claim, JournalHeads, Lag, STAGE_HALTED, claim_cursor, cursor_position, halted_partition,
+        journal_heads, move_cursor, partitions_behind, reset_cursors, stage_lag,
     },
     declines::{Decline, insert_declines, list_declines},
     error::{LedgerError, is_infrastructure},
@@ -75,6 +76,7 @@ pub use self::{
     stops::{PAYOUTS_STOPPED, Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_payouts},
     suspense::record_suspense,
     transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
+    undoing::{Reheld, Unfunded, undo_suspense, unfund, unpost, unvoid, voided_by},
 };
 
 /// The schema, as reversible steps.

@@ -48,7 +48,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 15] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 21] = [
     ("acknowledge", "no world pays without the ledger"),
     ("audit_block", "no world is reconciled but by its own auditor"),
     ("audit_forgotten", "no world is reconciled but by its own auditor"),
@@ -56,14 +56,20 @@ pub(crate) const ELSEWHERE: [(&str, &str); 15] = [
     ("campaign_changed", "campaigns are made before a world begins, and not changed"),
     ("campaign_created", "campaigns are made before a world begins"),
     ("chain_halted", "no world reorganises what is final"),
+    ("chain_rebased", "no world reorganises what is final"),
     ("funding_alert", "the treasury waits by the clock of the machine"),
     ("funding_failed", "the treasury waits by the clock of the machine"),
     ("funding_requested", "the treasury waits by the clock of the machine"),
+    ("halt_ended", "an operator's command"),
     ("history_rebuilt", "an operator's command"),
+    ("letter_dropped", "an operator's command"),
     ("passed", "holds are voided before they have places"),
+    ("paused", "an operator's command"),
     ("player", "players are made before a world begins"),
+    ("rebase_ended", "an operator's command"),
     ("send_alert", "lanes have gas money, and sign what nodes take"),
     ("stats_rebuilt", "an operator's command"),
+    ("unpaused", "an operator's command"),
 ];
 
 /// Every fault point that a run of many seeds has to come to, as it is counted.

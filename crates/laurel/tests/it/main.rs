@@ -13,6 +13,7 @@ mod lifetimes;
 mod pausing;
 mod pipes;
 mod process;
+mod rebase;
 mod reconciliation;
 mod recovery;
 mod refusals;
