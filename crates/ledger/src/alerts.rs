@@ -51,10 +51,13 @@ pub async fn clear_alerts(
     codes: &[String],
     about: &str,
 ) -> Result<Vec<OperatorAlertCleared>, LedgerError> {
-    let mut cleared =
-        sqlx::query_scalar!("DELETE FROM alerts WHERE code = ANY ($1) AND about = $2 RETURNING code", codes, about)
-            .fetch_all(conn)
-            .await?;
+    let mut cleared = sqlx::query_scalar!(
+        "DELETE FROM alerts WHERE code = ANY ($1) AND about = $2 RETURNING code",
+        codes,
+        about
+    )
+    .fetch_all(conn)
+    .await?;
     cleared.sort_unstable();
     Ok(cleared.into_iter().map(|code| OperatorAlertCleared { code, about: about.to_owned() }).collect())
 }

@@ -134,12 +134,7 @@ fn ci_seeds(base: Option<u64>) -> anyhow::Result<Vec<u64>> {
     Ok(seeds)
 }
 
-fn run_all(
-    seeds: Vec<u64>,
-    wanted: Wanted,
-    workers: usize,
-    json: Option<&Path>,
-) -> anyhow::Result<ExitCode> {
+fn run_all(seeds: Vec<u64>, wanted: Wanted, workers: usize, json: Option<&Path>) -> anyhow::Result<ExitCode> {
     let began = SystemClock.now();
     let summary = Mutex::new(Summary::default());
     fleet::run(seeds, wanted, workers.max(1), |outcome| {
@@ -168,7 +163,8 @@ fn run_all(
     };
     summary.print(&cost, &mut std::io::stdout())?;
     if let Some(json) = json {
-        std::fs::write(json, serde_json::to_vec_pretty(&summary.json(&cost))?).context("the summary's file")?;
+        std::fs::write(json, serde_json::to_vec_pretty(&summary.json(&cost))?)
+            .context("the summary's file")?;
     }
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }

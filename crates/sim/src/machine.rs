@@ -37,7 +37,8 @@ pub(crate) fn processor_time() -> nix::Result<Duration> {
 pub(crate) fn description() -> String {
     let first = |file: &str, key: &str| {
         let text = fs::read_to_string(file).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix(key)?.split_once(':').map(|(_, value)| value));
+        let line =
+            text.lines().find_map(|line| line.strip_prefix(key)?.split_once(':').map(|(_, value)| value));
         line.unwrap_or("unknown").trim().to_owned()
     };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);

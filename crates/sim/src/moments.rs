@@ -19,7 +19,8 @@ pub(crate) async fn prepare(session: &mut PgConnection) -> anyhow::Result<()> {
     )))
     .fetch_all(&mut *session)
     .await?;
-    let each = |statement: fn(&str) -> String| tables.iter().map(|table| statement(table)).collect::<String>();
+    let each =
+        |statement: fn(&str) -> String| tables.iter().map(|table| statement(table)).collect::<String>();
     let kept = each(|table| format!("CREATE TABLE kept.{table} (LIKE public.{table});"));
     let empty = each(|table| format!("DELETE FROM public.{table};"));
     let keep = each(|table| {
@@ -29,7 +30,8 @@ pub(crate) async fn prepare(session: &mut PgConnection) -> anyhow::Result<()> {
         format!("INSERT INTO public.{table} OVERRIDING SYSTEM VALUE SELECT * FROM kept.{table};")
     });
     // Numbers are also used up by what was rolled back.
-    let sequences = "FROM pg_sequences WHERE schemaname = 'public' AND sequencename <> 'organisations_id_seq'";
+    let sequences =
+        "FROM pg_sequences WHERE schemaname = 'public' AND sequencename <> 'organisations_id_seq'";
     let text = format!(
         "CREATE SCHEMA kept; {kept} CREATE TABLE kept.numbers (name text, last_value bigint);
          CREATE PROCEDURE empty_all() LANGUAGE plpgsql AS $$ BEGIN

@@ -90,7 +90,9 @@ impl World<'_> {
 
     /// Whether somebody waits for an answer.
     fn is_asked(&self) -> bool {
-        self.actors.iter().any(|actor| matches!(&actor.state, State::Idle(Work::Door { request: Some(_), .. })))
+        self.actors
+            .iter()
+            .any(|actor| matches!(&actor.state, State::Idle(Work::Door { request: Some(_), .. })))
     }
 
     /// How much the journal holds.

@@ -67,8 +67,9 @@ impl World<'_> {
         for replica in 0..REPLICAS {
             self.end_replica(replica).await?;
         }
-        let signed: Vec<Vec<u8>> =
-            sqlx::query_scalar("SELECT raw FROM attempts ORDER BY id").fetch_all(&self.database.outside).await?;
+        let signed: Vec<Vec<u8>> = sqlx::query_scalar("SELECT raw FROM attempts ORDER BY id")
+            .fetch_all(&self.database.outside)
+            .await?;
         self.database.bring_back().await?;
         self.auditor.set_back(kept);
         for raw in signed {

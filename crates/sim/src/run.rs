@@ -14,7 +14,6 @@ use crate::{
     world::{Metrics, World},
 };
 
-
 /// What came of a seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Outcome {
@@ -138,7 +137,8 @@ impl Worker {
         let (mut good, mut bad) = (0, shortest.steps.min(shortest.wanted_steps));
         while good + 1 < bad {
             let steps = good.midpoint(bad);
-            let outcome = self.run(shortest.seed, Wanted { steps: Some(steps), closely: true, ..wanted }).await?;
+            let outcome =
+                self.run(shortest.seed, Wanted { steps: Some(steps), closely: true, ..wanted }).await?;
             if outcome.findings.is_empty() {
                 good = steps;
             } else {

@@ -131,10 +131,8 @@ impl<'a> World<'a> {
         chain.pool.rules.refuses_below_base_fee = dice.rng.random_bool(0.3);
         let clock = Arc::<MockClock>::default();
         let plan = Plan::make(&database.outside, genesis, &Context::at(clock.now()), &mut dice.rng).await?;
-        let restore = dice
-            .rng
-            .random_bool(RESTORED_WORLDS)
-            .then(|| Restore::of_chance(plan.size.steps, &mut dice.rng));
+        let restore =
+            dice.rng.random_bool(RESTORED_WORLDS).then(|| Restore::of_chance(plan.size.steps, &mut dice.rng));
         let shared = Shared::new(chain, dice, Trace::new(keep_trace));
         for campaign in &plan.campaigns {
             owner_sends(&shared, Some(genesis.deployed.vault), open_call(genesis, campaign).into())?;

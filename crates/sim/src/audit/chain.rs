@@ -214,7 +214,10 @@ impl Auditor {
                 places.insert((u64::try_from(campaign)?, u64::try_from(seq)?), U256::from_be_slice(word));
             }
         }
-        for row in sqlx::query("SELECT campaign, seq, word FROM orphans WHERE number IS NULL").fetch_all(&mut *conn).await? {
+        for row in sqlx::query("SELECT campaign, seq, word FROM orphans WHERE number IS NULL")
+            .fetch_all(&mut *conn)
+            .await?
+        {
             let place = (u64::try_from(row.get::<i64, _>(0))?, u64::try_from(row.get::<i64, _>(1))?);
             if places.insert(place, U256::from_be_slice(row.get(2))).is_some() || !self.restored {
                 findings.push(format!("INV 1: {place:?} is an orphan and a grant's"));
