@@ -64,6 +64,7 @@ LEFT JOIN LATERAL (
                        ORDER BY a.number DESC LIMIT 1) last ON true
     WHERE s.campaign = g.campaign AND s.first_seq <= p.seq AND s.first_seq > p.seq - 1000
       AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes)
-    ORDER BY b.created_at DESC
+    -- a place is in one batch at a time; when each was made is what different clocks said
+    ORDER BY b.state = 'reverted', b.created_at DESC
     LIMIT 1
 ) b ON true;

@@ -19,10 +19,12 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use laurel_events::canonical_json;
-use laurel_ledger::{IdempotencyScope, StoredAnswer, find_answer, lock_idempotency_key, store_answer};
+use laurel_ledger::{
+    IdempotencyScope, StoredAnswer, commit, find_answer, lock_idempotency_key, store_answer,
+};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::{
     Principal, Problem,
@@ -52,6 +54,9 @@ impl Idempotency {
         let mut digest = Sha256::new();
         digest.update((route.len() as u64).to_be_bytes());
         digest.update(&route);
+        let query = parts.uri.query().unwrap_or_default();
+        digest.update((query.len() as u64).to_be_bytes());
+        digest.update(query);
         digest.update(body);
         Self { key, route, digest: digest.finalize().into() }
     }
@@ -61,7 +66,7 @@ impl Idempotency {
     }
 
     /// Takes the key for the transaction. Returns the answer where the same request had one before.
-    pub(crate) async fn begin(
+    async fn begin(
         &self,
         tx: &mut PgConnection,
         now: DateTime<Utc>,
@@ -83,7 +88,7 @@ impl Idempotency {
     }
 
     /// Keeps the answer; it commits with what it tells of.
-    pub(crate) async fn finish(
+    async fn finish(
         &self,
         tx: &mut PgConnection,
         now: DateTime<Utc>,
@@ -97,6 +102,42 @@ impl Idempotency {
             body: reply.body.clone(),
         };
         Ok(store_answer(tx, now, self.scope(principal), &self.route, &answer).await?)
+    }
+}
+
+/// The transaction of a request that changes something, once for its key, where it has one.
+#[derive(Debug)]
+pub(crate) struct Once<'a> {
+    pub(crate) tx: Transaction<'static, Postgres>,
+    now: DateTime<Utc>,
+    principal: &'a Principal,
+    idempotency: Option<&'a Idempotency>,
+}
+
+impl<'a> Once<'a> {
+    /// Begins it. Without a transaction comes the answer that the same request had before.
+    pub(crate) async fn begin(
+        pool: &PgPool,
+        now: DateTime<Utc>,
+        principal: &'a Principal,
+        idempotency: Option<&'a Idempotency>,
+    ) -> Result<Result<Self, Reply>, Problem> {
+        let mut tx = pool.begin().await?;
+        if let Some(idempotency) = idempotency
+            && let Some(reply) = idempotency.begin(&mut tx, now, principal).await?
+        {
+            return Ok(Err(reply));
+        }
+        Ok(Ok(Self { tx, now, principal, idempotency }))
+    }
+
+    /// Commits it at the place `at`, with the answer.
+    pub(crate) async fn commit(mut self, at: &'static str, reply: Reply) -> Result<Reply, Problem> {
+        if let Some(idempotency) = self.idempotency {
+            idempotency.finish(&mut self.tx, self.now, self.principal, &reply).await?;
+        }
+        commit(self.tx, at).await?;
+        Ok(reply)
     }
 }
 

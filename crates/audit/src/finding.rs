@@ -135,6 +135,10 @@ codes! {
     LaneNonceDiffers = "lane_nonce_differs", Error;
     /// Nothing of a chain could be compared.
     ChainNotCompared = "chain_not_compared", Error;
+    /// The chain paid a grant that a restored database has lost; the payment is in suspense and waits for its outcome.
+    PaymentOrphaned = "payment_orphaned", Warning;
+    /// The chain took back a cap that grants stand on.
+    BudgetShort = "budget_short", Warning;
     /// The chain paid, the books have it, and the grants do not know it.
     SegmentNotPosted = "segment_not_posted", Warning;
     /// The node did not say how many transactions a lane has sent.

@@ -24,11 +24,11 @@ const EVENTS_MAX: i64 = 1_000;
 /// What the stages have before them.
 #[derive(Debug, Default)]
 pub(crate) struct Pending {
-    /// Final transactions that the books have not booked.
+    /// Final transactions that the books have not booked, or not taken back.
     pub(crate) unbooked: HashSet<B256>,
-    /// Final transactions that the batches do not know of.
+    /// Final transactions that the batches do not know of, or do not know to be gone.
     pub(crate) unsettled: HashSet<B256>,
-    /// Caps that the books have not booked.
+    /// Caps that the books have not booked, or not taken back.
     pub(crate) unfunded: HashSet<(CampaignId, u64, u32)>,
     /// Failed grants whose hold is not voided.
     pub(crate) unvoided: HashSet<GrantId>,
@@ -39,22 +39,35 @@ pub(crate) struct Pending {
 /// Reads it, as of the snapshot that `conn` is in.
 pub(crate) async fn read_pending(conn: &mut PgConnection) -> Result<Pending, AuditError> {
     let mut pending = Pending::default();
-    let books = [EventKind::BlockchainTxConfirmed, EventKind::CampaignFunded, EventKind::TokenGrantFailed];
+    let books = [
+        EventKind::BlockchainTxConfirmed,
+        EventKind::BlockchainTxUndone,
+        EventKind::CampaignFunded,
+        EventKind::CampaignFundingUndone,
+        EventKind::TokenGrantFailed,
+    ];
     for event in unhandled(conn, BOOKS, &books).await? {
         match event {
             Event::BlockchainTxConfirmed(confirmed) => drop(pending.unbooked.insert(confirmed.sighting.tx)),
             Event::CampaignFunded(funded) => {
                 pending.unfunded.insert((funded.campaign, funded.block_number, funded.log_index));
             }
+            Event::BlockchainTxUndone(undone) => drop(pending.unbooked.insert(undone.sighting.tx)),
+            Event::CampaignFundingUndone(event) => {
+                let undone = event.undone;
+                pending.unfunded.insert((undone.campaign, undone.block_number, undone.log_index));
+            }
             Event::TokenGrantFailed(failed) => drop(pending.unvoided.insert(failed.grant)),
             _ => {}
         }
     }
-    let settlements = [EventKind::BlockchainTxConfirmed, EventKind::BlockchainTxReverted];
+    let settlements =
+        [EventKind::BlockchainTxConfirmed, EventKind::BlockchainTxReverted, EventKind::BlockchainTxUndone];
     for event in unhandled(conn, SETTLEMENTS, &settlements).await? {
         match event {
             Event::BlockchainTxConfirmed(confirmed) => drop(pending.unsettled.insert(confirmed.sighting.tx)),
             Event::BlockchainTxReverted(reverted) => drop(pending.unsettled.insert(reverted.sighting.tx)),
+            Event::BlockchainTxUndone(undone) => drop(pending.unsettled.insert(undone.sighting.tx)),
             _ => {}
         }
     }

@@ -3,8 +3,10 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use laurel_events::{Envelope, EventId, NewEvent, OperatorAlertCleared, Partition, Subject};
-use laurel_ledger::{Context, LedgerError, STAGE_HALTED, append, clear_alert};
+use laurel_events::{
+    Envelope, EventId, NewEvent, OperatorAlertCleared, OperatorAlertRaised, Partition, Subject,
+};
+use laurel_ledger::{Context, LedgerError, STAGE_HALTED, append, clear_alert, raise_alert};
 use sqlx::{PgConnection, PgPool};
 
 /// Where a letter is on its way.
@@ -181,15 +183,33 @@ pub(crate) fn halted_letter(stage: &str, id: i64) -> String {
     format!("stage:{stage}/letter:{id}")
 }
 
-/// Marks a letter as done and lets the next of its subject go. Returns the event of an alert that ends with it; the
-/// caller appends that.
+/// The code of the alert that a stage has events which it could not handle, however often it tried.
+const DEAD_LETTERS: &str = "dead_letters";
+
+fn about_stage(stage: &str) -> String {
+    format!("stage:{stage}")
+}
+
+/// Tells, once while there are any, that a stage has dead letters.
+pub(crate) async fn tell_dead(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    stage: &str,
+    detail: String,
+) -> Result<Option<OperatorAlertRaised>, LedgerError> {
+    let alert = OperatorAlertRaised { code: DEAD_LETTERS.to_owned(), about: about_stage(stage), detail };
+    raise_alert(conn, now, alert).await
+}
+
+/// Marks a letter as done and lets the next of its subject go. Returns the events of alerts that end with it; the
+/// caller appends them.
 pub(crate) async fn settle_letter(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     stage: &str,
     id: i64,
     state: LetterState,
-) -> Result<Option<OperatorAlertCleared>, LedgerError> {
+) -> Result<Vec<OperatorAlertCleared>, LedgerError> {
     sqlx::query!(
         "UPDATE dead_letters SET state = $2, due_at = NULL, updated_at = $3 WHERE id = $1",
         id,
@@ -214,7 +234,15 @@ pub(crate) async fn settle_letter(
     )
     .execute(&mut *conn)
     .await?;
-    clear_alert(conn, STAGE_HALTED, &halted_letter(stage, id)).await
+    let mut cleared = Vec::from_iter(clear_alert(conn, STAGE_HALTED, &halted_letter(stage, id)).await?);
+    let dead = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM dead_letters WHERE stage = $1 AND state = 'dead') AS "dead!""#,
+        stage
+    );
+    if !dead.fetch_one(&mut *conn).await? {
+        cleared.extend(clear_alert(conn, DEAD_LETTERS, &about_stage(stage)).await?);
+    }
+    Ok(cleared)
 }
 
 /// Counts another failure of a letter; without `due_at` it is dead.
@@ -379,23 +407,32 @@ pub async fn redrive_letters(
     Ok(redriven.into_iter().map(|row| (row.id, row.kind)).collect())
 }
 
-/// Gives a letter up for good, and lets the next of its subject go.
+/// Gives a letter up for good, and lets the next of its subject go. In a transaction: the partition's next delivery waits for it,
+/// because it must not set an event aside behind a subject that this frees.
 ///
 /// # Errors
 /// If there is no such letter, it is done, or the database does not answer.
 pub async fn drop_letter(conn: &mut PgConnection, now: DateTime<Utc>, id: i64) -> Result<(), RedriveError> {
-    let found = sqlx::query_scalar!(
-        "SELECT stage FROM dead_letters WHERE id = $1 AND state IN ('dead', 'retrying') FOR NO KEY UPDATE",
+    let stage = sqlx::query_scalar!(
+        r#"
+        SELECT c.stage FROM dead_letters d JOIN cursors c ON c.stage = d.stage AND c.part = d.part
+        WHERE d.id = $1
+        FOR NO KEY UPDATE OF c
+        "#,
         id,
-    )
-    .fetch_optional(&mut *conn)
-    .await
-    .map_err(LedgerError::from)?;
-    let Some(stage) = found else { return Err(wrong_state(conn, id).await?) };
-    let cleared = settle_letter(conn, now, &stage, id, LetterState::Dropped).await?;
-    if let Some(cleared) = cleared {
-        append(conn, &Context::at(now), &[NewEvent::from(cleared)]).await?;
+    );
+    let stage = stage.fetch_optional(&mut *conn).await.map_err(LedgerError::from)?;
+    let Some(stage) = stage else { return Err(wrong_state(conn, id).await?) };
+    let open = sqlx::query_scalar!(
+        r#"SELECT true AS "open!" FROM dead_letters WHERE id = $1 AND state IN ('dead', 'retrying') FOR NO KEY UPDATE"#,
+        id,
+    );
+    if open.fetch_optional(&mut *conn).await.map_err(LedgerError::from)?.is_none() {
+        return Err(wrong_state(conn, id).await?);
     }
+    let cleared = settle_letter(conn, now, &stage, id, LetterState::Dropped).await?;
+    let cleared: Vec<NewEvent> = cleared.into_iter().map(NewEvent::from).collect();
+    append(conn, &Context::at(now), &cleared).await?;
     Ok(())
 }
 

@@ -11,7 +11,9 @@ use crate::{
     OnPoison, Stage, StageError,
     deliver::Delivered,
     halt::Halt,
-    letters::{DueLetter, LetterState, fail_letter, halted_letter, lock_due, next_due, settle_letter},
+    letters::{
+        DueLetter, LetterState, fail_letter, halted_letter, lock_due, next_due, settle_letter, tell_dead,
+    },
 };
 
 /// Hands the longest due letter to its stage again, in a transaction of its own. `again_at` says when it is due next,
@@ -56,7 +58,7 @@ async fn redeliver_in(
             }
             let cleared = settle_letter(tx, now, stage.name(), letter.id, LetterState::Redriven).await?;
             let mut effects = effects;
-            effects.extend(cleared.map(NewEvent::from));
+            effects.extend(cleared.into_iter().map(NewEvent::from));
             let context = Context { now, request_id: event.request_id, trace: event.trace };
             append(tx, &context, &effects).await?;
             let effects: HashSet<_> = effects.iter().map(|new| new.event.kind()).collect();
@@ -70,6 +72,12 @@ async fn redeliver_in(
             let due_at = again_at(letter.attempts.unsigned_abs() + 1, on_poison);
             fail_letter(tx, now, letter.id, due_at, &error.chain()).await?;
             if on_poison == OnPoison::Park {
+                if due_at.is_none() {
+                    let detail = format!("event {} ({kind}): {}", event.id, error.chain());
+                    let told = tell_dead(tx, now, stage.name(), detail).await?;
+                    let told: Vec<NewEvent> = told.into_iter().map(NewEvent::from).collect();
+                    append(tx, &Context::at(now), &told).await?;
+                }
                 return Ok(Delivered::Handled { events: 0, effects: HashSet::new(), letters: 1 });
             }
             let halt = Halt { event: Some((event.id, kind)), error };

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use laurel_events::{Clock, EventKind, Partition};
-use laurel_ledger::{answered, lagging_partitions, stage_lag};
+use laurel_ledger::{answered, stage_lag};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -125,9 +125,9 @@ impl Runner {
             }
             more => more?,
         };
-        let lagging = lagging_partitions(&self.pool, name).await?;
-        self.metrics.lag_chunks.with_label_values(&[name]).set(stage_lag(&self.pool, name).await?);
-        for partition in lagging {
+        let lag = stage_lag(&self.pool, name).await?;
+        self.metrics.lag_chunks.with_label_values(&[name]).set(lag.chunks);
+        for partition in lag.partitions {
             match self.deliver_next(partition).await? {
                 Delivered::Halted(halt) => {
                     if raise_halted(&self.pool, name, partition, self.clock.now(), &halt).await? {

@@ -11,8 +11,8 @@ use laurel_events::{
     EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef, SettledSegment, TokenGrantFailed,
 };
 use laurel_ledger::{
-    Funding, LedgerError, Posting, Written, clear_alert, find_grant, find_places, find_segments, fund,
-    halt_queues, lock_accounts, planted, post, raise_alert, void,
+    Funding, LedgerError, Posting, Written, clear_alert, find_balances, find_grant, find_places,
+    find_segments, fund, halt_queues, lock_accounts, planted, post, raise_alert, resume_queue, void,
 };
 use sqlx::PgConnection;
 
@@ -22,6 +22,7 @@ use crate::{
     counters::give_back_counters,
     find_campaign,
     funding::forget_request,
+    undoing::{BUDGET_SHORT, undo},
     unexplained::{PAYMENT_WITHOUT_HOLD, suspend},
 };
 
@@ -44,17 +45,19 @@ impl Stage for BooksStage {
             EventKind::CampaignFunded,
             EventKind::CampaignReleased,
             EventKind::TokenGrantFailed,
+            EventKind::BlockchainTxUndone,
+            EventKind::CampaignFundingUndone,
+            EventKind::GrantsCancelUndone,
+            EventKind::CampaignReleaseUndone,
         ]
     }
 
     fn on_poison(&self, kind: EventKind) -> OnPoison {
         match kind {
-            // Final facts of a chain: the books must not go on without them.
+            EventKind::TokenGrantFailed => OnPoison::Park,
             EventKind::BlockchainTxConfirmed if planted!(FinalFactDeadLettered) => OnPoison::Park,
-            EventKind::BlockchainTxConfirmed | EventKind::CampaignFunded | EventKind::CampaignReleased => {
-                OnPoison::Halt
-            }
-            _ => OnPoison::Park,
+            // Final facts of a chain, and their undoing: the books must not go on without them.
+            _ => OnPoison::Halt,
         }
     }
 
@@ -66,25 +69,49 @@ impl Stage for BooksStage {
     ) -> Result<Vec<NewEvent>, StageError> {
         lock_accounts(conn, &campaigns_of(events)).await?;
         let mut effects = Vec::new();
-        let mut suspended = BTreeSet::new();
+        let mut queues = Queues::default();
         for envelope in events {
             let events = match &envelope.event {
                 Event::BlockchainTxConfirmed(confirmed) => {
-                    post_confirmed(conn, now, confirmed, &mut suspended).await?
+                    post_confirmed(conn, now, confirmed, &mut queues.suspended).await?
                 }
-                Event::CampaignFunded(funded) => post_funding(conn, now, funded).await?,
+                Event::CampaignFunded(funded) => post_funding(conn, now, funded, &mut queues).await?,
                 Event::CampaignReleased(released) => end_released(conn, released.campaign).await?,
                 Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
-                _ => Vec::new(),
+                event => undo(conn, now, event, &mut queues.short).await?,
             };
             effects.extend(events.into_iter().map(|event| NewEvent::caused_by(envelope.id, event)));
         }
+        queues.write(conn).await?;
+        Ok(effects)
+    }
+}
+
+/// What becomes of queues, which are locked after everything else, and in one order.
+#[derive(Debug, Default)]
+struct Queues {
+    /// Halted for a payment without a hold.
+    suspended: BTreeSet<CampaignId>,
+    /// Halted because more is held than the vault has a cap for.
+    short: BTreeSet<CampaignId>,
+    /// Not short any more.
+    covered: BTreeSet<CampaignId>,
+}
+
+impl Queues {
+    async fn write(self, conn: &mut PgConnection) -> Result<(), LedgerError> {
+        let suspended: Vec<CampaignId> = self.suspended.into_iter().collect();
+        let short: Vec<CampaignId> = self.short.into_iter().collect();
         if !suspended.is_empty() {
-            // Queues are locked after everything above, and in one order.
-            let suspended: Vec<CampaignId> = suspended.into_iter().collect();
             halt_queues(conn, &suspended, PAYMENT_WITHOUT_HOLD).await?;
         }
-        Ok(effects)
+        if !short.is_empty() {
+            halt_queues(conn, &short, BUDGET_SHORT).await?;
+        }
+        for campaign in self.covered {
+            resume_queue(conn, campaign, BUDGET_SHORT).await?;
+        }
+        Ok(())
     }
 }
 
@@ -99,6 +126,12 @@ fn campaigns_of(events: &[Envelope]) -> Vec<CampaignId> {
             Event::CampaignFunded(funded) => vec![funded.campaign],
             Event::CampaignReleased(released) => vec![released.campaign],
             Event::TokenGrantFailed(failed) => vec![failed.grant.campaign],
+            Event::BlockchainTxUndone(undone) => {
+                undone.segments.iter().map(|segment| segment.campaign).collect()
+            }
+            Event::CampaignFundingUndone(event) => vec![event.undone.campaign],
+            Event::GrantsCancelUndone(event) => vec![event.undone.campaign],
+            Event::CampaignReleaseUndone(event) => vec![event.undone.campaign],
             _ => Vec::new(),
         })
         .collect();
@@ -192,6 +225,7 @@ async fn post_funding(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     funded: &CampaignFunded,
+    queues: &mut Queues,
 ) -> Result<Vec<Event>, StageError> {
     let known = find_campaign(conn, funded.campaign).await.map_err(StageError::from)?;
     let problem = match &known {
@@ -224,7 +258,15 @@ async fn post_funding(
     };
     fund(conn, now, &funding).await?;
     forget_request(conn, funded.campaign, funded.cap).await?;
-    Ok(clear_alert(conn, FUNDING_MISMATCH, &about).await?.map(Event::from).into_iter().collect())
+    let fits = clear_alert(conn, FUNDING_MISMATCH, &about).await?;
+    let events: Vec<Event> = fits.map(Event::from).into_iter().collect();
+    let covered = find_balances(conn, funded.campaign).await?.is_none_or(|books| books.funded <= funded.cap);
+    let Some(covered) = (if covered { clear_alert(conn, BUDGET_SHORT, &about).await? } else { None }) else {
+        return Ok(events);
+    };
+    queues.covered.insert(funded.campaign);
+    queues.short.remove(&funded.campaign);
+    Ok(events.into_iter().chain([covered.into()]).collect())
 }
 
 /// Ends a campaign of which the vault pays nothing any more: what it would grant could only fail.

@@ -4,7 +4,7 @@
 //! grants that there are, and one that is needed no more goes. Everything here happens while the campaign's books are
 //! locked, so no grant and no void comes in between.
 
-use laurel_events::{CampaignId, TokenGrantFailed};
+use laurel_events::{CampaignId, GrantId, TokenGrantFailed};
 use laurel_ledger::{LedgerError, amount_to_sql};
 use sqlx::PgConnection;
 
@@ -62,7 +62,7 @@ async fn count_lives(conn: &mut PgConnection, campaign: CampaignId) -> Result<()
         SELECT g.campaign, g.player, date '1970-01-01', count(*), sum(g.amount)
         FROM grants g
         WHERE g.campaign = $1
-          AND NOT EXISTS (SELECT FROM voids v WHERE v.campaign = g.campaign AND v.number = g.number)
+          AND NOT EXISTS (SELECT FROM standing_voids v WHERE v.campaign = g.campaign AND v.number = g.number)
         GROUP BY g.campaign, g.player
         "#,
         campaign.number(),
@@ -81,7 +81,7 @@ async fn count_days(conn: &mut PgConnection, campaign: CampaignId) -> Result<(),
         FROM grants g
         JOIN journal j ON j.part = g.part AND j.position = g.position
         WHERE g.campaign = $1
-          AND NOT EXISTS (SELECT FROM voids v WHERE v.campaign = g.campaign AND v.number = g.number)
+          AND NOT EXISTS (SELECT FROM standing_voids v WHERE v.campaign = g.campaign AND v.number = g.number)
         GROUP BY g.campaign, g.player, (j.recorded_at AT TIME ZONE 'UTC')::date
         "#,
         campaign.number(),
@@ -131,4 +131,26 @@ pub(crate) async fn give_back_counters(
     } else {
         Err(LedgerError::RowCount { operation: "give a grant back to its counters", wanted, touched })
     }
+}
+
+/// Counts a grant again that was given back. What was granted to the player meanwhile stays: the cap of the row is what it has
+/// come to then.
+pub(crate) async fn take_counters_again(conn: &mut PgConnection, grant: GrantId) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        UPDATE counters c
+        SET grants = c.grants + 1, amount = c.amount + g.amount,
+            grants_max = CASE WHEN c.grants_max IS NOT NULL THEN greatest(c.grants_max, c.grants + 1) END,
+            amount_max = CASE WHEN c.amount_max IS NOT NULL THEN greatest(c.amount_max, c.amount + g.amount) END
+        FROM grants g JOIN journal j ON j.part = g.part AND j.position = g.position
+        WHERE g.campaign = $1 AND g.number = $2
+          AND c.campaign = g.campaign AND c.player = g.player
+          AND c.period IN ('1970-01-01', (j.recorded_at AT TIME ZONE 'UTC')::date)
+        "#,
+        grant.campaign.number(),
+        grant.number.cast_signed(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

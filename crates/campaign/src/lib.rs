@@ -26,6 +26,7 @@ pub mod rule;
 mod rules;
 mod state;
 mod store;
+mod undoing;
 mod unexplained;
 
 pub use self::{

@@ -75,7 +75,8 @@ impl Advance<'_> {
         }
         if let Some(last_final) = self.final_to {
             transition += 1;
-            let seen = finalise(&mut tx, chain_id, last_final.number, &vaults).await?;
+            let before = self.view.last_final().map_or(0, |block| block.number);
+            let seen = finalise(&mut tx, chain_id, (before, last_final.number), &vaults).await?;
             let occurred_at = Some(self.final_seen_at);
             let finals = seen.into_iter().flat_map(|seen| finals(seen, transition));
             events.extend(finals.map(|event| NewEvent { event, occurred_at, cause: None }));

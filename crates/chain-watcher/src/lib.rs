@@ -21,6 +21,8 @@ mod finality;
 mod advance;
 mod telling;
 
+mod rebase;
+
 mod error;
 mod metrics;
 mod store;
@@ -31,6 +33,7 @@ pub use self::{
     error::WatcherError,
     finality::FinalityConflict,
     metrics::WatcherMetrics,
+    rebase::{Lost, Rebase, RebaseError, RebasePlan},
     reconcile::{BlockId, ReconcileError, Reconciled, reconcile},
     watcher::{Watcher, WatcherParts},
 };

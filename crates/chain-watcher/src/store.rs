@@ -33,7 +33,7 @@ impl View {
     }
 }
 
-fn hash(bytes: &[u8], table: &'static str, column: &'static str) -> Result<B256, LedgerError> {
+pub(crate) fn hash(bytes: &[u8], table: &'static str, column: &'static str) -> Result<B256, LedgerError> {
     B256::try_from(bytes).map_err(|_| LedgerError::Inconsistent { table, column, id: "a block".to_owned() })
 }
 
@@ -147,7 +147,7 @@ pub(crate) struct Seen {
     pub(crate) logs: Vec<IndexedLog>,
 }
 
-/// Takes the head block off the canonical chain. Returns what was in it.
+/// Takes the head block off the canonical chain. Returns what was in it and was not final.
 pub(crate) async fn remove_block(
     conn: &mut PgConnection,
     chain_id: u64,
@@ -166,14 +166,24 @@ pub(crate) async fn remove_block(
     if planted!(ReceiptWithoutBlockHash) {
         return Ok(Vec::new());
     }
-    take_sightings(conn, chain_id, block.number, block.number, vaults).await
+    take_sightings(conn, chain_id, (block.number, block.number), vaults, Taken::Unfinal).await
 }
 
-/// Makes blocks up to `number` final. Returns what was in them.
-pub(crate) async fn finalise(
+/// Takes the sightings of the final blocks from `number` on, which are final no more. Returns what was in them.
+pub(crate) async fn take_finals(
     conn: &mut PgConnection,
     chain_id: u64,
     number: u64,
+    vaults: &HashMap<i32, Vault>,
+) -> Result<Vec<Seen>, LedgerError> {
+    take_sightings(conn, chain_id, (number, i64::MAX.cast_unsigned()), vaults, Taken::Final).await
+}
+
+/// Makes the blocks behind `before` up to `number` final. Returns what was in them, which is kept.
+pub(crate) async fn finalise(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    (before, number): (u64, u64),
     vaults: &HashMap<i32, Vault>,
 ) -> Result<Vec<Seen>, LedgerError> {
     sqlx::query!(
@@ -183,30 +193,66 @@ pub(crate) async fn finalise(
     )
     .execute(&mut *conn)
     .await?;
-    take_sightings(conn, chain_id, 0, number, vaults).await
+    let seen = read_sightings(conn, chain_id, (before + 1, number), vaults, Taken::Unfinal).await?;
+    sqlx::query!(
+        "UPDATE sightings SET final = true WHERE chain_id = $1 AND block_number > $2 AND block_number <= $3",
+        chain_id.cast_signed(),
+        before.cast_signed(),
+        number.cast_signed(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(seen)
+}
+
+/// Which sightings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Taken {
+    /// Of final blocks.
+    Final,
+    /// Of the others.
+    Unfinal,
 }
 
 async fn take_sightings(
     conn: &mut PgConnection,
     chain_id: u64,
-    from: u64,
-    to: u64,
+    (from, to): (u64, u64),
     vaults: &HashMap<i32, Vault>,
+    which: Taken,
+) -> Result<Vec<Seen>, LedgerError> {
+    let seen = read_sightings(conn, chain_id, (from, to), vaults, which).await?;
+    sqlx::query!(
+        "DELETE FROM sightings WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 AND final = $4",
+        chain_id.cast_signed(),
+        from.cast_signed(),
+        to.cast_signed(),
+        which == Taken::Final,
+    )
+    .execute(conn)
+    .await?;
+    Ok(seen)
+}
+
+/// The sightings of some blocks, as they follow each other.
+pub(crate) async fn read_sightings(
+    conn: &mut PgConnection,
+    chain_id: u64,
+    (from, to): (u64, u64),
+    vaults: &HashMap<i32, Vault>,
+    which: Taken,
 ) -> Result<Vec<Seen>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        WITH taken AS (
-            DELETE FROM sightings WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 RETURNING *
-        )
-        SELECT block_number AS "block_number!", block_hash AS "block_hash!", tx AS "tx!", vault AS "vault!", batch,
-               empty AS "empty!", succeeded AS "succeeded!", gas_used AS "gas_used!", effective_gas_price AS "effective_gas_price!",
-               facts AS "facts!"
-        FROM taken
+        SELECT block_number, block_hash, tx, vault, batch, empty, succeeded, gas_used, effective_gas_price, facts
+        FROM sightings
+        WHERE chain_id = $1 AND block_number BETWEEN $2 AND $3 AND final = $4
         ORDER BY block_number, tx_index
         "#,
         chain_id.cast_signed(),
         from.cast_signed(),
         to.cast_signed(),
+        which == Taken::Final,
     )
     .fetch_all(conn)
     .await?;
@@ -279,6 +325,17 @@ pub(crate) async fn halt(conn: &mut PgConnection, chain_id: u64, reason: &str) -
     .execute(conn)
     .await?;
     expect_one("halt a chain", halted.rows_affected())
+}
+
+/// Has a halted chain go on.
+pub(crate) async fn end_halt(conn: &mut PgConnection, chain_id: u64) -> Result<(), LedgerError> {
+    let ended = sqlx::query!(
+        "UPDATE chains SET halted = NULL WHERE id = $1 AND halted IS NOT NULL",
+        chain_id.cast_signed(),
+    )
+    .execute(conn)
+    .await?;
+    expect_one("end a chain's halt", ended.rows_affected())
 }
 
 fn expect_one(operation: &'static str, touched: u64) -> Result<(), LedgerError> {

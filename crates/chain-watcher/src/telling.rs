@@ -2,8 +2,9 @@
 
 use laurel_chain::VaultLog;
 use laurel_events::{
-    BlockchainTxConfirmed, BlockchainTxMined, BlockchainTxReorged, BlockchainTxReverted, CampaignFunded,
-    CampaignId, CampaignReleased, Event, GrantsCancelled, NewEvent, Sighting,
+    BlockchainTxConfirmed, BlockchainTxMined, BlockchainTxReorged, BlockchainTxReverted, BlockchainTxUndone,
+    CampaignFunded, CampaignFundingUndone, CampaignId, CampaignReleaseUndone, CampaignReleased, Event,
+    GrantsCancelUndone, GrantsCancelled, NewEvent, Sighting,
 };
 
 use crate::{
@@ -59,6 +60,25 @@ pub(crate) fn finals(seen: Seen, transition: u64) -> Vec<Event> {
         events.push(BlockchainTxConfirmed { sighting, gas_used, effective_gas_price, segments }.into());
     }
     events
+}
+
+/// What is no more of a transaction in a block that was final, the last fact first.
+pub(crate) fn undone(seen: Seen, transition: u64) -> Vec<Event> {
+    let undo = |event: Event| {
+        Some(match event {
+            Event::CampaignFunded(undone) => CampaignFundingUndone { undone }.into(),
+            Event::GrantsCancelled(undone) => GrantsCancelUndone { undone }.into(),
+            Event::CampaignReleased(undone) => CampaignReleaseUndone { undone }.into(),
+            Event::BlockchainTxReverted(BlockchainTxReverted { sighting, .. }) => {
+                BlockchainTxUndone { sighting, segments: Vec::new() }.into()
+            }
+            Event::BlockchainTxConfirmed(BlockchainTxConfirmed { sighting, segments, .. }) => {
+                BlockchainTxUndone { sighting, segments }.into()
+            }
+            _ => return None,
+        })
+    };
+    finals(seen, transition).into_iter().rev().filter_map(undo).collect()
 }
 
 /// What a log tells of a campaign beside settlements.

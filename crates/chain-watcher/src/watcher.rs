@@ -20,14 +20,21 @@ use crate::{
     store::{View, add_block, find_attempts, halt, load_view, save_view},
 };
 
+/// The code of the alert about a chain that is halted.
+pub(crate) const CHAIN_HALTED: &str = "chain_halted";
+
 /// How many blocks one step reads at the most: a backfill commits as it goes.
 const BLOCKS_MAX: u64 = 64;
 
-/// How long the lease of a chain lasts without being renewed.
-const LEASE: TimeDelta = TimeDelta::seconds(5);
+/// How long the lease of a chain lasts without being renewed: a holder that died is replaced within seconds. Two that read the same
+/// blocks because one is slow do no harm: the second one to commit finds them there.
+const LEASE: TimeDelta = TimeDelta::seconds(2);
 
 /// How long a step may take before it is given up: all its blocks from a node that answers no sooner than it must.
 const STEP_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// Below that a chain may have no final block yet: several times what the slowest in wide use takes.
+const YOUNG: u64 = 1_000;
 
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
@@ -131,12 +138,14 @@ impl Watcher {
         let final_seen_at = self.parts.clock.now();
         let (Some(head), Some(before)) = (view.head(), view.last_final()) else {
             drop(conn);
-            return self.begin(&vaults, told).await;
+            return self.begin(&vaults, &latest, told).await;
         };
         if latest.header.number < before.number {
             return Err(WatcherError::Behind { head: latest.header.number, last_final: before.number });
         }
-        let read = if latest.hash == head.hash {
+        // What was asked about what is final may be younger than the head, and know better: the head is read again then.
+        let beyond = told.is_some_and(|told| told.number > head.number);
+        let read = if latest.hash == head.hash && !beyond {
             Vec::new()
         } else {
             self.read_blocks(&mut conn, &view, &vaults, &latest).await?
@@ -154,6 +163,7 @@ impl Watcher {
             reconciled => reconciled?,
         };
         let blocks = reconciled.applied_to(&view.blocks);
+        let told = self.told_of(&blocks, told).await?;
         let last_final = match last_final_of(&blocks, told) {
             Err(conflict) => return self.judge(now, &view, conflict).await,
             Ok(last_final) => last_final.unwrap_or(before),
@@ -172,26 +182,44 @@ impl Watcher {
         if reconciled == Reconciled::default() && advance.final_to.is_none() {
             return Ok(false);
         }
-        if let Some(events) = advance.commit(&self.parts.pool).await? {
-            let metrics = &self.parts.metrics;
-            metrics.moved(self.chain_id, advance.head.number, last_final.number, reconciled.removed.len());
-            self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
-        }
+        self.take(&advance, last_final).await?;
         Ok(true)
+    }
+
+    /// Commits what was seen and wakes whoever waits for it.
+    async fn take(&self, advance: &Advance<'_>, last_final: BlockId) -> Result<(), WatcherError> {
+        let Some(events) = advance.commit(&self.parts.pool).await? else { return Ok(()) };
+        let removed = advance.reconciled.removed.len();
+        self.parts.metrics.moved(self.chain_id, advance.head.number, last_final.number, removed);
+        self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
+        Ok(())
     }
 
     /// Begins a chain at the block before the first vault, or at the last final block while that is further back: where
     /// a view begins nothing may be reorganised.
-    async fn begin(&self, vaults: &[Vault], told: Option<FinalBlock>) -> Result<bool, WatcherError> {
+    async fn begin(
+        &self,
+        vaults: &[Vault],
+        latest: &Block,
+        told: Option<FinalBlock>,
+    ) -> Result<bool, WatcherError> {
         let Some(first) = vaults.iter().map(|vault| vault.identity.deploy_block).min() else {
             return Ok(false);
         };
-        let number = first.saturating_sub(1).min(told.map_or(0, |told| told.number));
-        let Some(block) = self.parts.node.block(BlockRef::Number(number)).await? else {
-            return Err(
-                ChainError::Untrue(format!("the node lacks block {number}, which it calls final")).into()
-            );
+        let Some(told) = told else {
+            // On a young chain nothing is final yet; on another one too few have said what is.
+            return if latest.header.number < YOUNG { self.begin_at(0).await } else { Ok(false) };
         };
+        self.begin_at(first.saturating_sub(1).min(told.number)).await
+    }
+
+    async fn begin_at(&self, number: u64) -> Result<bool, WatcherError> {
+        let lacks = || ChainError::Untrue(format!("the node lacks block {number}, which it calls final"));
+        let block = self.parts.node.block(BlockRef::Number(number)).await?.ok_or_else(lacks)?;
+        let agreed = if number == 0 { None } else { Some(self.canonical(number).await?) };
+        if agreed.is_some_and(|agreed| agreed.hash != block.hash) {
+            return Err(ReconcileError::Torn { number }.into());
+        }
         let block = block_id(&block);
         let mut tx = self.parts.pool.begin().await?;
         let view = load_view(&mut tx, self.chain_id, true).await?;
@@ -257,11 +285,24 @@ impl Watcher {
         self.halt(now, view, conflict).await
     }
 
-    /// The block of that number, before anything is halted for it. Where there are several endpoints, asking for what is
-    /// final comes first: whoever has another block there than a quorum is not asked any more.
-    async fn canonical(&self, number: u64) -> Result<Block, ChainError> {
-        self.parts.node.last_final(self.finality).await?;
-        let block = self.parts.node.block(BlockRef::Number(number)).await?;
+    /// What is final as far as the view goes. A block does not become final by its number, because a later one is: it may have been
+    /// replaced since it was read, or be one that nobody but the node has.
+    async fn told_of(
+        &self,
+        blocks: &[BlockId],
+        told: Option<FinalBlock>,
+    ) -> Result<Option<FinalBlock>, ChainError> {
+        match blocks.last() {
+            Some(head) if told.is_some_and(|told| told.number > head.number) => {
+                self.parts.node.final_at(self.finality, head.number).await
+            }
+            _ => Ok(told),
+        }
+    }
+
+    /// The final block of that number, asked for anew before anything is halted for it.
+    async fn canonical(&self, number: u64) -> Result<FinalBlock, ChainError> {
+        let block = self.parts.node.final_at(self.finality, number).await?;
         // Whoever lacks it proves nothing.
         block.ok_or_else(|| ChainError::Untrue(format!("the node lacks block {number}, which is final")))
     }
@@ -280,7 +321,7 @@ impl Watcher {
         }
         halt(&mut tx, self.chain_id, &error.to_string()).await?;
         let alert = OperatorAlertRaised {
-            code: "chain_halted".to_owned(),
+            code: CHAIN_HALTED.to_owned(),
             about: format!("chain:{}", self.chain_id),
             detail: error.to_string(),
         };

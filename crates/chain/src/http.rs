@@ -21,6 +21,7 @@ use url::Url;
 use self::redact::Secrets;
 use crate::{
     Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, NonceAt, SendError, TxReceipt, TxStatus,
+    revert::ended_in_evm,
 };
 
 /// How long a node may take to answer: longer than any healthy answer, shorter than an operator's patience.
@@ -99,10 +100,12 @@ impl HttpNode {
             request = request.with_gas_limit(gas);
         }
         match self.ask("eth_call", self.provider.call(request).block(block)).await {
-            Err(ChainError::Rpc { source: RpcError::ErrorResp(payload), .. })
-                if payload.as_revert_data().is_some() =>
-            {
-                Err(CallError::Reverted(payload.as_revert_data().unwrap_or_default()))
+            Err(ChainError::Rpc { source: RpcError::ErrorResp(payload), operation }) => {
+                match payload.as_revert_data() {
+                    Some(data) => Err(CallError::Reverted(data)),
+                    None if ended_in_evm(&payload.message) => Err(CallError::Reverted(Bytes::new())),
+                    None => Err(ChainError::Rpc { source: RpcError::ErrorResp(payload), operation }.into()),
+                }
             }
             answer => Ok(answer?),
         }

@@ -154,6 +154,16 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
         last_final(self, finality).await
     }
 
+    /// The block of that number on the chain whose final block is that one or a later one; `None` if it is not to be had.
+    /// Whoever speaks with several nodes says what enough of them agree on, and does not remember what they said before.
+    ///
+    /// # Errors
+    /// As [`last_final`](Self::last_final).
+    async fn final_at(&self, _finality: Finality, number: u64) -> Result<Option<FinalBlock>, ChainError> {
+        let block = self.block(BlockRef::Number(number)).await?;
+        Ok(block.map(|block| FinalBlock { number, hash: block.hash }))
+    }
+
     /// How many transactions `account` has sent: its next nonce.
     ///
     /// # Errors

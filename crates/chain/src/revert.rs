@@ -1,11 +1,30 @@
 //! Why a contract reverted, in words.
 
+use std::sync::LazyLock;
+
 use alloy::{
     primitives::Bytes,
     sol_types::{ContractError, SolInterface},
 };
 
+use regex::Regex;
+
 use crate::abi::RewardVault::RewardVaultErrors as VaultError;
+
+/// How clients say that a call ended in the EVM, where its data does not show it: a revert without a reason, which some send
+/// without data; an exception, which consumes all gas. go-ethereum and erigon `core/vm/errors.go`, reth `EvmHalt`, Nethermind
+/// `VM execution error`, Anvil `EVM error`.
+static ENDED: LazyLock<Regex> = LazyLock::new(|| {
+    let texts = r"(?ix) \brevert | ^out\ of\ gas | out\ of\ gas$ | invalid\ opcode | invalid\ jump | stack\ (underflow|overflow|limit)
+        | max\ call\ depth | write\ protection | return\ data\ out\ of\ bounds | gas\ uint64\ overflow | \bevm\ error\b
+        | vm\ execution\ error | execution\ halted";
+    Regex::new(texts).expect("it is a regular expression; a test compiles it")
+});
+
+/// Whether an error of `eth_call` says that the call itself ended badly: every node says so, and it is no use to ask again.
+pub(crate) fn ended_in_evm(message: &str) -> bool {
+    ENDED.is_match(message)
+}
 
 /// What a revert's data says, as far as the vault's own errors and Solidity's go.
 pub fn revert_reason(data: &Bytes) -> String {
@@ -40,7 +59,7 @@ fn vault_error(error: &VaultError) -> String {
         }
         VaultError::WindowExceeded(error) => {
             format!(
-                "campaign {} may pay {} more for now, and {} is asked for",
+                "campaign {} may pay {} more in this window, and {} is asked for",
                 error.campaign, error.left, error.total
             )
         }
@@ -67,6 +86,35 @@ mod tests {
 
     use super::*;
     use crate::RewardVault;
+
+    #[test]
+    fn how_a_call_ended_is_told_from_what_is_wrong_with_a_node() {
+        for ended in [
+            "execution reverted",
+            "Execution reverted",
+            "VM execution error.",
+            "out of gas",
+            "contract creation code storage out of gas",
+            "invalid opcode: INVALID",
+            "invalid jump destination",
+            "stack underflow (0 <=> 2)",
+            "stack limit reached 1024 (1023)",
+            "EVM error: InvalidFEOpcode",
+            "EVM error OutOfGas",
+        ] {
+            assert!(ended_in_evm(ended), "{ended}");
+        }
+        for node in [
+            "header not found",
+            "missing trie node 9f (path )",
+            "too many requests",
+            "project ID request rate exceeded",
+            "the method eth_call is not available",
+            "request timed out",
+        ] {
+            assert!(!ended_in_evm(node), "{node}");
+        }
+    }
 
     #[test]
     fn errors_are_told_in_words() {

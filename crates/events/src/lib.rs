@@ -22,6 +22,8 @@ mod ids;
 mod kinds;
 mod partition;
 
+#[cfg(feature = "simulation")]
+pub use self::partition::fold_partitions;
 pub use self::{
     amount::{Amount, AmountError},
     attribute::Attribute,

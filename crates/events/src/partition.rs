@@ -60,7 +60,39 @@ impl Subject {
         let digest = Sha256::digest(self.0.as_bytes());
         let (head, _) = digest.split_first_chunk::<8>().expect("a SHA-256 digest has 32 bytes");
         let number = u64::from_be_bytes(*head) % u64::from(PARTITIONS);
-        Partition(u8::try_from(number).expect("a remainder of 16 fits a byte"))
+        Partition(folded(u8::try_from(number).expect("a remainder of 16 fits a byte")))
+    }
+}
+
+#[cfg(not(feature = "simulation"))]
+const fn folded(number: u8) -> u8 {
+    number
+}
+
+#[cfg(feature = "simulation")]
+pub use self::simulation::fold_partitions;
+#[cfg(feature = "simulation")]
+use self::simulation::folded;
+
+/// Most of what a stage does in a small world is to look at sixteen partitions in which next to nothing happens. A simulation
+/// has fewer of them.
+#[cfg(feature = "simulation")]
+mod simulation {
+    use std::cell::Cell;
+
+    use super::PARTITIONS;
+
+    thread_local! {
+        static FOLDED: Cell<u8> = const { Cell::new(PARTITIONS) };
+    }
+
+    /// Has this thread file everything in the first `partitions`, of [`PARTITIONS`] at the most.
+    pub fn fold_partitions(partitions: u8) {
+        FOLDED.set(partitions.clamp(1, PARTITIONS));
+    }
+
+    pub(super) fn folded(number: u8) -> u8 {
+        number % FOLDED.get()
     }
 }
 

@@ -1,31 +1,51 @@
 //! What operators are told of plans that the chain would not pay.
 
-use laurel_events::{NewEvent, OperatorAlertRaised};
-use laurel_ledger::{LedgerError, clear_alert};
+use laurel_events::{CampaignId, NewEvent, OperatorAlertCleared, OperatorAlertRaised};
+use laurel_ledger::LedgerError;
 use sqlx::PgConnection;
 
 use crate::plan::Plan;
 
+const SETTLEMENT_WOULD_REVERT: &str = "settlement_would_revert";
+const PLACES_SET_BACK: &str = "places_set_back";
+
 /// Nothing of a campaign can be paid.
 pub(crate) fn campaign_alert(plan: &Plan, detail: String) -> OperatorAlertRaised {
-    let about = format!("campaign:{}", plan.segment.campaign);
-    OperatorAlertRaised { code: "settlement_would_revert".to_owned(), about, detail }
+    let about = about_campaign(plan.segment.campaign);
+    OperatorAlertRaised { code: SETTLEMENT_WOULD_REVERT.to_owned(), about, detail }
 }
 
 /// Some places cannot be paid; the campaign goes on.
 pub(crate) fn places_alert(plan: &Plan, detail: String) -> OperatorAlertRaised {
-    let about = format!("campaign:{}/seq:{}", plan.segment.campaign, plan.segment.first_seq);
-    OperatorAlertRaised { code: "places_set_back".to_owned(), about, detail }
+    let about = format!("{}/seq:{}", about_campaign(plan.segment.campaign), plan.segment.first_seq);
+    OperatorAlertRaised { code: PLACES_SET_BACK.to_owned(), about, detail }
 }
 
-/// Takes back what was said of a plan's campaign and places while they could not be paid.
+fn about_campaign(campaign: CampaignId) -> String {
+    format!("campaign:{campaign}")
+}
+
+/// Takes back what was said of a campaign and of `count` of its places while they could not be paid.
 pub(crate) async fn paid_after_all(
     conn: &mut PgConnection,
-    plan: &Plan,
+    campaign: CampaignId,
+    (first_seq, count): (u64, usize),
 ) -> Result<Vec<NewEvent>, LedgerError> {
-    let mut cleared = Vec::new();
-    for alert in [campaign_alert(plan, String::new()), places_alert(plan, String::new())] {
-        cleared.extend(clear_alert(conn, &alert.code, &alert.about).await?.map(NewEvent::from));
-    }
-    Ok(cleared)
+    let about = about_campaign(campaign);
+    let cleared = sqlx::query_as!(
+        OperatorAlertCleared,
+        r#"
+        DELETE FROM alerts
+        WHERE code = $1 AND about = $2
+           OR CASE WHEN code = $3 AND starts_with(about, $2 || '/seq:')
+                   THEN substr(about, length($2 || '/seq:') + 1)::bigint BETWEEN $4 AND $5::bigint - 1 END
+        RETURNING code, about
+        "#,
+        SETTLEMENT_WOULD_REVERT,
+        about,
+        PLACES_SET_BACK,
+        first_seq.cast_signed(),
+        first_seq.cast_signed() + count as i64,
+    );
+    Ok(cleared.fetch_all(conn).await?.into_iter().map(NewEvent::from).collect())
 }

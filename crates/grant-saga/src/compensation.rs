@@ -64,6 +64,21 @@ pub(crate) async fn released(
     fail_released(conn, now, Some(cause), &[released.campaign]).await
 }
 
+/// Notes that the vault pays for a campaign as before: the chain took back that it was released.
+pub(crate) async fn release_undone(
+    conn: &mut PgConnection,
+    released: &CampaignReleased,
+) -> Result<(), StageError> {
+    sqlx::query!(
+        "UPDATE queues SET released_tx = NULL WHERE campaign = $1 AND released_tx = $2",
+        released.campaign.number(),
+        released.tx.as_slice(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Fails the grants of released campaigns once none of their batches can pay any more: whatever is in no batch then was
 /// never paid. In quarantine nothing fails: the chain may have paid it before this database knew of a batch.
 pub(crate) async fn fail_released(

@@ -25,6 +25,7 @@ use crate::{
     recipients::{Recipient, recipients},
     seats::seat_waiting,
     settlements::mark_posted,
+    undoing::{rehold, reopen, settle_paid},
 };
 
 /// How long after its deadline a grant is still held for a wallet that nobody could ask yet.
@@ -47,6 +48,8 @@ impl Stage for GrantStage {
             EventKind::WalletDeadlinePassed,
             EventKind::BudgetPosted,
             EventKind::BudgetReleased,
+            EventKind::BudgetUnposted,
+            EventKind::BudgetReheld,
         ]
     }
 
@@ -75,6 +78,10 @@ impl Stage for GrantStage {
                 Event::BudgetPosted(posted) => {
                     effects.extend(complete(conn, now, envelope.id, posted).await?);
                 }
+                Event::BudgetUnposted(unposted) => {
+                    effects.extend(reopen(conn, envelope.id, unposted).await?);
+                }
+                Event::BudgetReheld(reheld) => rehold(conn, now, reheld).await?,
                 Event::BudgetReleased(released) => set_compensated(conn, now, released.grant).await?,
                 _ => {}
             }
@@ -287,6 +294,7 @@ async fn complete(
             seqs.push(place.seq);
         }
         mark_posted(conn, now, posted.batch, &segment, &seqs).await?;
+        settle_paid(conn, &segment, &seqs).await?;
     }
     completed.extend(fail_released(conn, now, Some(cause), &[posted.campaign]).await?);
     Ok(completed)

@@ -1,6 +1,7 @@
 //! Driving a lane: plan, simulate, sign, commit, and only then send.
 
 mod fit;
+mod heartbeat;
 mod monitor;
 mod replace;
 mod send;
@@ -29,8 +30,8 @@ use crate::{
     submit::{Committed, write_batch},
 };
 
+use self::{heartbeat::Heartbeat, monitor::NONCE_USED_ELSEWHERE, send::Tries};
 pub(crate) use self::{monitor::LANE_ALERTS, unmined::attempt_hashes};
-use self::{monitor::NONCE_USED_ELSEWHERE, send::Tries};
 
 /// How lanes are driven.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +55,7 @@ pub struct LaneSettings {
 }
 
 /// How long a lane's lease lasts without being renewed: a holder that died is replaced within seconds.
-const LEASE: TimeDelta = TimeDelta::seconds(5);
+const LEASE: TimeDelta = TimeDelta::seconds(2);
 
 /// How long to rest when there is nothing to do and no wake came.
 const POLL: Duration = Duration::from_millis(100);
@@ -178,8 +179,14 @@ impl LaneDriver {
     /// Drives the lane until `shutdown`; a batch that was committed is sent first.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let wake = self.wakes.subscribe(WAKING).await;
+        let heartbeat = Heartbeat {
+            lane: self.lane,
+            holder: self.holder.clone(),
+            pool: self.pool.clone(),
+            clock: Arc::clone(&self.clock),
+        };
         while !shutdown.is_cancelled() {
-            let rest = match answered(STEP_TIMEOUT, self.step()).await {
+            let rest = match heartbeat.during(answered(STEP_TIMEOUT, self.step())).await {
                 Ok(Progress::Sent) => continue,
                 Ok(Progress::Idle) => POLL,
                 Err(error) => {
@@ -238,7 +245,7 @@ impl LaneDriver {
         // Another replica may have queued what was planned since the step began: it is not signed before that.
         let now = self.clock.now().max(now);
         if plan.open().next().is_none() {
-            self.pass(&plan).await?;
+            self.pass(now, &plan).await?;
             return Ok(Progress::Sent);
         }
         let Some(signed) = self.sign(now, lease, plan).await? else { return Ok(Progress::Idle) };

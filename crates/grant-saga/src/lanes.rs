@@ -155,6 +155,25 @@ pub(crate) async fn lease_lane(
     }))
 }
 
+/// Renews the lease of whoever has it still.
+pub(crate) async fn renew_lease(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    lane: LaneId,
+    holder: &str,
+    lifetime: TimeDelta,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "UPDATE lanes SET lease_until = $3 WHERE id = $1 AND holder = $2",
+        lane.0,
+        holder,
+        now + lifetime
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Parks an active lane, or halts any. Says whether the lease still counts; if not, nothing was changed.
 pub(crate) async fn stop_lane(
     conn: &mut PgConnection,

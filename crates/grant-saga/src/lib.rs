@@ -41,6 +41,7 @@ mod simulate;
 mod state;
 mod submit;
 mod treasury;
+mod undoing;
 mod wallet_checks;
 
 pub use self::{
@@ -51,7 +52,7 @@ pub use self::{
     lanes::{Lane, LaneState, list_lanes, register_lane},
     metrics::SagaMetrics,
     operate::{OperateError, resume_lane, retire_lane},
-    recovery::{Found, Heads, Imported, RecoverError, Recovery, Waiting},
+    recovery::{Found, Imported, RecoverError, Recovery, Waiting},
     settlements::SettlementStage,
     state::{Applied, GrantState, IllegalTransition, SagaEvent, Seat},
     treasury::{Treasury, TreasuryError},

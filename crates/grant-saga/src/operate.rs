@@ -101,6 +101,7 @@ pub(crate) async fn end_displaced(
         .await?;
         events.push(displaced.told(vault, transition.cast_unsigned()).into());
     }
+    skip_nonces(&mut tx, now, lane.id, used).await?;
     let resumed = sqlx::query!(
         r#"
         UPDATE lanes SET state = $3, reason = CASE WHEN $3 = 'retired' THEN reason END,
@@ -124,6 +125,27 @@ pub(crate) async fn end_displaced(
     append(&mut tx, &Context::at(now), &events).await?;
     commit(tx, "lane_resumed").await?;
     Ok(displaced.len())
+}
+
+/// Notes the nonces up to `used` that this ledger never gave: the chain knows what they were used for.
+async fn skip_nonces(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    lane: LaneId,
+    used: u64,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO skipped_nonces (lane, first, count, skipped_at)
+        SELECT id, next_nonce, $2::bigint - next_nonce, $3 FROM lanes WHERE id = $1 AND next_nonce < $2
+        "#,
+        lane.0,
+        used.cast_signed(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// The lane's batches that can never be mined any more.

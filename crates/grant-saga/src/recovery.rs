@@ -29,7 +29,7 @@ use crate::{LaneState, list_lanes, operate::end_displaced};
 
 pub use self::{
     import::{Found, Imported},
-    waiting::{Heads, Waiting},
+    waiting::Waiting,
 };
 
 /// Why a step was not taken.

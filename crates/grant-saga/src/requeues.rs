@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 
 use chrono::{DateTime, Utc};
 use laurel_events::{BatchId, CampaignId, SegmentRef};
-use laurel_ledger::LedgerError;
+use laurel_ledger::{LedgerError, find_places};
 use sqlx::PgConnection;
+
+use crate::compensation::failed_among;
 
 /// How long places rest whose settlement failed a second time; doubled with every time after that. The first time they go
 /// again at once: a settlement that came too late fails once.
@@ -81,10 +83,81 @@ pub(crate) async fn requeue_batch(
         let at = rest.fetch_one(&mut *conn).await?;
         let seqs = segment.first_seq..segment.first_seq + u64::from(segment.count);
         let adopted = adopted_among(conn, segment).await?;
-        let open = seqs.filter(|seq| segment.settles(*seq) && !adopted.contains(seq));
+        let elsewhere = elsewhere(conn, batch, segment).await?;
+        let open =
+            seqs.filter(|seq| segment.settles(*seq) && !adopted.contains(seq) && !elsewhere.contains(seq));
         requeue(conn, segment.campaign, open, at, 0).await?;
     }
     Ok(())
+}
+
+/// A place that a batch was to burn goes again, unless its grant has failed: what the transaction burned is told by itself,
+/// and takes it out again.
+pub(crate) async fn requeue_cancel(
+    conn: &mut PgConnection,
+    at: DateTime<Utc>,
+    batch: BatchId,
+) -> Result<(), LedgerError> {
+    let cancel = sqlx::query!("SELECT campaign, seq FROM cancels WHERE batch = $1", batch.uuid());
+    let Some(cancel) = cancel.fetch_optional(&mut *conn).await? else { return Ok(()) };
+    let campaign = CampaignId::try_from(cancel.campaign).map_err(|_| LedgerError::Inconsistent {
+        table: "cancels",
+        column: "campaign",
+        id: batch.to_string(),
+    })?;
+    let places = find_places(conn, campaign, cancel.seq.cast_unsigned(), 1).await?;
+    let failed = failed_among(conn, campaign, &places).await?;
+    let seqs = places.iter().map(|place| place.seq).filter(|seq| !failed.contains(seq));
+    requeue(conn, campaign, seqs, at, 0).await
+}
+
+/// The places of a batch's segment that are in another batch which may yet pay them or has, or that go again already. There are
+/// such only where the chain took back what was final.
+pub(crate) async fn elsewhere(
+    conn: &mut PgConnection,
+    batch: BatchId,
+    segment: &SegmentRef,
+) -> Result<HashSet<u64>, LedgerError> {
+    let seqs = sqlx::query_scalar!(
+        r#"
+        SELECT p.seq AS "seq!"
+        FROM generate_series($2::bigint, $3::bigint - 1) AS p (seq)
+        WHERE EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch
+                      WHERE s.campaign = $1 AND s.first_seq < $3 AND s.first_seq > $2 - 1000
+                        AND s.first_seq <= p.seq AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes)
+                        AND s.batch <> $4
+                        AND (b.state IN ('submitted', 'mined')
+                             OR (s.posted_at IS NOT NULL
+                                 AND NOT EXISTS (SELECT FROM exceptions e
+                                                 WHERE e.campaign = $1 AND e.seq = p.seq AND e.state <> 'queued'))))
+           OR EXISTS (SELECT FROM requeues r
+                      WHERE r.campaign = $1 AND r.first_seq <= p.seq AND r.first_seq + r.count > p.seq)
+        "#,
+        segment.campaign.number(),
+        segment.first_seq.cast_signed(),
+        segment.first_seq.cast_signed() + i64::from(segment.count),
+        batch.uuid(),
+    );
+    Ok(seqs.fetch_all(conn).await?.into_iter().map(i64::cast_unsigned).collect())
+}
+
+/// Those of a segment's places that go again.
+pub(crate) async fn requeued_among(
+    conn: &mut PgConnection,
+    segment: &SegmentRef,
+) -> Result<Vec<u64>, LedgerError> {
+    let runs = sqlx::query!(
+        r#"
+        SELECT greatest(first_seq, $2) AS "first!", least(first_seq + count, $3) AS "end!" FROM requeues
+        WHERE campaign = $1 AND first_seq < $3 AND first_seq + count > $2
+        ORDER BY first_seq
+        "#,
+        segment.campaign.number(),
+        segment.first_seq.cast_signed(),
+        segment.first_seq.cast_signed() + i64::from(segment.count),
+    );
+    let runs = runs.fetch_all(conn).await?;
+    Ok(runs.into_iter().flat_map(|run| run.first.cast_unsigned()..run.end.cast_unsigned()).collect())
 }
 
 /// The places of a segment that were found to be paid by a settlement that this ledger had not signed.

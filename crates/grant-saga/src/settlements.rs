@@ -12,9 +12,10 @@ use laurel_ledger::{ChainPlace, LedgerError, amount_to_sql, find_places, find_se
 use sqlx::PgConnection;
 
 use crate::{
-    compensation::{cancelled, fail_released, failed_among, released},
+    compensation::{cancelled, fail_released, failed_among, release_undone, released},
     refused::{held, hold_refused},
-    requeues::{requeue, requeue_batch},
+    requeues::{elsewhere, requeue, requeue_batch, requeue_cancel},
+    undoing::undo,
 };
 
 /// How long a refused grant rests before it is tried again with the same place: long enough not to burn gas on a
@@ -37,18 +38,17 @@ impl Stage for SettlementStage {
             EventKind::BlockchainTxReorged,
             EventKind::BlockchainTxConfirmed,
             EventKind::BlockchainTxReverted,
+            EventKind::BlockchainTxUndone,
             EventKind::GrantsCancelled,
             EventKind::CampaignReleased,
+            EventKind::CampaignReleaseUndone,
         ]
     }
 
     fn on_poison(&self, kind: EventKind) -> OnPoison {
         match kind {
-            EventKind::BlockchainTxConfirmed
-            | EventKind::BlockchainTxReverted
-            | EventKind::GrantsCancelled
-            | EventKind::CampaignReleased => OnPoison::Halt,
-            _ => OnPoison::Park,
+            EventKind::BlockchainTxMined | EventKind::BlockchainTxReorged => OnPoison::Park,
+            _ => OnPoison::Halt,
         }
     }
 
@@ -82,6 +82,8 @@ impl Stage for SettlementStage {
                         effects.extend(revert(conn, now, envelope.id, batch).await?);
                     }
                 }
+                Event::BlockchainTxUndone(undone) => undo(conn, &undone.sighting).await?,
+                Event::CampaignReleaseUndone(event) => release_undone(conn, &event.undone).await?,
                 Event::GrantsCancelled(event) => {
                     effects.extend(cancelled(conn, now, envelope.id, event).await?);
                 }
@@ -166,7 +168,7 @@ async fn confirm(
     let Some(batch) = set_batch(conn, &confirmed.sighting, BatchState::Confirmed, cost).await? else {
         return Ok(Vec::new());
     };
-    requeue_cancel(conn, now, batch).await?;
+    requeue_cancel(conn, now + REFUSED_REST, batch).await?;
     let mut effects = Vec::new();
     let segments = find_segments(conn, batch).await?;
     for segment in &segments {
@@ -205,8 +207,11 @@ async fn confirm_segment(
     }
     let places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
     let failed = failed_among(conn, segment.campaign, &places).await?;
+    // Where the chain took back what was final, another batch may have a place as well, or have paid it.
+    let elsewhere = elsewhere(conn, batch, segment).await?;
     let unpaid = |place: &ChainPlace| {
-        segment.settles(place.seq) && !mask.contains(place.seq) && !failed.contains(&place.seq)
+        let seq = place.seq;
+        segment.settles(seq) && !mask.contains(seq) && !failed.contains(&seq) && !elsewhere.contains(&seq)
     };
     let refused: Vec<ChainPlace> = places.into_iter().filter(unpaid).collect();
     hold_refused(conn, now, segment.campaign, &refused).await?;
@@ -222,30 +227,10 @@ async fn revert(
     cause: EventId,
     batch: BatchId,
 ) -> Result<Vec<NewEvent>, StageError> {
-    requeue_cancel(conn, now, batch).await?;
+    requeue_cancel(conn, now + REFUSED_REST, batch).await?;
     let segments = find_segments(conn, batch).await?;
     requeue_batch(conn, now, batch, &segments).await?;
     fail_released(conn, now, Some(cause), &campaigns_of(&segments)).await
-}
-
-/// A place that a batch was to burn goes again, unless its grant has failed: what the transaction burned is told by itself,
-/// and takes it out again.
-async fn requeue_cancel(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-    batch: BatchId,
-) -> Result<(), LedgerError> {
-    let cancel = sqlx::query!("SELECT campaign, seq FROM cancels WHERE batch = $1", batch.uuid());
-    let Some(cancel) = cancel.fetch_optional(&mut *conn).await? else { return Ok(()) };
-    let campaign = CampaignId::try_from(cancel.campaign).map_err(|_| LedgerError::Inconsistent {
-        table: "cancels",
-        column: "campaign",
-        id: batch.to_string(),
-    })?;
-    let places = find_places(conn, campaign, cancel.seq.cast_unsigned(), 1).await?;
-    let failed = failed_among(conn, campaign, &places).await?;
-    let seqs = places.iter().map(|place| place.seq).filter(|seq| !failed.contains(seq));
-    requeue(conn, campaign, seqs, now + REFUSED_REST, 0).await
 }
 
 fn campaigns_of(segments: &[SegmentRef]) -> Vec<CampaignId> {

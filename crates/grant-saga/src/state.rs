@@ -4,8 +4,8 @@
 //!   Requested ──► AwaitingWallet ──► Requested        any that was never queued ──► Failed ──► Compensated
 //!       │   ╲───► Held ──► back                       Held or queued, with proof ──► Failed
 //!       ▼
-//!     Queued ──► Submitted ──► Confirmed ──► Completed
-//!       ▲            │
+//!     Queued ──► Submitted ──► Confirmed ──► Completed      where the chain takes back what was final, a grant goes back
+//!       ▲            │                                    to Submitted, or from Compensated to Queued
 //!       └── revert ──┘
 //! ```
 
@@ -108,6 +108,15 @@ pub enum SagaEvent {
     },
     /// BudgetReleased
     Released,
+    /// BlockchainTxUndone: the chain took back a final block, so the grant's batch is under way again.
+    Undone {
+        /// The batch.
+        batch: BatchId,
+        /// The grant's place.
+        seat: Seat,
+    },
+    /// BudgetReheld: the chain took back the proof that the grant is never paid.
+    Reheld(Seat),
 }
 
 /// What an event makes of a state.
@@ -153,7 +162,15 @@ impl GrantState {
         use Applied::{Ignored, Moved};
         use SagaEvent as E;
         let next = match (self, event) {
-            // Terminal states stay, whatever comes late.
+            (
+                Self::Completed { batch } | Self::Confirmed { batch, .. },
+                E::Undone { batch: undone, seat },
+            ) if batch == undone => Self::Submitted { seat, batch },
+            (Self::Queued(_), E::Undone { batch, seat }) => Self::Submitted { seat, batch },
+            // It is in another batch by now, or nothing was to come of that one.
+            (_, E::Undone { .. }) => return Ok(Ignored),
+            (Self::Failed { .. } | Self::Compensated { .. }, E::Reheld(seat)) => Self::Queued(seat),
+            // Terminal states stay, whatever comes late, as long as the chain stays.
             (Self::Completed { .. } | Self::Compensated { .. }, _) => return Ok(Ignored),
             (Self::Failed { reason }, E::Released) => Self::Compensated { reason },
             (Self::Failed { .. }, E::WalletLinked | E::AwaitingWallet { .. } | E::Failed { .. }) => {
@@ -267,6 +284,9 @@ mod tests {
             ("failed, cancelled", failed(VoidProof::Cancelled { seq: 4, tx: B256::ZERO })),
             ("failed, other cancelled", failed(VoidProof::Cancelled { seq: 5, tx: B256::ZERO })),
             ("released", SagaEvent::Released),
+            ("undone", SagaEvent::Undone { batch, seat: seat() }),
+            ("undone, other batch", SagaEvent::Undone { batch: other, seat: seat() }),
+            ("held again", SagaEvent::Reheld(seat())),
         ]
     }
 

@@ -74,7 +74,8 @@ pub(crate) async fn write_batch(
         segments,
         cancels,
     };
-    let mut events: Vec<NewEvent> = paid_after_all(conn, &signed.plan).await?;
+    let Plan { segment, .. } = &signed.plan;
+    let mut events = paid_after_all(conn, segment.campaign, (segment.first_seq, segment.words.len())).await?;
     events.extend(leave_out(conn, now, &signed.plan).await?);
     events.push(submitted.into());
     append(conn, &Context::at(now), &events).await?;
@@ -121,6 +122,20 @@ async fn take_nonce(
     Ok(planted!(QuarantineSkipped) || !stopped.fetch_one(conn).await?)
 }
 
+/// Passes over a plan of which nothing is sent. Says whether its places were still there.
+pub(crate) async fn pass_over(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    plan: &Plan,
+) -> Result<bool, LedgerError> {
+    if !take_places(conn, plan).await? {
+        return Ok(false);
+    }
+    let events = leave_out(conn, now, plan).await?;
+    append(conn, &Context::at(now), &events).await?;
+    Ok(true)
+}
+
 /// Has the places that a plan leaves out rest by themselves; those whose recipients refuse are held.
 async fn leave_out(
     conn: &mut PgConnection,
@@ -142,7 +157,7 @@ async fn leave_out(
 }
 
 /// Takes the plan's places out of the queue, if they are still there.
-pub(crate) async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, LedgerError> {
+async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, LedgerError> {
     let segment = &plan.segment;
     let (campaign, first_seq) = (segment.campaign.number(), segment.first_seq.cast_signed());
     let taken = segment.words.len() as i64;

@@ -95,7 +95,7 @@ pub(crate) enum Command {
     },
     /// Print the OpenAPI document
     Openapi,
-    /// Steer a development chain
+    /// Follow a chain that has taken back what was final, or steer a development chain
     Chain(Chain),
     /// Print a shell's completions
     Completions {
@@ -289,26 +289,42 @@ pub(crate) enum Dlq {
 
 #[derive(Debug, Args)]
 pub(crate) struct Chain {
-    /// The node
-    #[arg(long, default_value = "http://127.0.0.1:8545", global = true)]
-    pub(crate) rpc_url: String,
+    /// The development chain's node, for mine, reorg and warp; http://127.0.0.1:8545 if not given
+    #[arg(long, global = true)]
+    pub(crate) rpc_url: Option<String>,
     #[command(subcommand)]
     pub(crate) action: ChainAction,
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChainAction {
-    /// Mine blocks
+    /// Have the ledger follow a halted chain that has taken back what was final; may be stopped and run again
+    ///
+    /// Works on the configured database and asks the configured endpoints, once a quorum of them agrees on what is final
+    /// there. What the chain has taken back is undone in the books, and paid again with the same sequence numbers. Roles may run,
+    /// and campaign and grant-saga have to.
+    Rebase {
+        /// Which, where several are configured
+        #[arg(long, value_name = "ID")]
+        chain: Option<u64>,
+        /// Only say what would be undone
+        #[arg(long, conflicts_with = "resume")]
+        dry_run: bool,
+        /// Nothing is to be undone, because endpoints that were wrong are gone: end the halt
+        #[arg(long)]
+        resume: bool,
+    },
+    /// Mine blocks, on a development chain
     Mine {
         /// How many
         blocks: u64,
     },
-    /// Replace the newest blocks by others
+    /// Replace the newest blocks by others, on a development chain
     Reorg {
         /// How many
         depth: u64,
     },
-    /// Move the chain's time ahead
+    /// Move a development chain's time ahead
     Warp {
         /// By how much
         seconds: u64,

@@ -271,7 +271,9 @@ pub async fn post(
     let amount = amount_to_sql(posting.amount);
     let created = sqlx::query!(
         r#"
-        INSERT INTO postings (batch, campaign, grants, amount, tx, recorded_at) VALUES ($1, $2, $3, $4, $5, $6)
+        INSERT INTO postings (batch, campaign, grants, amount, tx, recorded_at, turn)
+        SELECT $1, $2, $3, $4, $5, $6, coalesce(max(turn) + 1, 0) FROM postings WHERE batch = $1 AND campaign = $2
+        HAVING coalesce(max(turn), 1) % 2 = 1
         ON CONFLICT DO NOTHING
         "#,
         posting.batch.uuid(),
@@ -299,7 +301,7 @@ pub async fn post(
 
 async fn check_posting(conn: &mut PgConnection, posting: &Posting) -> Result<Written, LedgerError> {
     let found = sqlx::query!(
-        "SELECT grants, amount, tx FROM postings WHERE batch = $1 AND campaign = $2",
+        "SELECT grants, amount, tx FROM postings WHERE batch = $1 AND campaign = $2 ORDER BY turn DESC LIMIT 1",
         posting.batch.uuid(),
         posting.campaign.number(),
     )
@@ -336,7 +338,9 @@ pub async fn void(
         .map_err(|source| LedgerError::Database(sqlx::Error::Encode(source.into())))?;
     let created = sqlx::query!(
         r#"
-        INSERT INTO voids (campaign, number, amount, proof, recorded_at) VALUES ($1, $2, $3, $4, $5)
+        INSERT INTO voids (campaign, number, amount, proof, recorded_at, turn)
+        SELECT $1, $2, $3, $4, $5, coalesce(max(turn) + 1, 0) FROM voids WHERE campaign = $1 AND number = $2
+        HAVING coalesce(max(turn), 1) % 2 = 1
         ON CONFLICT DO NOTHING
         "#,
         campaign,
@@ -349,7 +353,7 @@ pub async fn void(
     .await?;
     if created.rows_affected() == 0 {
         let found = sqlx::query_scalar!(
-            "SELECT amount FROM voids WHERE campaign = $1 AND number = $2",
+            "SELECT amount FROM voids WHERE campaign = $1 AND number = $2 ORDER BY turn DESC LIMIT 1",
             campaign,
             number
         )
@@ -389,8 +393,10 @@ pub async fn fund(
     let added = funding.cap.minus(balances.funded).unwrap_or(Amount::ZERO);
     let created = sqlx::query!(
         r#"
-        INSERT INTO fundings (campaign, block_number, log_index, tx, cap, added, recorded_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7)
+        INSERT INTO fundings (campaign, block_number, log_index, tx, cap, added, recorded_at, turn)
+        SELECT $1, $2, $3, $4, $5, $6, $7, coalesce(max(turn) + 1, 0) FROM fundings
+        WHERE campaign = $1 AND block_number = $2 AND log_index = $3
+        HAVING coalesce(max(turn), 1) % 2 = 1
         ON CONFLICT DO NOTHING
         "#,
         funding.campaign.number(),
@@ -405,7 +411,10 @@ pub async fn fund(
     .await?;
     if created.rows_affected() == 0 {
         let cap = sqlx::query_scalar!(
-            "SELECT cap FROM fundings WHERE campaign = $1 AND block_number = $2 AND log_index = $3",
+            r#"
+            SELECT cap FROM fundings WHERE campaign = $1 AND block_number = $2 AND log_index = $3
+            ORDER BY turn DESC LIMIT 1
+            "#,
             funding.campaign.number(),
             funding.block_number.cast_signed(),
             funding.log_index.cast_signed(),

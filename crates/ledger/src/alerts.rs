@@ -42,6 +42,43 @@ pub async fn clear_alert(
         .then(|| OperatorAlertCleared { code: code.to_owned(), about: about.to_owned() }))
 }
 
+/// Clears alerts of several codes about one thing. Returns the events of those that were raised; the caller appends them.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn clear_alerts(
+    conn: &mut PgConnection,
+    codes: &[String],
+    about: &str,
+) -> Result<Vec<OperatorAlertCleared>, LedgerError> {
+    let mut cleared = sqlx::query_scalar!(
+        "DELETE FROM alerts WHERE code = ANY ($1) AND about = $2 RETURNING code",
+        codes,
+        about
+    )
+    .fetch_all(conn)
+    .await?;
+    cleared.sort_unstable();
+    Ok(cleared.into_iter().map(|code| OperatorAlertCleared { code, about: about.to_owned() }).collect())
+}
+
+/// Whether an alert of one of those codes is raised about it.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn has_alert_of(
+    conn: &mut PgConnection,
+    codes: &[String],
+    about: &str,
+) -> Result<bool, LedgerError> {
+    let raised = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM alerts WHERE code = ANY ($1) AND about = $2) AS "raised!""#,
+        codes,
+        about,
+    );
+    Ok(raised.fetch_one(conn).await?)
+}
+
 /// An alert whose cause lasts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Alert {

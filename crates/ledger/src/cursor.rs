@@ -91,11 +91,20 @@ pub async fn move_cursor(
     LedgerError::expect_rows("move a cursor", 1, moved.rows_affected())
 }
 
-/// The partitions in which a stage has something to do. Makes the stage's cursors if there are none.
+/// What a stage has not handled yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lag {
+    /// The partitions in which it has something to do.
+    pub partitions: Vec<Partition>,
+    /// How many chunks it is behind, over all of them.
+    pub chunks: i64,
+}
+
+/// How far a stage lags behind. Makes its cursors if there are none.
 ///
 /// # Errors
 /// If the database does not answer.
-pub async fn lagging_partitions(pool: &PgPool, stage: &str) -> Result<Vec<Partition>, LedgerError> {
+pub async fn stage_lag(pool: &PgPool, stage: &str) -> Result<Lag, LedgerError> {
     let rows = sqlx::query!(
         r#"
         SELECT h.part, c.next AS "next?", h.next AS head
@@ -115,24 +124,11 @@ pub async fn lagging_partitions(pool: &PgPool, stage: &str) -> Result<Vec<Partit
         .execute(pool)
         .await?;
     }
-    Ok(rows.iter().filter(|row| row.head > 0).filter_map(|row| Partition::new(row.part)).collect())
-}
-
-/// How many chunks a stage is behind, over all partitions.
-///
-/// # Errors
-/// If the database does not answer.
-pub async fn stage_lag(pool: &PgPool, stage: &str) -> Result<i64, LedgerError> {
-    let lag = sqlx::query_scalar!(
-        r#"
-        SELECT coalesce(sum(h.next - coalesce(c.next, 0)), 0)::bigint AS "lag!"
-        FROM heads h LEFT JOIN cursors c ON c.part = h.part AND c.stage = $1
-        "#,
-        stage,
-    )
-    .fetch_one(pool)
-    .await?;
-    Ok(lag)
+    let behind = rows.iter().filter(|row| row.head > 0);
+    Ok(Lag {
+        partitions: behind.filter_map(|row| Partition::new(row.part)).collect(),
+        chunks: rows.iter().map(|row| row.head - row.next.unwrap_or(0)).sum(),
+    })
 }
 
 /// The first offset of a partition that a stage has not handled.
@@ -161,4 +157,41 @@ pub async fn cursor_position(
 pub async fn reset_cursors(conn: &mut PgConnection, stage: &str) -> Result<(), LedgerError> {
     sqlx::query!("UPDATE cursors SET next = 0 WHERE stage = $1", stage).execute(conn).await?;
     Ok(())
+}
+
+/// How far the journal went at a moment.
+#[derive(Clone, Debug)]
+pub struct JournalHeads(Vec<(i16, i64)>);
+
+/// How far the journal goes now.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn journal_heads(conn: &mut PgConnection) -> Result<JournalHeads, LedgerError> {
+    let rows = sqlx::query!("SELECT part, next FROM heads ORDER BY part").fetch_all(conn).await?;
+    Ok(JournalHeads(rows.into_iter().map(|row| (row.part, row.next)).collect()))
+}
+
+/// In how many partitions a stage has not read up to there.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn partitions_behind(
+    conn: &mut PgConnection,
+    stage: &str,
+    upto: &JournalHeads,
+) -> Result<usize, LedgerError> {
+    let (parts, positions): (Vec<i16>, Vec<i64>) = upto.0.iter().copied().unzip();
+    let behind = sqlx::query_scalar!(
+        r#"
+        SELECT count(*) AS "behind!"
+        FROM unnest($2::smallint[], $3::bigint[]) AS u (part, upto)
+        LEFT JOIN cursors c ON c.stage = $1 AND c.part = u.part
+        WHERE coalesce(c.next, 0) < u.upto
+        "#,
+        stage,
+        &parts,
+        &positions,
+    );
+    Ok(usize::try_from(behind.fetch_one(conn).await?).unwrap_or(usize::MAX))
 }

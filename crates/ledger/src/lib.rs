@@ -39,20 +39,21 @@ mod segments;
 mod stops;
 mod suspense;
 mod transfers;
+mod undoing;
 
 pub use self::{
     accounts::{
         Balances, Funding, Hold, Posting, Written, find_balances, fund, hold, lock_accounts, open_account,
         post, void,
     },
-    alerts::{Alert, clear_alert, has_alert, list_alerts, raise_alert},
+    alerts::{Alert, clear_alert, clear_alerts, has_alert, has_alert_of, list_alerts, raise_alert},
     answer::answered,
     chains::{PinError, Vault, VaultIdentity, is_vault_or_lane, list_vaults, pin_vault, reserved_addresses},
     commit::commit,
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{
-        Claim, STAGE_HALTED, claim_cursor, cursor_position, halted_partition, lagging_partitions,
-        move_cursor, reset_cursors, stage_lag,
+        Claim, JournalHeads, Lag, STAGE_HALTED, claim_cursor, cursor_position, halted_partition,
+        journal_heads, move_cursor, partitions_behind, reset_cursors, stage_lag,
     },
     declines::{Decline, insert_declines, list_declines},
     error::{LedgerError, is_infrastructure},
@@ -75,6 +76,7 @@ pub use self::{
     stops::{PAYOUTS_STOPPED, Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_payouts},
     suspense::record_suspense,
     transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
+    undoing::{Reheld, Unfunded, undo_suspense, unfund, unpost, unvoid, voided_by},
 };
 
 /// Whether a simulation has planted this bug. Without the feature `faults` it is `false`, and the compiler leaves out what

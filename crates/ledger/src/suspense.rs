@@ -32,8 +32,10 @@ pub async fn record_suspense(
         r#"
         INSERT INTO suspense
             (chain_id, tx, log_index, vault, on_chain_campaign, first_seq, amount, reason, recorded_at, block_number,
-             block_hash)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 'no batch of this ledger', $8, $9, $10)
+             block_hash, turn)
+        SELECT $1, $2, $3, $4, $5, $6, $7, 'no batch of this ledger', $8, $9, $10, coalesce(max(turn) + 1, 0)
+        FROM suspense WHERE chain_id = $1 AND tx = $2 AND log_index = $3
+        HAVING coalesce(max(turn), 1) % 2 = 1
         ON CONFLICT DO NOTHING
         "#,
         sighting.chain_id.cast_signed(),
@@ -56,6 +58,7 @@ pub async fn record_suspense(
         r#"
         SELECT vault, on_chain_campaign, first_seq, amount FROM suspense
         WHERE chain_id = $1 AND tx = $2 AND log_index = $3
+        ORDER BY turn DESC LIMIT 1
         "#,
         sighting.chain_id.cast_signed(),
         sighting.tx.as_slice(),

@@ -20,7 +20,7 @@ use crate::{LedgerError, numeric::amount_from_sql};
 /// A movement of money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// funding, hold, post or void.
+    /// funding, hold, post or void; with `_undone`, one that the chain took back.
     pub kind: &'static str,
     /// What it concerns: a block and log, a grant, or a batch.
     pub reference: String,
@@ -40,18 +40,18 @@ pub struct Transfer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransferCursor {
     hold: i64,
-    funding: (i64, i32),
-    post: (DateTime<Utc>, Uuid),
-    void: (DateTime<Utc>, i64),
+    funding: (i64, i32, i32),
+    post: (DateTime<Utc>, Uuid, i32),
+    void: (DateTime<Utc>, i64, i32),
 }
 
 impl TransferCursor {
     /// Before every transfer.
     pub const START: Self = Self {
         hold: -1,
-        funding: (-1, -1),
-        post: (DateTime::UNIX_EPOCH, Uuid::nil()),
-        void: (DateTime::UNIX_EPOCH, -1),
+        funding: (-1, -1, -1),
+        post: (DateTime::UNIX_EPOCH, Uuid::nil(), -1),
+        void: (DateTime::UNIX_EPOCH, -1, -1),
     };
 }
 
@@ -59,7 +59,8 @@ impl fmt::Display for TransferCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { hold, funding, post, void } = self;
         let (posted, voided) = (post.0.timestamp_micros(), void.0.timestamp_micros());
-        write!(f, "{hold}.{}.{}.{posted}.{}.{voided}.{}", funding.0, funding.1, post.1.simple(), void.1)
+        write!(f, "{hold}.{}.{}.{}.", funding.0, funding.1, funding.2)?;
+        write!(f, "{posted}.{}.{}.{voided}.{}.{}", post.1.simple(), post.2, void.1, void.2)
     }
 }
 
@@ -73,7 +74,7 @@ impl FromStr for TransferCursor {
 
     fn from_str(text: &str) -> Result<Self, NoTransferCursor> {
         let parts: Vec<&str> = text.split('.').collect();
-        let [hold, block, log, posted, batch, voided, number] = parts[..] else {
+        let [hold, block, log, funded, posted, batch, turn, voided, number, undone] = parts[..] else {
             return Err(NoTransferCursor);
         };
         fn part<T: FromStr>(text: &str) -> Result<T, NoTransferCursor> {
@@ -86,9 +87,9 @@ impl FromStr for TransferCursor {
         };
         Ok(Self {
             hold: part(hold)?,
-            funding: (part(block)?, part(log)?),
-            post: (time(posted)?, part(batch)?),
-            void: (time(voided)?, part(number)?),
+            funding: (part(block)?, part(log)?, part(funded)?),
+            post: (time(posted)?, part(batch)?, part(turn)?),
+            void: (time(voided)?, part(number)?, part(undone)?),
         })
     }
 }
@@ -104,8 +105,10 @@ const TIMES: std::ops::RangeInclusive<DateTime<Utc>> = DateTime::UNIX_EPOCH
 struct Row {
     recorded_at: DateTime<Utc>,
     reference: String,
+    /// Below zero where it undoes one.
     amount: BigDecimal,
     kind: Kind,
+    turn: i32,
 }
 
 /// What kind of transfer it is, with what tells it from the others of its kind.
@@ -119,25 +122,28 @@ enum Kind {
 
 impl Row {
     fn transfer(self, cursor: &mut TransferCursor) -> Result<Transfer, LedgerError> {
-        let (kind, debit, credit) = match self.kind {
+        let turn = self.turn;
+        let ([written, undone], debit, credit) = match self.kind {
             Kind::Funding(block, log) => {
-                cursor.funding = (block, log);
-                ("funding", "chain", "available")
+                cursor.funding = (block, log, turn);
+                (["funding", "funding_undone"], "chain", "available")
             }
             Kind::Hold(number) => {
                 cursor.hold = number;
-                ("hold", "available", "reserved")
+                (["hold", "hold"], "available", "reserved")
             }
             Kind::Post(batch) => {
-                cursor.post = (self.recorded_at, batch);
-                ("post", "reserved", "paid")
+                cursor.post = (self.recorded_at, batch, turn);
+                (["post", "post_undone"], "reserved", "paid")
             }
             Kind::Void(number) => {
-                cursor.void = (self.recorded_at, number);
-                ("void", "reserved", "available")
+                cursor.void = (self.recorded_at, number, turn);
+                (["void", "void_undone"], "reserved", "available")
             }
         };
-        let amount = amount_from_sql(&self.amount, "transfers", "amount", &self.reference)?;
+        let (kind, debit, credit) =
+            if turn % 2 == 0 { (written, debit, credit) } else { (undone, credit, debit) };
+        let amount = amount_from_sql(&self.amount.abs(), "transfers", "amount", &self.reference)?;
         let (recorded_at, reference) = (self.recorded_at, self.reference);
         Ok(Transfer { kind, reference, debit, credit, amount, recorded_at, cursor: *cursor })
     }
@@ -178,14 +184,15 @@ async fn fundings(
 ) -> Result<Vec<Row>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT block_number, log_index, added, recorded_at FROM fundings
-        WHERE campaign = $1 AND (block_number, log_index) > ($2, $3)
-        ORDER BY block_number, log_index
-        LIMIT $4
+        SELECT block_number, log_index, turn, added, recorded_at FROM fundings
+        WHERE campaign = $1 AND (block_number, log_index, turn) > ($2, $3, $4)
+        ORDER BY block_number, log_index, turn
+        LIMIT $5
         "#,
         campaign.number(),
         after.funding.0,
         after.funding.1,
+        after.funding.2,
         limit,
     )
     .fetch_all(conn)
@@ -195,6 +202,7 @@ async fn fundings(
         reference: format!("{}/{}", row.block_number, row.log_index),
         amount: row.added,
         kind: Kind::Funding(row.block_number, row.log_index),
+        turn: row.turn,
     });
     Ok(rows.collect())
 }
@@ -225,6 +233,7 @@ async fn holds(
         reference: format!("{campaign}-{}", row.number),
         amount: row.amount,
         kind: Kind::Hold(row.number),
+        turn: 0,
     });
     Ok(rows.collect())
 }
@@ -237,14 +246,15 @@ async fn posts(
 ) -> Result<Vec<Row>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT batch, amount, recorded_at FROM postings
-        WHERE campaign = $1 AND (recorded_at, batch) > ($2, $3)
-        ORDER BY recorded_at, batch
-        LIMIT $4
+        SELECT batch, turn, amount, recorded_at FROM postings
+        WHERE campaign = $1 AND (recorded_at, batch, turn) > ($2, $3, $4)
+        ORDER BY recorded_at, batch, turn
+        LIMIT $5
         "#,
         campaign.number(),
         after.post.0,
         after.post.1,
+        after.post.2,
         limit,
     )
     .fetch_all(conn)
@@ -254,6 +264,7 @@ async fn posts(
         reference: row.batch.to_string(),
         amount: row.amount,
         kind: Kind::Post(row.batch),
+        turn: row.turn,
     });
     Ok(rows.collect())
 }
@@ -266,14 +277,15 @@ async fn voids(
 ) -> Result<Vec<Row>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT number, amount, recorded_at FROM voids
-        WHERE campaign = $1 AND (recorded_at, number) > ($2, $3)
-        ORDER BY recorded_at, number
-        LIMIT $4
+        SELECT number, turn, amount, recorded_at FROM voids
+        WHERE campaign = $1 AND (recorded_at, number, turn) > ($2, $3, $4)
+        ORDER BY recorded_at, number, turn
+        LIMIT $5
         "#,
         campaign.number(),
         after.void.0,
         after.void.1,
+        after.void.2,
         limit,
     )
     .fetch_all(conn)
@@ -283,6 +295,7 @@ async fn voids(
         reference: format!("{campaign}-{}", row.number),
         amount: row.amount,
         kind: Kind::Void(row.number),
+        turn: row.turn,
     });
     Ok(rows.collect())
 }
@@ -295,9 +308,9 @@ mod tests {
     fn a_cursor_goes_there_and_back() {
         let cursor = TransferCursor {
             hold: 12,
-            funding: (3, 4),
-            post: (DateTime::from_timestamp_micros(1_767_225_600_000_001).unwrap(), Uuid::from_u128(5)),
-            void: (DateTime::UNIX_EPOCH, 6),
+            funding: (3, 4, 1),
+            post: (DateTime::from_timestamp_micros(1_767_225_600_000_001).unwrap(), Uuid::from_u128(5), 2),
+            void: (DateTime::UNIX_EPOCH, 6, 1),
         };
         for cursor in [cursor, TransferCursor::START] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));

@@ -3,6 +3,7 @@
 use std::{
     io::Write,
     ops::Range,
+    path::{Path, PathBuf},
     process::ExitCode,
     str::FromStr,
     sync::{Mutex, PoisonError},
@@ -15,10 +16,11 @@ use laurel_events::{Clock, SystemClock};
 use laurel_ledger::faults::Bug;
 
 use crate::{
-    fleet, kill, planted,
-    run::{STEPS, Wanted, Worker},
-    stories::Story,
-    summary::Summary,
+    fleet, kill,
+    machine::{description, processor_time, stay_on_one_processor},
+    planted,
+    run::{Wanted, Worker},
+    summary::{Cost, Summary},
 };
 
 /// Seeds that ever failed.
@@ -42,9 +44,9 @@ struct Arguments {
     /// Processes, each with a database.
     #[arg(long, default_value_t = 2)]
     workers: usize,
-    /// Steps before a world comes to rest.
-    #[arg(long, default_value_t = STEPS)]
-    steps: u64,
+    /// Steps before a world comes to rest; without it each seed has its own number.
+    #[arg(long)]
+    steps: Option<u64>,
     /// Nothing goes wrong.
     #[arg(long)]
     calm: bool,
@@ -54,12 +56,12 @@ struct Arguments {
     /// Print what happens, line by line, in this process.
     #[arg(long)]
     trace: bool,
-    /// What happens beside the usual.
-    #[arg(long, value_enum, default_value_t)]
-    story: Story,
     /// A bug that is planted, by its name.
     #[arg(long, value_parser = planted::bug)]
     plant: Option<Bug>,
+    /// Write the summary to this file, too.
+    #[arg(long)]
+    json: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Mode>,
 }
@@ -72,7 +74,10 @@ enum Mode {
     Planted(planted::Arguments),
     /// Serves another process.
     #[command(hide = true)]
-    Worker,
+    Worker {
+        /// Which of the workers this is.
+        number: usize,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -99,10 +104,10 @@ pub fn main() -> anyhow::Result<ExitCode> {
         keep_trace: arguments.trace,
         closely: arguments.closely,
         planted: arguments.plant,
-        story: arguments.story,
     };
     match arguments.command {
-        Some(Mode::Worker) => {
+        Some(Mode::Worker { number }) => {
+            stay_on_one_processor(number)?;
             run_here(fleet::serve())?;
             return Ok(ExitCode::SUCCESS);
         }
@@ -114,7 +119,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         return run_here(trace(arguments.seeds.0, wanted));
     }
     let seeds = if arguments.ci { ci_seeds(arguments.base)? } else { arguments.seeds.0.collect() };
-    run_all(seeds, wanted, arguments.workers)
+    run_all(seeds, wanted, arguments.workers, arguments.json.as_deref())
 }
 
 /// One thread, on which nothing moves but what the scheduler moves.
@@ -138,7 +143,7 @@ fn ci_seeds(base: Option<u64>) -> anyhow::Result<Vec<u64>> {
     Ok(seeds)
 }
 
-fn run_all(seeds: Vec<u64>, wanted: Wanted, workers: usize) -> anyhow::Result<ExitCode> {
+fn run_all(seeds: Vec<u64>, wanted: Wanted, workers: usize, json: Option<&Path>) -> anyhow::Result<ExitCode> {
     let began = SystemClock.now();
     let summary = Mutex::new(Summary::default());
     fleet::run(seeds, wanted, workers.max(1), |outcome| {
@@ -159,8 +164,17 @@ fn run_all(seeds: Vec<u64>, wanted: Wanted, workers: usize) -> anyhow::Result<Ex
         summary.lock().unwrap_or_else(PoisonError::into_inner).add(outcome);
     })?;
     let summary = summary.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let took = (SystemClock.now() - began).to_std().unwrap_or(Duration::ZERO);
-    summary.print(took, &mut std::io::stdout())?;
+    let cost = Cost {
+        workers,
+        took: (SystemClock.now() - began).to_std().unwrap_or(Duration::ZERO),
+        processors: processor_time()?,
+        machine: description(),
+    };
+    summary.print(&cost, &mut std::io::stdout())?;
+    if let Some(json) = json {
+        std::fs::write(json, serde_json::to_vec_pretty(&summary.json(&cost))?)
+            .context("the summary's file")?;
+    }
     Ok(if summary.is_good() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

@@ -18,10 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use crate::{
-    genesis::CHAIN_ID,
-    stories::{recover, retell},
-};
+use crate::{genesis::CHAIN_ID, restore::recover, retold::retell};
 
 /// The organisation that everything belongs to.
 pub(crate) const ORG: OrgId = OrgId(1);
@@ -51,10 +48,10 @@ pub(crate) enum Request {
     Campaign { campaign: CampaignId, action: Move },
     /// An operator has dead letters tried again.
     Redrive,
+    /// An operator recovers the database, which was set back.
+    Recover,
     /// The watcher tells again what it told.
     Retell,
-    /// An operator has a restored database recovered.
-    Recover { vault: Vault },
 }
 
 impl Request {
@@ -64,9 +61,14 @@ impl Request {
             Self::LinkKey { .. } | Self::LinkContract { .. } => "wallet",
             Self::Campaign { .. } => "campaign",
             Self::Redrive => "redrive",
+            Self::Recover => "recover",
             Self::Retell => "telling again",
-            Self::Recover { .. } => "recovery",
         }
+    }
+
+    /// Whether it comes from neither game servers nor players.
+    pub(crate) const fn is_of_staff(&self) -> bool {
+        matches!(self, Self::Campaign { .. } | Self::Redrive | Self::Recover | Self::Retell)
     }
 }
 
@@ -75,6 +77,7 @@ impl Request {
 pub(crate) struct Door {
     pub(crate) pool: PgPool,
     pub(crate) node: Arc<dyn ChainNode>,
+    pub(crate) vault: Vault,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) rng: ChaCha8Rng,
 }
@@ -94,8 +97,9 @@ impl Door {
             Request::Campaign { campaign, action } => self.campaign(*campaign, *action).await,
             Request::Redrive => self.redrive().await,
             Request::Retell => retell(&self.pool, &Context::at(self.clock.now())).await,
-            Request::Recover { vault } => {
-                recover(&self.pool, *vault, self.node.clone(), self.clock.now()).await
+            Request::Recover => {
+                let chain = (self.vault, self.node.clone());
+                recover(&self.pool, chain, &*self.clock, &mut self.rng).await
             }
         }
     }

@@ -8,12 +8,16 @@ use sqlx::{
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+use crate::moments;
+
 /// The database's name.
 const NAME: &str = "sim";
 
 /// Statements are planned the same way every time, and nothing but the scheduler decides what happens when.
-const SETTINGS: [&str; 3] = [
+const SETTINGS: [&str; 4] = [
     "ALTER DATABASE sim SET plan_cache_mode = force_generic_plan",
+    // Plans outlive the world that they were made in, so they must not depend on how full its tables were.
+    "ALTER DATABASE sim SET enable_seqscan = off",
     // The scheduler sees who waits for whom, and PostgreSQL must not choose a victim by the clock.
     "ALTER DATABASE sim SET deadlock_timeout = '1h'",
     "ALTER DATABASE sim SET jit = off",
@@ -55,6 +59,7 @@ impl Database {
         }
         MIGRATOR.run(&mut session).await?;
         ensure_ranges(&mut session).await?;
+        moments::prepare(&mut session).await?;
         session.close().await?;
         let options: PgConnectOptions = url.parse()?;
         let outside = one_connection(&options).await?.pool;
@@ -67,59 +72,6 @@ impl Database {
             self.seats.push(one_connection(&self.options).await?);
         }
         Ok(self.seats[number].clone())
-    }
-
-    /// Makes the database as it was after the migrations.
-    pub(crate) async fn reset(&self) -> anyhow::Result<()> {
-        let mut tx = self.outside.begin().await?;
-        // Journals and books refuse to be emptied.
-        tx.execute("SET LOCAL session_replication_role = replica").await?;
-        let dirty: Option<String> = sqlx::query_scalar(
-            "SELECT string_agg(format('%I', relname), ', ' ORDER BY relname) FROM pg_class
-             WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND pg_relation_size(oid) > 0
-               AND relname NOT IN ('organisations', 'ranges', '_sqlx_migrations')",
-        )
-        .fetch_one(&mut *tx)
-        .await?;
-        if let Some(dirty) = dirty {
-            tx.execute(AssertSqlSafe(format!("TRUNCATE {dirty} CASCADE"))).await?;
-        }
-        tx.execute("INSERT INTO heads (part) SELECT generate_series(0, 15) ON CONFLICT DO NOTHING").await?;
-        // Numbers are also used up by what was rolled back.
-        tx.execute(
-            "SELECT setval(format('%I.%I', schemaname, sequencename)::regclass, 1, false) FROM pg_sequences
-             WHERE sequencename <> 'organisations_id_seq'",
-        )
-        .await?;
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// Keeps a copy of everything, as it is now.
-    pub(crate) async fn remember(&self) -> anyhow::Result<()> {
-        let mut tx = self.outside.begin().await?;
-        tx.execute("DROP SCHEMA IF EXISTS moment CASCADE; CREATE SCHEMA moment").await?;
-        for table in tables(&mut tx).await? {
-            tx.execute(AssertSqlSafe(format!("CREATE TABLE moment.{table} AS TABLE public.{table}"))).await?;
-        }
-        tx.commit().await?;
-        Ok(())
-    }
-
-    /// Makes everything as it was when it was remembered.
-    pub(crate) async fn restore(&self) -> anyhow::Result<()> {
-        let mut tx = self.outside.begin().await?;
-        // Journals and books refuse to be changed.
-        tx.execute("SET LOCAL session_replication_role = replica").await?;
-        let tables = tables(&mut tx).await?;
-        tx.execute(AssertSqlSafe(format!("TRUNCATE {} CASCADE", tables.join(", ")))).await?;
-        for table in tables {
-            let copy = format!("INSERT INTO {table} OVERRIDING SYSTEM VALUE SELECT * FROM moment.{table}");
-            tx.execute(AssertSqlSafe(copy)).await?;
-        }
-        tx.execute("DROP SCHEMA moment CASCADE").await?;
-        tx.commit().await?;
-        Ok(())
     }
 
     /// Whose transactions keep a seat waiting.
@@ -145,16 +97,6 @@ impl Database {
         self.outside.close().await;
         self.postgres.stop().await.context("the cluster stops")
     }
-}
-
-/// All tables that hold rows.
-async fn tables(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
-    Ok(sqlx::query_scalar(
-        "SELECT format('%I', relname) FROM pg_class
-         WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace AND relname <> '_sqlx_migrations' ORDER BY relname",
-    )
-    .fetch_all(conn)
-    .await?)
 }
 
 impl Seat {

@@ -54,12 +54,20 @@ pub(crate) enum Fault {
     Conflicting,
     /// A campaign is paused for a while.
     CampaignPaused,
+    /// A stage cannot handle an event.
+    Poison,
+    /// The watcher tells again that a settlement is final.
+    Retold,
+    /// The database is set back to an older moment.
+    Restored,
+    /// Somebody who still has the database of before sends what is signed in it.
+    Zombie,
     /// A task has to wait for another's locks.
     LockAwaited,
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 24] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::NodeTimesOut,
         Self::NodeForgets,
         Self::NodeLags,
@@ -83,13 +91,17 @@ impl Fault {
         Self::Resent,
         Self::Conflicting,
         Self::CampaignPaused,
+        Self::Poison,
+        Self::Retold,
+        Self::Restored,
+        Self::Zombie,
         Self::LockAwaited,
     ];
 }
 
 impl Fault {
     /// Those that any run of many seeds has to meet. That somebody waits for a lock is no fault.
-    pub(crate) const EXPECTED: [Self; 23] = [
+    pub(crate) const EXPECTED: [Self; 27] = [
         Self::TxReplaced,
         Self::NodeTimesOut,
         Self::NodeForgets,
@@ -113,6 +125,10 @@ impl Fault {
         Self::Resent,
         Self::Conflicting,
         Self::CampaignPaused,
+        Self::Poison,
+        Self::Retold,
+        Self::Restored,
+        Self::Zombie,
     ];
 }
 

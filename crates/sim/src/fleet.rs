@@ -62,7 +62,8 @@ pub(crate) fn run_orders(
     told: &(dyn Fn(Wanted, Outcome) + Sync),
 ) -> anyhow::Result<()> {
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(|| employ(next, told))).collect();
+        let threads: Vec<_> =
+            (0..workers).map(|number| scope.spawn(move || employ(number, next, told))).collect();
         threads.into_iter().try_for_each(|thread| {
             thread.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread of the fleet panicked")))
         })
@@ -70,9 +71,13 @@ pub(crate) fn run_orders(
 }
 
 /// Keeps one worker busy.
-fn employ(next: &dyn Fn() -> Option<Order>, told: &dyn Fn(Wanted, Outcome)) -> anyhow::Result<()> {
+fn employ(
+    number: usize,
+    next: &dyn Fn() -> Option<Order>,
+    told: &dyn Fn(Wanted, Outcome),
+) -> anyhow::Result<()> {
     let mut process = Command::new(std::env::current_exe()?)
-        .arg(WORKER)
+        .args([WORKER, &number.to_string()])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

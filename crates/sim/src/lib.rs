@@ -19,13 +19,17 @@ mod dice;
 mod fleet;
 mod genesis;
 mod kill;
+mod machine;
+mod moments;
 mod plan;
 mod planted;
 mod points;
+mod poison;
 mod rest;
+mod restore;
+mod retold;
 mod run;
 mod scheduler;
-mod stories;
 mod summary;
 mod trace;
 mod trouble;
@@ -33,5 +37,5 @@ mod world;
 
 pub use self::{
     cli::main,
-    run::{Outcome, STEPS, Wanted, Worker},
+    run::{Outcome, Wanted, Worker},
 };

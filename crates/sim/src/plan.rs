@@ -1,6 +1,6 @@
 //! What a world is made of, before anything goes wrong: campaigns, players, outcomes, and in which requests they come.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use alloy::{
     primitives::{Address, aliases::U96, keccak256},
@@ -27,13 +27,26 @@ use crate::{
 const PLAYERS: usize = 7;
 
 /// The first so many of them have keys of their own as wallets, the next ones contracts; the last ones never link any.
-pub(crate) const KEY_WALLETS: usize = 4;
+const KEY_WALLETS: usize = 4;
 
-/// Outcomes of a world, at the least.
-const OUTCOMES_MIN: usize = 50;
+/// How large a world is. Most are small: what counts is how much differs between many of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Size {
+    pub(crate) outcomes: usize,
+    /// Steps before it comes to rest.
+    pub(crate) steps: u64,
+}
 
-/// How many more there may be.
-const OUTCOMES_MORE: usize = 20;
+impl Size {
+    fn of_chance(rng: &mut dyn RngCore) -> Self {
+        let (outcomes, steps) = match rng.random_range(0..20) {
+            0..15 => (12..=24, 60..=120),
+            15..19 => (24..=50, 120..=200),
+            _ => (50..=90, 300..=450),
+        };
+        Self { outcomes: rng.random_range(outcomes), steps: rng.random_range(steps) }
+    }
+}
 
 /// Outcomes of a request, at the most.
 const REQUEST_OUTCOMES_MAX: usize = 9;
@@ -47,8 +60,13 @@ pub(crate) struct Plan {
     pub(crate) vault: Vault,
     pub(crate) lanes: Vec<LaneId>,
     pub(crate) campaigns: Vec<Planned>,
+    /// What is still to come.
     pub(crate) requests: VecDeque<Request>,
-    pub(crate) outcomes: usize,
+    /// Everything that game servers and players tell, in the order in which they do.
+    pub(crate) told: Vec<Request>,
+    pub(crate) size: Size,
+    /// How long a grant is tried that its recipient refuses, before it is cancelled on the chain.
+    pub(crate) give_up_refused: Duration,
 }
 
 /// A campaign of a world.
@@ -60,7 +78,7 @@ pub(crate) struct Planned {
 }
 
 /// The secret of a player's key: any 32 bytes are one.
-pub(crate) fn secret(player: usize) -> String {
+fn secret(player: usize) -> String {
     keccak256(format!("player {player}")).to_string()
 }
 
@@ -90,9 +108,11 @@ impl Plan {
             players.push(player.id);
         }
         tx.commit().await?;
-        let outcomes = OUTCOMES_MIN + rng.random_range(0..=OUTCOMES_MORE);
-        let requests = requests(&players, outcomes, rng);
-        Ok(Self { vault, lanes, campaigns, requests, outcomes })
+        let size = Size::of_chance(rng);
+        let requests = requests(&players, size.outcomes, rng);
+        let give_up_refused = Duration::from_secs(if rng.random_bool(0.5) { 4 } else { 600 });
+        let told = requests.iter().cloned().collect();
+        Ok(Self { vault, lanes, campaigns, requests, told, size, give_up_refused })
     }
 }
 

@@ -1,7 +1,6 @@
 //! Planted bugs: whether the auditor sees each of them, and after how many seeds.
 
 use std::{
-    collections::BTreeSet,
     io::Write,
     process::ExitCode,
     sync::{Mutex, MutexGuard, PoisonError},
@@ -15,7 +14,6 @@ use laurel_ledger::faults::Bug;
 use crate::{
     fleet::{Order, run_orders},
     run::{Outcome, Wanted},
-    stories::Story,
 };
 
 /// Plants bugs, one after the other.
@@ -30,8 +28,8 @@ pub(crate) struct Arguments {
     /// Processes, each with a database.
     #[arg(long, default_value_t = 2)]
     workers: usize,
-    /// Seeds of each story that are run without a bug, and have to be clean.
-    #[arg(long, default_value_t = 10)]
+    /// Seeds that are run without a bug, and have to be clean.
+    #[arg(long, default_value_t = 20)]
     control: u64,
 }
 
@@ -41,33 +39,10 @@ pub(crate) fn bug(name: &str) -> anyhow::Result<Bug> {
     found.with_context(|| format!("there are {:?}", Bug::ALL))
 }
 
-/// What a bug is tried with: within how many seeds it has to be seen, some times as many as it was seen to need, and what the
-/// world lives through.
-const fn trial(bug: Bug) -> (u64, Story) {
+/// Within how many seeds a bug has to be seen: some times as many as it was seen to need.
+const fn seeds_max(bug: Bug) -> u64 {
     match bug {
-        Bug::VoidOnTimeout => (20, Story::Slow),
-        Bug::LaneFenceDropped => (150, Story::Slow),
-        Bug::BitmapIgnored => (20, Story::Refused),
-        Bug::VoidWithoutFinalCancel => (60, Story::Refused),
-        Bug::HoldPostedTwice => (20, Story::Retold),
-        Bug::FinalFactDeadLettered => (60, Story::Poison),
-        Bug::RedriveSkipsKey => (150, Story::Poison),
-        Bug::QuarantineSkipped => (30, Story::Restored),
-        Bug::BitWithoutWord => (150, Story::Restored),
-        // What takes a reorganisation, an outbid transaction or two replicas at the same moment.
-        Bug::ReceiptWithoutBlockHash => (200, Story::Usual),
-        Bug::AttemptNotKept | Bug::CapOutsideTransaction | Bug::ReorgTakenForRevert => (150, Story::Usual),
-        Bug::ConfirmedEarly | Bug::CursorWithoutLock => (60, Story::Usual),
-        Bug::BroadcastBeforeCommit
-        | Bug::SeqGivenAgain
-        | Bug::CursorOutsideTransaction
-        | Bug::WrongBit
-        | Bug::BumpChangesPayload
-        | Bug::ReplayUnderAnotherId
-        | Bug::NonceReusedAfterCrash
-        | Bug::CounterNotGivenBack
-        | Bug::DeadlineForgotten
-        | Bug::DayByOccurrence => (20, Story::Usual),
+        _ => 400,
     }
 }
 
@@ -75,7 +50,6 @@ const fn trial(bug: Bug) -> (u64, Story) {
 #[derive(Debug)]
 struct Trial {
     bug: Option<Bug>,
-    story: Story,
     seeds: u64,
     tried: u64,
     /// Whether a seed of it is under way.
@@ -85,12 +59,11 @@ struct Trial {
 
 impl Trial {
     fn of_bug(bug: Bug) -> Self {
-        let (seeds, story) = trial(bug);
-        Self { bug: Some(bug), story, seeds, tried: 0, running: false, findings: Vec::new() }
+        Self { bug: Some(bug), seeds: seeds_max(bug), tried: 0, running: false, findings: Vec::new() }
     }
 
-    const fn control(story: Story, seeds: u64) -> Self {
-        Self { bug: None, story, seeds, tried: 0, running: false, findings: Vec::new() }
+    const fn control(seeds: u64) -> Self {
+        Self { bug: None, seeds, tried: 0, running: false, findings: Vec::new() }
     }
 
     fn is_over(&self) -> bool {
@@ -102,15 +75,14 @@ impl Trial {
         self.bug.is_some() != self.findings.is_empty()
     }
 
-    const fn wanted(&self) -> Wanted {
-        Wanted { planted: self.bug, story: self.story, steps: self.story.steps(), ..Wanted::USUAL }
+    fn wanted(&self) -> Wanted {
+        Wanted { planted: self.bug, ..Wanted::default() }
     }
 
     fn print(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let (name, what) = self.bug.map_or_else(
-            || (format!("none, {:?}", self.story), "Nothing"),
-            |bug| (format!("{bug:?}"), bug.what().trim()),
-        );
+        let (name, what) = self
+            .bug
+            .map_or_else(|| ("none".to_owned(), "Nothing"), |bug| (format!("{bug:?}"), bug.what().trim()));
         let seen = self.findings.first().map_or("-", |finding| finding.lines().next().unwrap_or_default());
         let seen: String = seen.chars().take(FINDING_MAX).collect();
         let Self { tried, seeds, .. } = self;
@@ -129,8 +101,7 @@ pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let began = SystemClock.now();
     let bugs = if arguments.bugs.is_empty() { Bug::ALL } else { &arguments.bugs[..] };
     let mut trials: Vec<Trial> = bugs.iter().copied().map(Trial::of_bug).collect();
-    let stories: BTreeSet<Story> = trials.iter().map(|trial| trial.story).collect();
-    trials.extend(stories.into_iter().map(|story| Trial::control(story, arguments.control)));
+    trials.push(Trial::control(arguments.control));
     let trials = Mutex::new(trials);
     let trials_now =
         || -> MutexGuard<'_, Vec<Trial>> { trials.lock().unwrap_or_else(PoisonError::into_inner) };
@@ -142,8 +113,7 @@ pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let told = |wanted: Wanted, outcome: Outcome| {
         let mut trials = trials_now();
-        let same = |trial: &&mut Trial| (trial.bug, trial.story) == (wanted.planted, wanted.story);
-        let Some(trial) = trials.iter_mut().find(same) else { return };
+        let Some(trial) = trials.iter_mut().find(|trial| trial.bug == wanted.planted) else { return };
         (trial.running, trial.tried) = (false, trial.tried + 1);
         trial.findings = outcome.findings;
         if trial.is_over() {

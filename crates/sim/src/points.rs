@@ -1,7 +1,7 @@
 //! The fault points that there are, and those that no world comes to.
 
 /// Commits that every run of many seeds has to come to, on both sides.
-pub(crate) const COMMITS: [&str; 21] = [
+pub(crate) const COMMITS: [&str; 28] = [
     "batch",
     "books",
     "campaign",
@@ -10,13 +10,20 @@ pub(crate) const COMMITS: [&str; 21] = [
     "challenge",
     "grant-saga",
     "lane_alerts_cleared",
+    "lane_resumed",
     "lane_stopped",
+    "letter",
     "outcomes",
+    "quarantine",
+    "recovered",
+    "recovery",
+    "recovery_import",
     "redrive",
     "refused",
     "replacement",
     "set_back",
     "settlements",
+    "stage_halted",
     "timers",
     "transaction-history",
     "wallet",
@@ -41,7 +48,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 18] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 21] = [
     ("acknowledge", "no world pays without the ledger"),
     ("audit_block", "no world is reconciled but by its own auditor"),
     ("audit_forgotten", "no world is reconciled but by its own auditor"),
@@ -49,17 +56,20 @@ pub(crate) const ELSEWHERE: [(&str, &str); 18] = [
     ("campaign_changed", "campaigns are made before a world begins, and not changed"),
     ("campaign_created", "campaigns are made before a world begins"),
     ("chain_halted", "no world reorganises what is final"),
+    ("chain_rebased", "no world reorganises what is final"),
     ("funding_alert", "the treasury waits by the clock of the machine"),
     ("funding_failed", "the treasury waits by the clock of the machine"),
     ("funding_requested", "the treasury waits by the clock of the machine"),
+    ("halt_ended", "an operator's command"),
     ("history_rebuilt", "an operator's command"),
-    ("lane_resumed", "an operator's command"),
+    ("letter_dropped", "an operator's command"),
     ("passed", "holds are voided before they have places"),
-    ("letter", "no world has an event that a stage cannot handle"),
+    ("paused", "an operator's command"),
     ("player", "players are made before a world begins"),
+    ("rebase_ended", "an operator's command"),
     ("send_alert", "lanes have gas money, and sign what nodes take"),
-    ("stage_halted", "no world has an event that a stage cannot handle"),
     ("stats_rebuilt", "an operator's command"),
+    ("unpaused", "an operator's command"),
 ];
 
 /// Every fault point that a run of many seeds has to come to, as it is counted.

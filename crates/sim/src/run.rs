@@ -10,13 +10,9 @@ use crate::{
     database::Database,
     dice::Fault,
     genesis::Genesis,
-    stories::Story,
     trace::Trace,
     world::{Metrics, World},
 };
-
-/// How many steps a seed has before it comes to rest.
-pub const STEPS: u64 = 300;
 
 /// What came of a seed.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -46,8 +42,8 @@ pub struct Outcome {
 /// How seeds are run.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub struct Wanted {
-    /// Steps before it comes to rest.
-    pub steps: u64,
+    /// Steps before it comes to rest; without it the seed decides.
+    pub steps: Option<u64>,
     /// Whether anything goes wrong.
     pub faults: bool,
     /// Whether the trace is kept.
@@ -56,25 +52,11 @@ pub struct Wanted {
     pub closely: bool,
     /// A bug that is planted.
     pub planted: Option<Bug>,
-    /// What happens to the world beside the usual.
-    pub story: Story,
-}
-
-impl Wanted {
-    /// As nearly all are.
-    pub(crate) const USUAL: Self = Self {
-        steps: STEPS,
-        faults: true,
-        keep_trace: false,
-        closely: false,
-        planted: None,
-        story: Story::Usual,
-    };
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self::USUAL
+        Self { steps: None, faults: true, keep_trace: false, closely: false, planted: None }
     }
 }
 
@@ -112,7 +94,8 @@ impl Worker {
     /// # Errors
     /// If the simulation itself does not work; what it finds is in the outcome.
     pub async fn run(&mut self, seed: u64, wanted: Wanted) -> anyhow::Result<Outcome> {
-        let mut world = World::new(seed, wanted, &mut self.database, &self.genesis, &self.metrics).await?;
+        let mut world =
+            World::new(seed, wanted.keep_trace, &mut self.database, &self.genesis, &self.metrics).await?;
         let simulation = faults::simulate();
         let planted = wanted.planted.map(faults::plant);
         let lived = live(&mut world, wanted).await;
@@ -130,9 +113,10 @@ impl Worker {
         let trace: Trace = world.shared.take_trace();
         let dice = world.shared.dice();
         let named = |fault: &Fault| (format!("{fault:?}"), dice.struck().get(fault).copied().unwrap_or(0));
+        let wanted_steps = wanted.steps.unwrap_or(world.plan.size.steps);
         Ok(Outcome {
             seed,
-            wanted_steps: wanted.steps,
+            wanted_steps,
             steps: world.steps,
             trace: trace.hash(),
             findings,
@@ -153,10 +137,11 @@ impl Worker {
     /// If the simulation itself does not work.
     pub async fn shortest(&mut self, failed: Outcome, wanted: Wanted) -> anyhow::Result<Outcome> {
         let mut shortest = failed;
-        let (mut good, mut bad) = (0, shortest.steps.min(wanted.steps));
+        let (mut good, mut bad) = (0, shortest.steps.min(shortest.wanted_steps));
         while good + 1 < bad {
             let steps = good.midpoint(bad);
-            let outcome = self.run(shortest.seed, Wanted { steps, closely: true, ..wanted }).await?;
+            let outcome =
+                self.run(shortest.seed, Wanted { steps: Some(steps), closely: true, ..wanted }).await?;
             if outcome.findings.is_empty() {
                 good = steps;
             } else {
@@ -173,7 +158,7 @@ async fn live(world: &mut World<'_>, wanted: Wanted) -> anyhow::Result<Vec<Strin
     world.warm_up().await?;
     world.shared.dice().on = wanted.faults;
     let mut commits = 0;
-    for _ in 0..wanted.steps {
+    for _ in 0..wanted.steps.unwrap_or(world.plan.size.steps) {
         if world.step().await? {
             commits += 1;
             let closely = wanted.closely || commits % CLOSELY_EVERY == 0;
@@ -211,7 +196,7 @@ impl World<'_> {
     async fn conclude(&mut self) -> anyhow::Result<Vec<String>> {
         self.read_chain();
         let mut conn = self.database.outside.acquire().await?;
-        self.auditor.conclude(&mut conn, self.plan.outcomes, self.now()).await
+        self.auditor.conclude(&mut conn, self.plan.size.outcomes, self.now()).await
     }
 }
 
@@ -222,8 +207,6 @@ async fn done(world: &World<'_>) -> anyhow::Result<BTreeMap<String, u64>> {
          UNION ALL SELECT 'declines', count(*) FROM declines UNION ALL SELECT 'batches', count(*) FROM batches
          UNION ALL SELECT 'reverted batches', count(*) FROM batches WHERE state = 'reverted'
          UNION ALL SELECT 'attempts', count(*) FROM attempts UNION ALL SELECT 'voids', count(*) FROM voids
-         UNION ALL SELECT 'burned', count(*) FROM voids WHERE proof ->> 'kind' = 'cancelled'
-         UNION ALL SELECT 'adopted', coalesce(sum(grants), 0)::bigint FROM batches WHERE adopted
          UNION ALL SELECT 'letters', count(*) FROM dead_letters
          UNION ALL SELECT 'grants paid', coalesce(sum(grants), 0)::bigint FROM postings
          UNION ALL SELECT 'events', coalesce(sum(entries), 0)::bigint FROM journal",
@@ -292,7 +275,7 @@ mod tests {
         on_one_thread(async {
             let mut worker = Worker::start().await.unwrap();
             let Worker { database, genesis, metrics } = &mut worker;
-            let mut world = World::new(7, Wanted::default(), database, genesis, metrics).await.unwrap();
+            let mut world = World::new(7, false, database, genesis, metrics).await.unwrap();
             let simulation = faults::simulate();
             assert_eq!(
                 live(&mut world, Wanted { faults: false, ..Wanted::default() }).await.unwrap(),
@@ -305,8 +288,8 @@ mod tests {
                 tx.execute("SET LOCAL session_replication_role = replica").await.unwrap();
                 tx.execute(AssertSqlSafe(corruption)).await.unwrap();
                 let ended = world.auditor.clone();
-                let findings =
-                    world.auditor.conclude(&mut tx, world.plan.outcomes, world.now()).await.unwrap();
+                let outcomes = world.plan.size.outcomes;
+                let findings = world.auditor.conclude(&mut tx, outcomes, world.now()).await.unwrap();
                 world.auditor = ended;
                 tx.rollback().await.unwrap();
                 if !findings.iter().any(|finding| finding.starts_with(invariant)) {

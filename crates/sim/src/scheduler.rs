@@ -14,11 +14,12 @@ use crate::{
     world::{TASKS, World},
 };
 
-/// How long an actor may be silent before it is asked whether it waits for somebody. Nothing depends on it but the speed.
+/// How long an actor may be silent before it is asked whether it waits for somebody, and again after twice as long. Nothing
+/// depends on it but the speed.
 const SILENCE: Duration = Duration::from_millis(4);
 
-/// How long an actor may be silent without waiting for anybody: longer than any answer of a database in memory.
-const SILENCE_MAX: u32 = 5_000;
+/// How often it is asked: that is minutes, and longer than any answer of a database in memory.
+const SILENCES_MAX: u32 = 16;
 
 /// How often an actor stops at a fault point to let others move.
 const YIELDS: f64 = 0.15;
@@ -27,11 +28,14 @@ const YIELDS: f64 = 0.15;
 const STIRRED_WEIGHT: u32 = 25;
 
 /// How much more often a stage does.
-const STAGE_WEIGHT: u32 = 9;
+const STAGE_WEIGHT: u32 = 6;
 
-/// The stages, by their names.
-const STAGES: [&str; 6] =
-    ["campaign", "grant-saga", "settlements", "books", "campaign-stats", "transaction-history"];
+/// Commits after which a lane may have something to do.
+const LANES_READ: [&str; 6] =
+    ["batch", "campaign_moved", "grant-saga", "lane_alerts_cleared", "settlements", "watcher"];
+
+/// Commits after which the checker of contract wallets may have something to do.
+const CHECKERS_READ: [&str; 2] = ["grant-saga", "wallet"];
 
 /// How an actor's move ended.
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
@@ -42,29 +46,49 @@ enum Moved {
 }
 
 impl World<'_> {
-    /// Time passed, or the chain moved: whoever looks at either may have something to do.
+    /// Much time passed: whoever looks at a clock or at the chain may have something to do.
     pub(crate) fn stir(&mut self) {
         for actor in &mut self.actors {
             actor.stirred |= !matches!(actor.kind, Kind::Stage(_));
         }
     }
 
-    /// Something was committed: the stages that lag have something to do, and whoever works on what they write.
+    /// The chain moved: whoever looks at it may have something to do.
+    pub(crate) fn stir_by_block(&mut self) {
+        for actor in &mut self.actors {
+            actor.stirred |= matches!(actor.kind, Kind::Watcher | Kind::Lane);
+        }
+    }
+
+    /// Something was committed: whoever works on what was written, and is no stage, may have something to do.
+    fn stir_by_commit(&mut self, at: &str) {
+        for actor in &mut self.actors {
+            actor.stirred |= match actor.kind {
+                Kind::Lane => LANES_READ.contains(&at),
+                Kind::Checker => CHECKERS_READ.contains(&at),
+                _ => false,
+            };
+        }
+    }
+
+    /// Something was committed: the stages that lag have something to do.
     pub(crate) async fn stir_after_commits(&mut self) -> anyhow::Result<()> {
-        let lagging: Vec<String> = sqlx::query_scalar(
-            "SELECT s.stage FROM unnest($1::text[]) AS s (stage)
-             WHERE EXISTS (SELECT FROM heads h LEFT JOIN cursors c ON c.part = h.part AND c.stage = s.stage
-                           WHERE h.next > coalesce(c.next, 0))
-                OR EXISTS (SELECT FROM dead_letters d WHERE d.stage = s.stage AND d.state = 'retrying')",
+        let rows: Vec<(Option<String>, i16, i64)> = sqlx::query_as(
+            "SELECT NULL, part, next FROM heads UNION ALL SELECT stage, part, next FROM cursors
+             UNION ALL SELECT stage, -1::smallint, 0::bigint FROM dead_letters WHERE state = 'retrying'",
         )
-        .bind(&STAGES.map(str::to_owned)[..])
         .fetch_all(&self.database.outside)
         .await?;
+        let heads: Vec<(i16, i64)> =
+            rows.iter().filter(|row| row.0.is_none()).map(|row| (row.1, row.2)).collect();
+        let lags = |stage: &str| {
+            let at = |part| rows.iter().find(|row| row.0.as_deref() == Some(stage) && row.1 == part);
+            at(-1).is_some()
+                || heads.iter().any(|(part, next)| *next > at(*part).map_or(0, |cursor| cursor.2))
+        };
         for actor in &mut self.actors {
-            match actor.kind {
-                Kind::Stage(name) => actor.stirred = lagging.iter().any(|lags| lags == name),
-                Kind::Lane | Kind::Checker => actor.stirred = true,
-                Kind::Watcher | Kind::Timers | Kind::Door => {}
+            if let Kind::Stage(name) = actor.kind {
+                actor.stirred = lags(name);
             }
         }
         Ok(())
@@ -78,11 +102,12 @@ impl World<'_> {
             (dice.rng.random_range(0..350), dice.rng.random_bool(0.16))
         };
         self.pass(passes);
+        self.keep_or_restore().await?;
+        self.zombie_sends(false);
         if happens {
             self.happen()?;
             return Ok(false);
         }
-        self.tell_story().await?;
         self.hand_out_requests();
         let Some(chosen) = self.choose() else { return Ok(false) };
         let committed = self.run(chosen).await?;
@@ -251,7 +276,7 @@ impl World<'_> {
         let mut silences = 0;
         let moved = loop {
             let polled = timeout(
-                SILENCE,
+                SILENCE * (1 << silences),
                 poll_fn(|context| match step.as_mut().poll(context) {
                     Poll::Ready(ended) => Poll::Ready(Moved::Ended(ended)),
                     Poll::Pending => {
@@ -267,7 +292,7 @@ impl World<'_> {
                 break Moved::WaitsFor(blockers);
             }
             silences += 1;
-            anyhow::ensure!(silences < SILENCE_MAX, "{} is silent", self.actors[chosen].name);
+            anyhow::ensure!(silences < SILENCES_MAX, "{} is silent", self.actors[chosen].name);
         };
         let name = self.actors[chosen].name.clone();
         match moved {
@@ -276,6 +301,9 @@ impl World<'_> {
                 self.tell(&format!("{name} {point}"));
                 self.actors[chosen].state = State::Stopped(step, Some(point));
                 let commits = point.side == Side::After && !point.at.starts_with("eth_");
+                if commits {
+                    self.stir_by_commit(point.at);
+                }
                 self.money_moved |= commits && ["books", "campaign"].contains(&point.at);
                 Ok(commits)
             }
@@ -307,7 +335,13 @@ impl World<'_> {
     }
 
     /// A replica dies, with all that it was doing, and starts again.
-    pub(crate) async fn crash(&mut self, replica: usize) -> anyhow::Result<()> {
+    async fn crash(&mut self, replica: usize) -> anyhow::Result<()> {
+        self.end_replica(replica).await?;
+        self.start_again(replica).await
+    }
+
+    /// A replica dies.
+    pub(crate) async fn end_replica(&mut self, replica: usize) -> anyhow::Result<()> {
         let first = replica * TASKS;
         for index in first..first + TASKS {
             let state = std::mem::replace(&mut self.actors[index].state, State::Taken);
@@ -324,6 +358,12 @@ impl World<'_> {
             drop(state);
             self.actors[index].seat.settle().await?;
         }
+        Ok(())
+    }
+
+    /// A replica that died starts again.
+    pub(crate) async fn start_again(&mut self, replica: usize) -> anyhow::Result<()> {
+        let first = replica * TASKS;
         let tasks = self.start(replica).await?;
         for (index, (name, _, work)) in (first..).zip(tasks) {
             let actor = self.actors.get_mut(index).context("a replica has as many tasks as before")?;

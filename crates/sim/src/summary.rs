@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, io::Write, time::Duration};
 
+use serde_json::json;
+
 use crate::{dice::Fault, points, run::Outcome};
 
 /// So many seeds meet everything that there is to meet.
@@ -60,7 +62,7 @@ impl Summary {
     ///
     /// # Errors
     /// If nobody listens.
-    pub(crate) fn print(&self, took: Duration, out: &mut dyn Write) -> std::io::Result<()> {
+    pub(crate) fn print(&self, cost: &Cost, out: &mut dyn Write) -> std::io::Result<()> {
         writeln!(out, "\n{:<24}{:>12}", "fault", "struck")?;
         for (name, count) in &self.faults {
             writeln!(out, "{name:<24}{count:>12}")?;
@@ -70,16 +72,64 @@ impl Summary {
             let crashed = self.crashed.get(name).copied().unwrap_or(0);
             writeln!(out, "{name:<32}{count:>12}{crashed:>12}")?;
         }
-        writeln!(out, "\n{:<24}{:>12}", "done", "")?;
-        for (name, count) in &self.done {
-            writeln!(out, "{name:<24}{count:>12}")?;
+        writeln!(out, "\n{:<24}{:>12}{:>12}", "done", "", "a seed")?;
+        for (name, count) in &self.work() {
+            writeln!(out, "{name:<24}{count:>12}{:>12.1}", *count as f64 / self.seeds.max(1) as f64)?;
         }
-        let rate = self.seeds as f64 / took.as_secs_f64().max(f64::EPSILON);
-        let (seeds, seconds) = (self.seeds, took.as_secs());
-        writeln!(out, "\n{seeds} seeds, {} steps, {seconds} s, {rate:.1} seeds/s", self.steps)?;
+        let rate = self.seeds as f64 / cost.took.as_secs_f64().max(f64::EPSILON);
+        let processors = cost.processors.as_secs_f64();
+        writeln!(out, "\n{}, {} workers", cost.machine, cost.workers)?;
+        writeln!(
+            out,
+            "{} seeds, {} s, {rate:.1} seeds/s, {processors:.0} s of processor time, {:.3} s a seed",
+            self.seeds,
+            cost.took.as_secs(),
+            processors / self.seeds.max(1) as f64
+        )?;
         for name in self.unmet() {
             writeln!(out, "never met: {name}")?;
         }
+        for (seed, findings) in &self.failed {
+            writeln!(out, "seed {seed}: {}", findings.join("; "))?;
+        }
         writeln!(out, "{} failed", self.failed.len())
     }
+
+    /// The same for programs.
+    pub(crate) fn json(&self, cost: &Cost) -> serde_json::Value {
+        json!({
+            "seeds": self.seeds,
+            "seconds": cost.took.as_secs_f64(),
+            "processor_seconds": cost.processors.as_secs_f64(),
+            "workers": cost.workers,
+            "machine": cost.machine,
+            "faults": self.faults,
+            "reached": self.reached,
+            "died": self.crashed,
+            "done": self.work(),
+            "never_met": self.unmet(),
+            "failed": self.failed,
+        })
+    }
+
+    /// What was done, with steps and commits.
+    fn work(&self) -> BTreeMap<String, u64> {
+        let committed = |name: &&String| name.starts_with("after ") && !name.starts_with("after eth_");
+        let commits = self.reached.iter().filter(|(name, _)| committed(name)).map(|(_, count)| count).sum();
+        let mut work = self.done.clone();
+        work.insert("steps".to_owned(), self.steps);
+        work.insert("commits".to_owned(), commits);
+        work.insert("deaths".to_owned(), self.crashed.values().sum());
+        work
+    }
+}
+
+/// What a run took.
+#[derive(Clone, Debug)]
+pub(crate) struct Cost {
+    pub(crate) workers: usize,
+    pub(crate) took: Duration,
+    /// Of workers and databases.
+    pub(crate) processors: Duration,
+    pub(crate) machine: String,
 }

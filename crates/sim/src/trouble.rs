@@ -1,13 +1,14 @@
 //! What happens to a world beside its own work: blocks, reorganisations, fees, pauses, jumps of clocks, and their ends.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use alloy::{
     primitives::{Address, Bytes},
     sol_types::SolCall,
 };
-use anyhow::Context;
 use chrono::TimeDelta;
 use laurel_campaign::Move;
-use laurel_chain::{LaneSigner, LocalKey, RewardVault};
+use laurel_chain::{LaneSigner, RewardVault};
 use laurel_events::CampaignId;
 use rand::Rng;
 
@@ -16,7 +17,6 @@ use crate::{
     clients::Request,
     dice::Fault,
     genesis::{FussyToken, contract_wallet, key, owner_sends},
-    plan::{KEY_WALLETS, secret},
     world::{REPLICAS, World},
 };
 
@@ -29,6 +29,8 @@ pub(crate) enum Trouble {
     WalletRefuses(Address),
     Clock(usize, TimeDelta),
     Campaign(CampaignId),
+    Mistake,
+    HoursToCome,
 }
 
 /// Who moves the world's own transactions, which are never lost: nobody sends them again.
@@ -64,7 +66,7 @@ impl World<'_> {
         let (number, txs) = (chain.head().block.header.number, chain.head().txs.len());
         drop((dice, chain));
         self.tell(&format!("block {number} with {txs}"));
-        self.stir();
+        self.stir_by_block();
     }
 
     fn reorganise(&mut self) {
@@ -93,7 +95,7 @@ impl World<'_> {
         let number = chain.head().block.header.number;
         drop((dice, chain));
         self.tell(&format!("{removed} blocks are replaced up to {number}, {lost} transactions lost"));
-        self.stir();
+        self.stir_by_block();
     }
 
     /// The network forgets a transaction.
@@ -115,13 +117,13 @@ impl World<'_> {
         let (kind, ends) = {
             let mut dice = self.shared.dice();
             let ends = self.steps + dice.rng.random_range(5..LASTS_MAX);
-            (dice.rng.random_range(0..8), ends)
+            (dice.rng.random_range(0..10), ends)
         };
         let struck = |fault, chance| self.shared.dice().strikes(fault, chance);
         let vault = self.genesis.deployed.vault;
         let began = match kind {
             0 if struck(Fault::FeesSpike, 0.5) => {
-                let factor = self.shared.dice().rng.random_range(3..150);
+                let factor = self.shared.dice().rng.random_range(3..600);
                 self.shared.chain().base_fee = QUIET_BASE_FEE * factor;
                 Trouble::Fees
             }
@@ -154,9 +156,15 @@ impl World<'_> {
                 Trouble::Campaign(campaign)
             }
             7 if struck(Fault::HoursPass, 0.05) => {
-                self.pass(4_000_000);
-                self.stir();
-                self.tell("hours pass");
+                self.hours_pass();
+                return Ok(());
+            }
+            8 if self.mistake.load(Relaxed) == 0 && self.shared.dice().rng.random_bool(0.4) => {
+                self.mistake.store(self.shared.dice().rng.random_range(1..u64::MAX), Relaxed);
+                Trouble::Mistake
+            }
+            9 if struck(Fault::Retold, 0.5) => {
+                self.plan.requests.push_front(Request::Retell);
                 return Ok(());
             }
             _ => return Ok(()),
@@ -166,15 +174,10 @@ impl World<'_> {
         Ok(())
     }
 
-    /// The token refuses every player with a key from now on.
-    pub(crate) fn refuse_for_good(&mut self) -> anyhow::Result<()> {
-        for player in 0..KEY_WALLETS {
-            let recipient = LocalKey::from_hex(&secret(player)).context("a key")?.address();
-            let refusing = self.refuse(recipient, true)?;
-            self.troubles.push((u64::MAX, refusing));
-        }
-        self.tell("players are refused for good");
-        Ok(())
+    fn hours_pass(&mut self) {
+        self.pass(4_000_000);
+        self.stir();
+        self.tell("hours pass");
     }
 
     fn refuse(&self, account: Address, refused: bool) -> anyhow::Result<Trouble> {
@@ -201,6 +204,11 @@ impl World<'_> {
                     self.refuse(account, false)?;
                 }
                 Trouble::WalletRefuses(wallet) => owner_sends(&self.shared, Some(wallet), Bytes::new())?,
+                Trouble::HoursToCome => self.hours_pass(),
+                Trouble::Mistake => {
+                    self.mistake.store(0, Relaxed);
+                    self.plan.requests.push_back(Request::Redrive);
+                }
                 Trouble::Clock(replica, by) => self.replicas[replica].clock.off.advance(-by),
                 Trouble::Campaign(campaign) => {
                     self.plan.requests.push_front(Request::Campaign { campaign, action: Move::Resume });

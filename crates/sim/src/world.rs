@@ -2,12 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use alloy::primitives::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes};
 use laurel_campaign::{BooksStage, DecisionStage};
 use laurel_chain::ChainNode;
 use laurel_chain_watcher::{Finality, Watcher, WatcherMetrics, WatcherParts};
-use laurel_events::{Clock, MockClock};
+use laurel_events::{Clock, MockClock, PARTITIONS};
 use laurel_grant_saga::{
     GrantStage, LaneDriver, LaneParts, LaneSettings, SagaMetrics, SettlementStage, WalletChecker,
 };
@@ -26,19 +27,19 @@ use crate::{
     dice::Dice,
     genesis::{CHAIN_ID, Genesis, lane_key, owner_sends},
     plan::{Plan, open_call},
-    run::Wanted,
-    stories::{Poisoned, Sickness, Story},
+    poison::{Mistake, Mistaken},
+    restore::{RESTORED_WORLDS, Restore},
     trace::Trace,
 };
 
 /// Replicas of everything.
 pub(crate) const REPLICAS: usize = 2;
 
-/// How long a recipient is tried that refuses: longer than any world is refused anything.
-const GIVE_UP: Duration = Duration::from_secs(600);
+/// How many worlds have all journal partitions.
+const ALL_PARTITIONS: f64 = 0.03;
 
-/// The same where recipients are refused for good: shorter than a place rests.
-const GIVE_UP_SOON: Duration = Duration::from_secs(5);
+/// What the others have at the most: every stage goes through each of them, and most of a world's time is that.
+const FEW_PARTITIONS: u8 = 2;
 
 /// Grants in a batch: small, so that there are many batches.
 const GRANTS_MAX: u32 = 6;
@@ -103,32 +104,36 @@ pub(crate) struct World<'a> {
     pub(crate) steps: u64,
     /// Whether balances changed since they were looked at.
     pub(crate) money_moved: bool,
+    /// When the database is set back, if it is.
+    pub(crate) restore: Option<Restore>,
+    /// What a zombie has signed and will send, and when.
+    pub(crate) unsent: Vec<(u64, Bytes)>,
+    /// What stages cannot handle at the moment.
+    pub(crate) mistake: Mistake,
     /// What is to be undone, and at which step.
     pub(crate) troubles: Vec<(u64, crate::trouble::Trouble)>,
-    pub(crate) story: Story,
-    /// Whether it was told, where it is told once.
-    pub(crate) told: bool,
-    /// The events that stages cannot handle for a while.
-    sickness: Arc<Sickness>,
 }
 
 impl<'a> World<'a> {
     /// A world of that seed, with everything made and nothing begun.
     pub(crate) async fn new(
         seed: u64,
-        wanted: Wanted,
+        keep_trace: bool,
         database: &'a mut Database,
         genesis: &'a Genesis,
         metrics: &'a Metrics,
     ) -> anyhow::Result<Self> {
-        database.reset().await?;
         let mut dice = Dice::new(seed);
+        let few = !dice.rng.random_bool(ALL_PARTITIONS);
+        database.reset(if few { dice.rng.random_range(1..=FEW_PARTITIONS) } else { PARTITIONS }).await?;
         let mut chain = genesis.chain.clone();
         chain.pool.rules.refuses_gaps = dice.rng.random_bool(0.3);
         chain.pool.rules.refuses_below_base_fee = dice.rng.random_bool(0.3);
         let clock = Arc::<MockClock>::default();
         let plan = Plan::make(&database.outside, genesis, &Context::at(clock.now()), &mut dice.rng).await?;
-        let shared = Shared::new(chain, dice, Trace::new(wanted.keep_trace));
+        let restore =
+            dice.rng.random_bool(RESTORED_WORLDS).then(|| Restore::of_chance(plan.size.steps, &mut dice.rng));
+        let shared = Shared::new(chain, dice, Trace::new(keep_trace));
         for campaign in &plan.campaigns {
             owner_sends(&shared, Some(genesis.deployed.vault), open_call(genesis, campaign).into())?;
         }
@@ -157,10 +162,10 @@ impl<'a> World<'a> {
             crashed: Counts::new(),
             steps: 0,
             money_moved: false,
+            restore,
+            unsent: Vec::new(),
+            mistake: Mistake::default(),
             troubles: Vec::new(),
-            story: wanted.story,
-            told: false,
-            sickness: Arc::default(),
         };
         for replica in 0..REPLICAS {
             for (name, kind, work) in world.start(replica).await? {
@@ -238,16 +243,12 @@ impl Makes<'_, '_> {
     async fn stage(&mut self, stage: impl Stage) -> anyhow::Result<()> {
         let pool = self.pool().await?;
         let name = stage.name();
-        let stage: Arc<dyn Stage> = if self.world.story == Story::Poison {
-            let (shared, sickness) = (self.world.shared.clone(), self.world.sickness.clone());
-            Arc::new(Poisoned { stage, shared, sickness })
-        } else {
-            Arc::new(stage)
-        };
+        let stage = Mistaken::new(stage, self.world.mistake.clone(), self.world.shared.clone());
         let settings = RunnerSettings::default();
         let metrics = self.world.metrics.bus.clone();
         let seed = self.seed.wrapping_add(self.tasks.len() as u64);
-        let runner = Runner::new(stage, pool, self.clock(), Wakes::new().0, metrics, settings, seed);
+        let runner =
+            Runner::new(Arc::new(stage), pool, self.clock(), Wakes::new().0, metrics, settings, seed);
         self.push(name, Kind::Stage(name), Work::Stage(Box::new(runner)));
         Ok(())
     }
@@ -261,7 +262,7 @@ impl Makes<'_, '_> {
             max_fee_per_gas: 200_000_000_000,
             monitor_timeout: Duration::from_secs(10),
             monitor_interval: Duration::from_secs(1),
-            give_up_refused: if self.world.story == Story::Refused { GIVE_UP_SOON } else { GIVE_UP },
+            give_up_refused: self.world.plan.give_up_refused,
         };
         for (number, lane) in self.world.plan.lanes.clone().into_iter().enumerate() {
             let parts = LaneParts {
@@ -310,7 +311,8 @@ impl Makes<'_, '_> {
 
     async fn door(&mut self) -> anyhow::Result<()> {
         let rng = ChaCha8Rng::seed_from_u64(self.seed);
-        let door = Door { pool: self.pool().await?, node: self.node(), clock: self.clock(), rng };
+        let (vault, node, clock) = (self.world.plan.vault, self.node(), self.clock());
+        let door = Door { pool: self.pool().await?, node, vault, clock, rng };
         self.push("door", Kind::Door, Work::Door { door, request: None });
         Ok(())
     }

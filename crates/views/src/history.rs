@@ -35,6 +35,8 @@ impl Stage for HistoryStage {
             EventKind::BlockchainTxReorged,
             EventKind::BlockchainTxConfirmed,
             EventKind::BlockchainTxReverted,
+            EventKind::BlockchainTxUndone,
+            EventKind::BudgetReheld,
         ]
     }
 
@@ -99,6 +101,8 @@ fn about(event: &Event) -> Option<String> {
         Event::BlockchainTxReorged(event) => seen(&event.sighting),
         Event::BlockchainTxConfirmed(event) => seen(&event.sighting),
         Event::BlockchainTxReverted(event) => seen(&event.sighting),
+        Event::BlockchainTxUndone(event) => seen(&event.sighting),
+        Event::BudgetReheld(event) => Some(of_grant(event.grant)),
         _ => None,
     }
 }
@@ -159,6 +163,7 @@ impl From<Envelope> for TimelineEntry {
             Event::BlockchainTxReorged(event) => seen(&event.sighting),
             Event::BlockchainTxConfirmed(event) => seen(&event.sighting),
             Event::BlockchainTxReverted(event) => seen(&event.sighting),
+            Event::BlockchainTxUndone(event) => seen(&event.sighting),
             _ => (None, None),
         };
         let reason = match envelope.event {
@@ -224,13 +229,15 @@ fn event_id((part, offset, index): (i16, i64, i32)) -> Result<EventId, LedgerErr
 
 /// The place of a kind in the order of causes.
 fn rank(kind: EventKind) -> usize {
-    const ORDER: [EventKind; 13] = [
+    const ORDER: [EventKind; 15] = [
         EventKind::GameOutcomeRecorded,
         EventKind::TokenGrantRequested,
         EventKind::TokenGrantAwaitingWallet,
         EventKind::TokenGrantStarted,
         EventKind::BlockchainTxSubmitted,
         EventKind::BlockchainTxReplaced,
+        EventKind::BlockchainTxUndone,
+        EventKind::BudgetReheld,
         EventKind::BlockchainTxReorged,
         EventKind::BlockchainTxMined,
         EventKind::BlockchainTxReverted,

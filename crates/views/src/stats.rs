@@ -29,8 +29,10 @@ impl Stage for CampaignStatsStage {
             EventKind::TokenGrantHeld,
             EventKind::TokenGrantStarted,
             EventKind::TokenGrantCompleted,
+            EventKind::TokenGrantReopened,
             EventKind::TokenGrantFailed,
             EventKind::BudgetReleased,
+            EventKind::BudgetReheld,
             EventKind::RewardDeclined,
         ]
     }
@@ -79,6 +81,8 @@ fn fact(event: &Event) -> Option<(CampaignId, String)> {
         Event::TokenGrantHeld(event) => (event.grant.campaign, kind.to_owned()),
         Event::TokenGrantStarted(event) => (event.grant.campaign, kind.to_owned()),
         Event::TokenGrantCompleted(event) => (event.grant.campaign, kind.to_owned()),
+        Event::TokenGrantReopened(event) => (event.grant.campaign, kind.to_owned()),
+        Event::BudgetReheld(event) => (event.grant.campaign, kind.to_owned()),
         Event::TokenGrantFailed(event) => (event.grant.campaign, kind.to_owned()),
         Event::BudgetReleased(event) => (event.grant.campaign, kind.to_owned()),
         Event::RewardDeclined(event) => (event.campaign, format!("{kind}/{}", event.reason)),
@@ -128,12 +132,15 @@ pub async fn campaign_stats(
         .fetch_all(conn)
         .await?;
     let mut stats = CampaignStats::default();
+    let (mut reopened, mut reheld) = (0, 0);
     for row in rows {
         let count = row.count.unsigned_abs();
         match row.fact.as_str() {
             "TokenGrantRequested" => stats.grants = count,
             "TokenGrantCompleted" => stats.completed = count,
             "BudgetReleased" => stats.compensated = count,
+            "TokenGrantReopened" => reopened = count,
+            "BudgetReheld" => reheld = count,
             "TokenGrantAwaitingWallet" => stats.awaited_wallet = count,
             "TokenGrantHeld" => stats.held = count,
             fact => {
@@ -143,5 +150,8 @@ pub async fn campaign_stats(
             }
         }
     }
+    // What the chain took back. The view reads a partition after the other, but a campaign's events are in one.
+    stats.completed = stats.completed.saturating_sub(reopened);
+    stats.compensated = stats.compensated.saturating_sub(reheld);
     Ok(stats)
 }

@@ -48,6 +48,8 @@ pub(super) struct Books {
     pub(super) suspense: Amount,
     /// What is final and not posted yet.
     pub(super) unposted: Amount,
+    /// What the chain took back, and is still posted.
+    pub(super) undone: Amount,
 }
 
 impl Books {
@@ -96,8 +98,9 @@ pub(super) async fn snapshot(pool: &PgPool) -> Result<Snapshot, AuditError> {
     for (place, amount) in suspense(&mut snapshot).await? {
         places.entry(place).or_default().suspense = amount;
     }
-    for (place, amount) in unposted(&mut snapshot).await? {
-        places.entry(place).or_default().unposted = amount;
+    for (place, (unposted, undone)) in unposted(&mut snapshot).await? {
+        let books = places.entry(place).or_default();
+        (books.unposted, books.undone) = (unposted, undone);
     }
     snapshot.commit().await?;
     Ok(Snapshot { vaults, places })
@@ -170,22 +173,32 @@ async fn suspense(conn: &mut PgConnection) -> Result<Vec<(Place, Amount)>, Audit
         .collect()
 }
 
-/// What confirmed settlements paid that the books have not handled yet.
-async fn unposted(conn: &mut PgConnection) -> Result<BTreeMap<Place, Amount>, AuditError> {
+/// What confirmed settlements paid, and what the chain took back, that the books have not handled yet.
+async fn unposted(conn: &mut PgConnection) -> Result<BTreeMap<Place, (Amount, Amount)>, AuditError> {
     let heads = sqlx::query!("SELECT part, next FROM heads").fetch_all(&mut *conn).await?;
     let heads: BTreeMap<i16, i64> = heads.into_iter().map(|row| (row.part, row.next)).collect();
-    let mut sums = BTreeMap::<Place, Amount>::new();
+    let adopted = sqlx::query_scalar!("SELECT DISTINCT batch FROM adoptions").fetch_all(&mut *conn).await?;
+    let mut sums = BTreeMap::<Place, (Amount, Amount)>::new();
     for partition in Partition::all() {
         let head = heads.get(&partition.number()).copied().unwrap_or(0);
         let mut from = cursor_position(conn, BOOKS_STAGE, partition).await?;
         while from < head {
-            let kinds = [EventKind::BlockchainTxConfirmed];
+            let kinds = [EventKind::BlockchainTxConfirmed, EventKind::BlockchainTxUndone];
             let (events, next) = read(conn, partition, from, head, &kinds, EVENTS_MAX).await?;
             for envelope in events {
-                let Event::BlockchainTxConfirmed(confirmed) = envelope.event else { continue };
-                let (chain_id, vault) = (confirmed.sighting.chain_id, confirmed.sighting.vault);
-                for segment in confirmed.segments.iter().filter(|segment| !segment.total.is_zero()) {
-                    let sum = sums.entry(Place { campaign: segment.campaign, chain_id, vault }).or_default();
+                let (sighting, segments, undone) = match envelope.event {
+                    Event::BlockchainTxConfirmed(event) => (event.sighting, event.segments, false),
+                    Event::BlockchainTxUndone(event) => (event.sighting, event.segments, true),
+                    _ => continue,
+                };
+                // What was adopted is in suspense until it is posted.
+                if sighting.batch.is_some_and(|batch| adopted.contains(&batch.uuid())) {
+                    continue;
+                }
+                let (chain_id, vault) = (sighting.chain_id, sighting.vault);
+                for segment in segments.iter().filter(|segment| !segment.total.is_zero()) {
+                    let sums = sums.entry(Place { campaign: segment.campaign, chain_id, vault }).or_default();
+                    let sum = if undone { &mut sums.1 } else { &mut sums.0 };
                     *sum = sum.plus(segment.total)?;
                 }
             }

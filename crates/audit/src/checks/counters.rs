@@ -31,7 +31,7 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
                 UNION ALL SELECT (j.recorded_at AT TIME ZONE 'UTC')::date WHERE k.day AND j.recorded_at IS NOT NULL
             ) p
             -- A grant that says so was given back, also where the void itself is missing, which was named.
-            WHERE NOT EXISTS (SELECT FROM voids v WHERE v.campaign = g.campaign AND v.number = g.number)
+            WHERE NOT EXISTS (SELECT FROM standing_voids v WHERE v.campaign = g.campaign AND v.number = g.number)
               AND NOT EXISTS (SELECT FROM exceptions e
                               WHERE e.campaign = g.campaign AND e.number = g.number AND e.state = 'compensated')
             GROUP BY g.campaign, g.player, p.period

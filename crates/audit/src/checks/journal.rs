@@ -124,8 +124,9 @@ async fn find_hidden(
             SELECT s.tx AS "tx!", s.batch AS "batch!", b.id IS NOT NULL AS "known!",
                    (SELECT min(g.campaign) FROM segments g WHERE g.batch = s.batch) AS campaign
             FROM unnest($1::bytea[], $2::uuid[]) AS s (tx, batch)
-            LEFT JOIN attempts a ON a.tx = s.tx AND a.batch = s.batch
             LEFT JOIN batches b ON b.id = s.batch
+            -- of batches that were adopted from one transaction, the first one has the bytes
+            LEFT JOIN attempts a ON a.tx = s.tx AND (a.batch = s.batch OR b.adopted)
             WHERE a.id IS NULL
             "#,
             &txs as &[&[u8]],

@@ -36,7 +36,8 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<Vec<LaneNonce
         SELECT l.id, l.address, l.next_nonce, v.chain_id,
                (SELECT min(b.nonce) FROM batches b
                 WHERE b.lane = l.id AND b.state NOT IN ('confirmed', 'reverted')
-                  AND NOT EXISTS (SELECT FROM attempts a WHERE a.batch = b.id AND a.tx = ANY ($1))) AS open
+                  AND NOT EXISTS (SELECT FROM attempts a WHERE a.batch = b.id AND a.tx = ANY ($1))
+                  AND NOT (b.adopted AND b.mined_tx = ANY ($1))) AS open
         FROM lanes l JOIN vaults v ON v.id = l.vault
         "#,
         &unsettled as &[&[u8]],
@@ -64,11 +65,20 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<Vec<LaneNonce
 async fn find_gaps(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
     let gaps = sqlx::query!(
         r#"
-        SELECT lane, nonce + 1 AS "first!", next - 1 AS "last!", tx
+        SELECT lane AS "lane!", nonce + 1 AS "first!", next - 1 AS "last!", tx
         FROM (
-            SELECT b.lane, b.nonce, b.mined_tx AS tx,
+            SELECT b.lane, b.nonce, b.tx,
                    coalesce(lead(b.nonce) OVER (PARTITION BY b.lane ORDER BY b.nonce), l.next_nonce) AS next
-            FROM batches b JOIN lanes l ON l.id = b.lane
+            FROM (
+                SELECT DISTINCT ON (lane, nonce) lane, nonce, mined_tx AS tx FROM (
+                    SELECT lane, nonce, mined_tx FROM batches
+                    UNION ALL
+                    SELECT s.lane, n.nonce, NULL::bytea
+                    FROM skipped_nonces s CROSS JOIN LATERAL generate_series(s.first, s.first + s.count - 1) AS n (nonce)
+                ) n
+                ORDER BY lane, nonce, tx
+            ) b
+            JOIN lanes l ON l.id = b.lane
         ) n
         WHERE next <> nonce + 1
         "#,

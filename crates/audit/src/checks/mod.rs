@@ -9,6 +9,7 @@ mod journal;
 mod lanes;
 mod places;
 mod postings;
+mod recovered;
 mod returned;
 mod settlements;
 mod voids;
@@ -28,6 +29,7 @@ pub(crate) struct Questions {
 pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<Questions, AuditError> {
     fundings::find_foreign(snapshot).await?;
     settlements::compare(snapshot).await?;
+    recovered::compare(snapshot).await?;
     batches::compare(snapshot).await?;
     let nonces = lanes::compare(snapshot).await?;
     let returned = returned::list(snapshot).await?;

@@ -41,7 +41,7 @@ pub(crate) async fn list(snapshot: &mut Snapshot<'_>) -> Result<Vec<Returned>, A
         r#"
         SELECT b.id, v.chain_id, b.mined_tx AS "tx!", b.block_number AS "block!", b.block_hash AS "hash!",
                (SELECT min(s.campaign) FROM segments s WHERE s.batch = b.id) AS campaign, v.address,
-               (SELECT a.raw FROM attempts a WHERE a.tx = b.mined_tx) AS raw
+               (SELECT a.raw FROM attempts a WHERE a.tx = b.mined_tx AND a.batch = b.id) AS raw
         FROM batches b
         JOIN lanes l ON l.id = b.lane
         JOIN vaults v ON v.id = l.vault

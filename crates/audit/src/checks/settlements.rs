@@ -1,7 +1,7 @@
 //! Every settlement on the chain, against the batch that says that it sent it.
 
 use alloy::primitives::{Address, B256};
-use bigdecimal::BigDecimal;
+use bigdecimal::{BigDecimal, num_bigint::Sign};
 use futures::TryStreamExt;
 use laurel_events::CampaignId;
 use sqlx::PgConnection;
@@ -44,6 +44,8 @@ struct Row {
     segment_count: Option<i32>,
     segment_hash: Option<Vec<u8>>,
     suspended: Option<BigDecimal>,
+    // a settlement that was lost, and found by a recovery
+    recovered: bool,
 }
 
 /// Whose a settlement is.
@@ -53,12 +55,17 @@ enum Owner {
     BatchLost(Uuid),
     /// Ours, and it is no attempt of its batch.
     AttemptLost(Uuid),
+    /// Ours, and was lost: it is compared by itself.
+    Recovered,
     Outside,
 }
 
 impl Row {
     fn owner(&self) -> Owner {
         let fits = self.segment_hash.as_ref() == Some(&self.words_hash);
+        if self.recovered && self.lane.is_some() {
+            return Owner::Recovered;
+        }
         match (self.attempt_batch, self.nonce_batch, self.posting_batch) {
             (Some(batch), _, _) if self.state.is_some() => Owner::Ours(batch),
             (Some(batch), _, _) => Owner::BatchLost(batch),
@@ -99,16 +106,19 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
                n.id AS "nonce_batch?",
                (SELECT p.batch FROM postings p WHERE p.campaign = s.campaign AND p.tx = s.tx LIMIT 1) AS posting_batch,
                b.state AS "state?", b.mined_tx AS batch_tx, b.block_number AS batch_block, b.block_hash AS batch_hash,
-               g.count AS "segment_count?", g.words_hash AS "segment_hash?", u.amount AS "suspended?"
+               g.count AS "segment_count?", g.words_hash AS "segment_hash?",
+               (SELECT u.amount FROM suspense u
+                WHERE u.chain_id = s.chain_id AND u.tx = s.tx AND u.log_index = s.log_index
+                ORDER BY u.turn DESC LIMIT 1) AS suspended,
+               EXISTS (SELECT FROM recovered_txs r WHERE r.chain_id = s.chain_id AND r.tx = s.tx) AS "recovered!"
         FROM unnest($1::bigint[], $2::bigint[]) AS f (chain_id, number)
         JOIN audit_settlements s ON s.chain_id = f.chain_id AND s.block_number <= f.number
         LEFT JOIN attempts a ON a.tx = s.tx
         LEFT JOIN vaults v ON v.chain_id = s.chain_id AND v.address = s.vault
         LEFT JOIN lanes l ON l.vault = v.id AND l.address = s.sender
-        LEFT JOIN batches n ON n.lane = l.id AND n.nonce = s.nonce
+        LEFT JOIN batches n ON n.lane = l.id AND n.nonce = s.nonce AND NOT n.adopted
         LEFT JOIN batches b ON b.id = coalesce(a.batch, n.id)
         LEFT JOIN segments g ON g.campaign = s.campaign AND g.first_seq = s.first_seq AND g.batch = coalesce(a.batch, n.id)
-        LEFT JOIN suspense u ON u.chain_id = s.chain_id AND u.tx = s.tx AND u.log_index = s.log_index
         WHERE $3::bigint IS NULL OR s.campaign = $3
         ORDER BY s.chain_id, s.block_number, s.log_index
         "#,
@@ -147,6 +157,7 @@ fn compare_row(
             findings.add(Code::AttemptMissing, format!("batch:{batch}"), campaign, detail);
             Ok(())
         }
+        Owner::Recovered => compare_suspense(row, campaign, findings, pending),
         Owner::Outside => from_outside(row, campaign, findings, known, pending),
     }
 }
@@ -188,7 +199,7 @@ fn compare_ours(
         let detail = format!("{place} settled it; the ledger has it as {state}, in {theirs}");
         findings.add(Code::BatchDiffers, about.clone(), campaign, detail);
     }
-    if row.suspended.is_some() {
+    if row.suspended.as_ref().is_some_and(|suspended| suspended.sign() == Sign::Plus) {
         let detail = format!("{place} is a settlement of this ledger, and the books have it in suspense");
         findings.add(Code::SuspenseDiffers, about, campaign, detail);
     }
@@ -221,12 +232,25 @@ fn from_outside(
         row.paid(),
         row.chain_id.cast_unsigned()
     );
-    findings.add(Code::SettlementFromOutside, about.clone(), campaign, detail);
-    let expected = (row.total != nothing).then_some(&row.total);
+    findings.add(Code::SettlementFromOutside, about, campaign, detail);
+    compare_suspense(row, campaign, findings, pending)
+}
+
+/// What was paid and not by a batch of its own is in suspense, as it was.
+fn compare_suspense(
+    row: &Row,
+    campaign: Option<CampaignId>,
+    findings: &mut Findings,
+    pending: &Pending,
+) -> Result<(), AuditError> {
+    let tx: B256 = hash_of(&row.tx, "audit_settlements", "tx")?;
+    let place = row.place()?;
+    let about = format!("campaign:{}/tx:{tx}", any_campaign(row.campaign));
+    let expected = (row.total.sign() == Sign::Plus).then_some(&row.total);
     if row.suspended.as_ref() != expected && !pending.unbooked.contains(&tx) {
         let theirs = row.suspended.as_ref().map_or_else(|| "nothing".to_owned(), BigDecimal::to_string);
         let detail = format!(
-            "{place} paid {} from outside, log {}; the books have {theirs} of it in suspense",
+            "{place} paid {} without a batch, log {}; the books have {theirs} of it in suspense",
             row.total, row.log_index,
         );
         findings.add(Code::SuspenseDiffers, about, campaign, detail);

@@ -14,7 +14,7 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
         r#"
         SELECT coalesce(v.campaign, e.campaign) AS "campaign!", coalesce(v.number, e.number) AS "number!",
                v.amount AS "voided?", coalesce(g.amount, e.amount) AS "held?"
-        FROM voids v
+        FROM standing_voids v
         FULL JOIN (SELECT * FROM exceptions WHERE state = 'compensated') e
             ON e.campaign = v.campaign AND e.number = v.number
         LEFT JOIN grants g ON g.campaign = coalesce(v.campaign, e.campaign) AND g.number = coalesce(v.number, e.number)

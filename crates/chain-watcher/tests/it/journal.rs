@@ -10,8 +10,11 @@ const KINDS: &[EventKind] = &[
     EventKind::BlockchainTxReorged,
     EventKind::BlockchainTxConfirmed,
     EventKind::BlockchainTxReverted,
+    EventKind::BlockchainTxUndone,
     EventKind::CampaignFunded,
+    EventKind::CampaignFundingUndone,
     EventKind::OperatorAlertRaised,
+    EventKind::ChainRebased,
 ];
 
 /// All that the watcher wrote, partition after partition.

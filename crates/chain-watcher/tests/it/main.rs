@@ -9,6 +9,7 @@ mod funding;
 mod interrupted;
 mod journal;
 mod lying;
+mod rebase;
 mod recorded;
 mod reorganisations;
 mod replicas;

@@ -158,3 +158,27 @@ async fn what_was_replaced_is_not_final_while_the_new_blocks_are_not_found() {
     let dropped = [("BlockchainTxMined", settled), ("BlockchainTxReorged", settled)];
     assert_eq!(journal::story(world.pool()).await, dropped);
 }
+
+#[tokio::test]
+async fn a_head_that_was_replaced_while_the_node_was_asked_does_not_become_final() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    world.settle(&chain, 0, 3).await;
+    chain.mine(1).await;
+    let before = Branch::of(&chain).await;
+    let settled = before.head().header.number;
+    let node = Recorded::new(before.clone());
+    let watcher = world.watcher(node.clone());
+    catch_up(&watcher).await;
+    chain.control.reorg(1).await.unwrap();
+    chain.mine(6).await;
+    let after = Branch::of(&chain).await;
+    node.follow(&after);
+    node.change(|script| {
+        script.latest = Some(before.head().clone());
+        script.finalized = after.block(settled + 2).cloned();
+    });
+    catch_up(&watcher).await;
+    let dropped = [("BlockchainTxMined", settled), ("BlockchainTxReorged", settled)];
+    assert_eq!(journal::story(world.pool()).await, dropped);
+}

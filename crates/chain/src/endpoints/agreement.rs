@@ -27,8 +27,8 @@ enum Verdict {
     Disagreement(B256, B256),
 }
 
-/// Judges the words for one height. `all_spoken`: nobody who answers has still to come as far.
-fn verdict(votes: &[(usize, B256)], quorum: usize, all_spoken: bool) -> Verdict {
+/// Judges the words for one height. `silent`: how many have not come as far, or do not answer, and may yet decide.
+fn verdict(votes: &[(usize, B256)], quorum: usize, silent: usize) -> Verdict {
     let mut counts: BTreeMap<B256, usize> = BTreeMap::new();
     for (_, hash) in votes {
         *counts.entry(*hash).or_default() += 1;
@@ -36,7 +36,7 @@ fn verdict(votes: &[(usize, B256)], quorum: usize, all_spoken: bool) -> Verdict 
     let mut hashes: Vec<(usize, B256)> = counts.into_iter().map(|(hash, count)| (count, hash)).collect();
     hashes.sort_unstable_by(|one, other| other.cmp(one));
     match hashes[..] {
-        [(first, one), (second, other), ..] if second >= quorum || (first < quorum && all_spoken) => {
+        [(first, one), (second, other), ..] if second >= quorum || first + silent < quorum => {
             Verdict::Disagreement(one, other)
         }
         [(first, one), ..] if first >= quorum => Verdict::Agreed(one),
@@ -58,11 +58,45 @@ impl Endpoints {
         if agreed.is_some() && at.is_some_and(|at| at <= now && now - at < AGREED_LASTS) {
             return Ok(agreed);
         }
+        let words = self.words(finality).await?;
+        let found = self.highest_agreed(&words, agreed).await?;
+        let mut state = self.lock();
+        // Whoever is asked first by now has not been compared yet.
+        state.agreed_at = (state.preferred == preferred).then_some(now);
+        state.agreed = found;
+        Ok(found)
+    }
+
+    /// The block `number` as a quorum has it of those who call that or a later one final.
+    pub(super) async fn agreed_at(
+        &self,
+        finality: Finality,
+        number: u64,
+    ) -> Result<Option<FinalBlock>, ChainError> {
+        if self.endpoints.len() == 1 {
+            return self.ask(move |node| node.final_at(finality, number)).await;
+        }
+        let words = self.words(finality).await?;
+        let votes = self.votes(&words, number).await;
+        match verdict(&votes, self.quorum, self.endpoints.len() - votes.len()) {
+            Verdict::Agreed(hash) => {
+                let block = FinalBlock { number, hash };
+                let others = votes.iter().filter(|(_, vote)| *vote != hash).map(|(index, _)| *index);
+                self.outvote(others.collect(), block).await;
+                Ok(Some(block))
+            }
+            Verdict::Disagreement(one, other) => Err(ChainError::Disagreement { number, one, other }),
+            Verdict::Undecided => Ok(None),
+        }
+    }
+
+    /// What each that answers calls final, where it calls anything so.
+    async fn words(&self, finality: Finality) -> Result<Vec<(usize, FinalBlock)>, ChainError> {
         let told = self.ask_all(&self.all_fit(), move |node| node.last_final(finality)).await;
         let answered = told.iter().filter(|(_, word)| word.is_ok()).count();
         let short = i64::from(answered < self.quorum);
         self.metrics.short_of_quorum.with_label_values(&[self.chain_id.to_string()]).set(short);
-        let mut words: Vec<(usize, FinalBlock)> = Vec::new();
+        let mut words = Vec::new();
         let mut error = None;
         for (index, word) in told {
             match word {
@@ -73,12 +107,7 @@ impl Endpoints {
         if answered == 0 {
             return Err(error.unwrap_or_else(|| self.no_endpoint()));
         }
-        let found = self.highest_agreed(&words, agreed).await?;
-        let mut state = self.lock();
-        // Whoever is asked first by now has not been compared yet.
-        state.agreed_at = (state.preferred == preferred).then_some(now);
-        state.agreed = found;
-        Ok(found)
+        Ok(words)
     }
 
     /// The highest of the told blocks that a quorum agrees on; the one that was known where none is higher.
@@ -96,8 +125,8 @@ impl Endpoints {
                 return Ok(Some(known));
             }
             let votes = self.votes(words, number).await;
-            let all_spoken = words.iter().all(|(_, block)| block.number >= number);
-            match verdict(&votes, self.quorum, all_spoken) {
+            let silent = self.endpoints.len() - votes.len();
+            match verdict(&votes, self.quorum, silent) {
                 Verdict::Agreed(hash) => {
                     let block = FinalBlock { number, hash };
                     let contradicting = self.contradicting(words, &votes, block).await;
@@ -193,8 +222,8 @@ impl Endpoints {
             }
         }
         nonces.sort_unstable_by(|one, other| other.cmp(one));
-        let place = if at == NonceAt::Pending { 1 } else { self.quorum.min(nonces.len()) };
-        let nonce = nonces.get(place.saturating_sub(1)).copied();
+        let place = if at == NonceAt::Pending { 1 } else { self.quorum };
+        let nonce = nonces.get(place - 1).copied();
         nonce.ok_or_else(|| error.unwrap_or_else(|| self.no_endpoint()))
     }
 }

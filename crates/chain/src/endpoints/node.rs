@@ -63,6 +63,10 @@ impl ChainNode for Endpoints {
         self.agreed_final(finality).await
     }
 
+    async fn final_at(&self, finality: Finality, number: u64) -> Result<Option<FinalBlock>, ChainError> {
+        self.agreed_at(finality, number).await
+    }
+
     /// What a quorum has reached: too much halts a lane, too little hides that somebody else has used it, and neither
     /// should be one endpoint's to say. With what is pending it is the highest: whoever says less knows less.
     async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {

@@ -88,3 +88,53 @@ impl Payload for BudgetReleased {
         self.grant.to_string()
     }
 }
+
+/// paid -> reserved: the chain took back what a batch had paid of a campaign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetUnposted {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// The batch.
+    pub batch: BatchId,
+    /// How many grants.
+    pub grants: u32,
+    /// Their sum.
+    pub amount: Amount,
+    /// The transaction that had paid.
+    pub tx: B256,
+    /// What exactly it had paid of this campaign.
+    pub segments: Vec<PaidSegment>,
+}
+
+impl Payload for BudgetUnposted {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.campaign)
+    }
+
+    fn key(&self) -> String {
+        format!("{}/{}/{}", self.campaign, self.batch, self.tx)
+    }
+}
+
+/// available -> reserved: the chain took back what had proven that a grant can no longer be paid.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetReheld {
+    /// The grant.
+    pub grant: GrantId,
+    /// What is held for it again.
+    pub amount: Amount,
+}
+
+impl Payload for BudgetReheld {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.grant.campaign)
+    }
+
+    fn key(&self) -> String {
+        self.grant.to_string()
+    }
+}

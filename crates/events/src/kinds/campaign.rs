@@ -141,3 +141,50 @@ pub struct CampaignReleased {
     pub log_index: u32,
 }
 campaign_event!(CampaignReleased, |event| event.campaign.to_string());
+
+macro_rules! undoing_event {
+    ($name:ident, |$event:ident| $key:expr) => {
+        impl Payload for $name {
+            const VERSION: i16 = 1;
+
+            fn subject(&self) -> Subject {
+                self.undone.subject()
+            }
+
+            fn key(&self) -> String {
+                let $event = self;
+                $key
+            }
+        }
+    };
+}
+
+/// The chain took back the final block in which the vault had a new cap for the campaign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignFundingUndone {
+    /// What is no more.
+    pub undone: CampaignFunded,
+}
+undoing_event!(CampaignFundingUndone, |event| format!(
+    "{}/{}/{}",
+    event.undone.campaign, event.undone.block_number, event.undone.log_index
+));
+
+/// The chain took back the final block in which places of the campaign were burned.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GrantsCancelUndone {
+    /// What is no more.
+    pub undone: GrantsCancelled,
+}
+undoing_event!(GrantsCancelUndone, |event| format!(
+    "{}/{}/{}",
+    event.undone.campaign, event.undone.block_number, event.undone.log_index
+));
+
+/// The chain took back the final block in which the campaign was released.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignReleaseUndone {
+    /// What is no more.
+    pub undone: CampaignReleased,
+}
+undoing_event!(CampaignReleaseUndone, |event| event.undone.campaign.to_string());

@@ -88,6 +88,16 @@ pub struct TokenGrantCompleted {
 }
 grant_event!(TokenGrantCompleted);
 
+/// The chain took back the block in which the grant was paid: it is under way again, with the same place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TokenGrantReopened {
+    /// The grant.
+    pub grant: GrantId,
+    /// The batch that had paid it.
+    pub batch: BatchId,
+}
+grant_event!(TokenGrantReopened);
+
 /// The grant will never be paid.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TokenGrantFailed {

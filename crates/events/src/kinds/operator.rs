@@ -1,5 +1,6 @@
 //! What operators have to know.
 
+use alloy_primitives::B256;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -76,5 +77,38 @@ impl Payload for RecoveryPerformed {
 
     fn key(&self) -> String {
         self.epoch.to_string()
+    }
+}
+
+/// An operator had the ledger follow a chain that contradicts what was final: what it took back is undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainRebased {
+    /// Its name.
+    pub rebase: Uuid,
+    /// The chain.
+    pub chain_id: u64,
+    /// Why the chain was halted.
+    pub reason: String,
+    /// The last block that was final.
+    pub from_number: u64,
+    /// Its hash.
+    pub from_hash: B256,
+    /// The last one that the chain still has.
+    pub to_number: u64,
+    /// Its hash.
+    pub to_hash: B256,
+    /// How many facts of final blocks are undone.
+    pub undone: u64,
+}
+
+impl Payload for ChainRebased {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("chain", self.chain_id)
+    }
+
+    fn key(&self) -> String {
+        self.rebase.to_string()
     }
 }

@@ -206,3 +206,14 @@ pub struct BlockchainTxReverted {
     pub effective_gas_price: Amount,
 }
 sighting_event!(BlockchainTxReverted);
+
+/// The chain took back a final block: what a transaction was told to have done there is undone. A batch is under way again, and
+/// what it paid is paid no more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BlockchainTxUndone {
+    /// Which, and where it was.
+    pub sighting: Sighting,
+    /// What it had paid.
+    pub segments: Vec<SettledSegment>,
+}
+sighting_event!(BlockchainTxUndone);

@@ -25,6 +25,8 @@ pub(super) enum Fitted {
     Pays { data: Bytes, gas_limit: u64 },
     /// Its only place is refused by the recipient: the token pays others.
     Refused,
+    /// Only places are left of it that are not sent.
+    Empty,
     /// The chain would pay nothing of it.
     Never(String),
 }
@@ -36,6 +38,9 @@ impl LaneDriver {
         for _ in 0..FITS_MAX {
             let gas = self.gas.get(&campaign).copied().unwrap_or_default();
             plan.cut(gas.grants_max().min(plan.places.len()));
+            if plan.open().next().is_none() {
+                return Ok(Fitted::Empty);
+            }
             let gas_limit = gas.limit(plan.segment.words.len());
             let data = Settlement { deadline, segments: vec![plan.segment.clone()] }.calldata();
             let call = self.to_vault(data.clone(), Some(gas_limit));
@@ -71,7 +76,9 @@ impl LaneDriver {
                             // No window will ever let the first one through: it alone is set back.
                             plan.cut_to_one();
                         }
-                        return Ok(Fitted::Never(format!("the vault's limit leaves {left} to pay for now")));
+                        return Ok(Fitted::Never(format!(
+                            "the vault's limit leaves {left} to pay until it fills up again"
+                        )));
                     }
                     fits => plan.cut(fits),
                 },

@@ -6,7 +6,7 @@ use laurel_chain::{BlockRef, ChainError, Fees, NextStep, Refusal, find_nonce_use
 use laurel_events::{NewEvent, OperatorAlertRaised};
 #[cfg(feature = "faults")]
 use laurel_ledger::planted;
-use laurel_ledger::{Context, append, clear_alert, commit};
+use laurel_ledger::{Context, append, clear_alerts, commit, has_alert_of};
 
 use super::{
     LaneDriver, LaneError,
@@ -36,7 +36,7 @@ const LANE_REJECTED: &str = "lane_rejected";
 pub(crate) const LANE_ALERTS: [&str; 4] =
     [FEE_ABOVE_CAP, OUT_OF_GAS_MONEY, NONCE_USED_ELSEWHERE, LANE_REJECTED];
 
-/// Why a lane cannot go on for now.
+/// Why a lane cannot go on, until that has passed.
 pub(super) struct Trouble {
     pub(super) code: &'static str,
     pub(super) detail: String,
@@ -248,18 +248,20 @@ impl LaneDriver {
         if lease.state == LaneState::Parked || all_mined {
             over.extend([FEE_ABOVE_CAP, OUT_OF_GAS_MONEY].map(str::to_owned));
         }
-        if over.is_empty() {
+        let about = format!("lane:{}", self.lane);
+        let parked = lease.state == LaneState::Parked;
+        // Most of the time there is none, and a look is cheaper than a transaction.
+        if over.is_empty()
+            || !parked && !has_alert_of(&mut *self.pool.acquire().await?, &over, &about).await?
+        {
             return Ok(());
         }
         let mut tx = self.pool.begin().await?;
-        if lease.state == LaneState::Parked && unpark_lane(&mut tx, self.lane, lease).await? {
+        if parked && unpark_lane(&mut tx, self.lane, lease).await? {
             tracing::info!(lane.id = %self.lane, "a parked lane goes on");
         }
-        let about = format!("lane:{}", self.lane);
-        let mut cleared: Vec<NewEvent> = Vec::new();
-        for code in over {
-            cleared.extend(clear_alert(&mut tx, &code, &about).await?.map(NewEvent::from));
-        }
+        let cleared = clear_alerts(&mut tx, &over, &about).await?;
+        let cleared: Vec<NewEvent> = cleared.into_iter().map(NewEvent::from).collect();
         if !cleared.is_empty() {
             append(&mut tx, &Context::at(now), &cleared).await?;
         }

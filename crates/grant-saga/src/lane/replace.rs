@@ -32,7 +32,7 @@ pub(super) struct Replacement {
 }
 
 impl LaneDriver {
-    /// Outbids the latest attempt of a batch. Says why that cannot be done for now.
+    /// Outbids the latest attempt of a batch. Says what keeps it from that, while something does.
     pub(super) async fn replace(
         &mut self,
         now: DateTime<Utc>,

@@ -21,7 +21,7 @@ use crate::{
     lanes::Lease,
     plan::{self, Closing, Plan, SetBack, plan_batch, set_back},
     refused::{held, hold_refused, is_given_up},
-    submit::{SignedBatch, take_places},
+    submit::{SignedBatch, pass_over},
 };
 
 /// How long a campaign is passed over after a simulation said that its settlement would revert.
@@ -48,10 +48,10 @@ impl LaneDriver {
         Ok(plan_batch(&mut conn, now, self.vault.id, closing, &resting).await?)
     }
 
-    /// Passes over places whose grants have all failed meanwhile.
-    pub(super) async fn pass(&self, plan: &Plan) -> Result<(), LaneError> {
+    /// Passes over places of which none is sent.
+    pub(super) async fn pass(&self, now: DateTime<Utc>, plan: &Plan) -> Result<(), LaneError> {
         let mut tx = self.pool.begin().await?;
-        if take_places(&mut tx, plan).await? {
+        if pass_over(&mut tx, now, plan).await? {
             commit(tx, "passed").await?
         } else {
             tx.rollback().await?
@@ -77,6 +77,10 @@ impl LaneDriver {
                     return Ok(None);
                 }
             },
+            Fitted::Empty => {
+                self.pass(now, &plan).await?;
+                return Ok(None);
+            }
             Fitted::Never(problem) => {
                 self.set_back(now, &plan, problem).await?;
                 return Ok(None);

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     Lane,
     adoption::{PaidPlace, adopt, runs_of},
+    alerts::paid_after_all,
     list_lanes,
     requeues::take_out,
 };
@@ -192,6 +193,9 @@ async fn explain(
         }
         if !adopted.is_empty() {
             let runs = runs_of(campaign, &adopted);
+            for run in &runs {
+                events.extend(paid_after_all(conn, campaign, (run.first_seq, run.words.len())).await?);
+            }
             let told = adopt(conn, now, chain_id, settlement.tx, &runs).await?;
             events.extend(told.into_iter().map(NewEvent::from));
         }

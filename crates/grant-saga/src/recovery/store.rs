@@ -171,6 +171,17 @@ pub(super) async fn move_on(
     let given = find_given_places(conn, campaign, queue.batched_to, waiting).await?;
     let open = given.iter().map(|place| place.seq).filter(|seq| !paid.contains(seq));
     requeue(conn, campaign, open, now, 0).await?;
+    if end > queue.next_seq {
+        sqlx::query!(
+            "INSERT INTO skipped_seqs (campaign, first_seq, count, skipped_at) VALUES ($1, $2, $3, $4)",
+            campaign.number(),
+            queue.next_seq.cast_signed(),
+            (end - queue.next_seq).cast_signed(),
+            now,
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
     sqlx::query!(
         "UPDATE queues SET next_seq = $2, batched_to = $2, orphans = orphans + $3 WHERE campaign = $1",
         campaign.number(),

@@ -4,8 +4,7 @@ use std::fmt;
 
 use alloy::{primitives::Address, sol_types::SolCall as _};
 use laurel_chain::{BlockRef, Call, ChainError, ChainNode, NonceAt, RewardVault};
-use laurel_ledger::{LedgerError, Vault};
-use sqlx::PgPool;
+use laurel_ledger::{JournalHeads, Vault, journal_heads, partitions_behind};
 
 use super::{RecoverError, Recovery};
 use crate::list_lanes;
@@ -74,10 +73,6 @@ impl fmt::Display for Waiting {
         }
     }
 }
-
-/// How far the journal went at a moment.
-#[derive(Clone, Debug)]
-pub struct Heads(Vec<(i16, i64)>);
 
 impl Recovery {
     /// What of the chains is still waited for.
@@ -155,39 +150,22 @@ impl Recovery {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn heads(&self) -> Result<Heads, RecoverError> {
-        let rows = sqlx::query!("SELECT part, next FROM heads ORDER BY part").fetch_all(&self.pool).await?;
-        Ok(Heads(rows.into_iter().map(|row| (row.part, row.next)).collect()))
+    pub async fn heads(&self) -> Result<JournalHeads, RecoverError> {
+        Ok(journal_heads(&mut *self.pool.acquire().await?).await?)
     }
 
     /// What of the stages is still waited for, until they have read up to there.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn wait_for_stages(&self, upto: &Heads) -> Result<Vec<Waiting>, RecoverError> {
+    pub async fn wait_for_stages(&self, upto: &JournalHeads) -> Result<Vec<Waiting>, RecoverError> {
         let mut waiting = Vec::new();
         for stage in STAGES {
-            let partitions = behind(&self.pool, stage, upto).await?;
+            let partitions = partitions_behind(&mut *self.pool.acquire().await?, stage, upto).await?;
             if partitions > 0 {
                 waiting.push(Waiting::Stage { stage, partitions });
             }
         }
         Ok(waiting)
     }
-}
-
-async fn behind(pool: &PgPool, stage: &str, upto: &Heads) -> Result<usize, LedgerError> {
-    let (parts, positions): (Vec<i16>, Vec<i64>) = upto.0.iter().copied().unzip();
-    let behind = sqlx::query_scalar!(
-        r#"
-        SELECT count(*) AS "behind!"
-        FROM unnest($2::smallint[], $3::bigint[]) AS u (part, upto)
-        LEFT JOIN cursors c ON c.stage = $1 AND c.part = u.part
-        WHERE coalesce(c.next, 0) < u.upto
-        "#,
-        stage,
-        &parts,
-        &positions,
-    );
-    Ok(usize::try_from(behind.fetch_one(pool).await?).unwrap_or(usize::MAX))
 }

@@ -99,6 +99,16 @@ async fn step_until_sent(world: &World, driver: &mut LaneDriver) {
     panic!("nothing was sent");
 }
 
+/// Of two grants the first one's recipient refuses; the other is sent.
+async fn one_of_two_refused() -> (World, LaneDriver, Vec<GrantId>) {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = queue_with_refused(&mut world, campaign, &[true, false]).await;
+    let mut driver = world.driver(1, "a").await;
+    step_until_sent(&world, &mut driver).await;
+    (world, driver, grants)
+}
+
 #[tokio::test]
 async fn who_refuses_is_seen_before_anything_is_signed_and_keeps_nobody_waiting() {
     let mut world = World::new().await;
@@ -132,11 +142,8 @@ async fn who_refuses_is_seen_before_anything_is_signed_and_keeps_nobody_waiting(
 
 #[tokio::test]
 async fn who_refuses_for_too_long_is_burned_on_the_chain_and_only_then_fails() {
-    let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    let grants = queue_with_refused(&mut world, campaign, &[true, false]).await;
-    let mut driver = world.driver(1, "a").await;
-    step_until_sent(&world, &mut driver).await;
+    let (mut world, mut driver, grants) = one_of_two_refused().await;
+    let campaign = grants[0].campaign;
     world.clock.advance(TimeDelta::from_std(GIVE_UP_REFUSED).unwrap() - RESTED);
     driver.step().await.unwrap();
     assert_eq!(submitted(&world).await.len(), 1, "it is tried for a day");
@@ -163,11 +170,8 @@ async fn who_refuses_for_too_long_is_burned_on_the_chain_and_only_then_fails() {
 /// Whoever is told first of a burned place, there is one failure, and the place never goes again.
 #[tokio::test]
 async fn a_burned_place_fails_also_when_its_transaction_is_told_first() {
-    let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    queue_with_refused(&mut world, campaign, &[true, false]).await;
-    let mut driver = world.driver(1, "a").await;
-    step_until_sent(&world, &mut driver).await;
+    let (mut world, mut driver, grants) = one_of_two_refused().await;
+    let campaign = grants[0].campaign;
     world.clock.advance(TimeDelta::from_std(GIVE_UP_REFUSED).unwrap() + RESTED);
     step_until_sent(&world, &mut driver).await;
     world.control.mine(1).await.unwrap();
@@ -184,11 +188,7 @@ async fn a_burned_place_fails_also_when_its_transaction_is_told_first() {
 
 #[tokio::test]
 async fn a_cancellation_that_came_to_nothing_is_tried_again() {
-    let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    queue_with_refused(&mut world, campaign, &[true, false]).await;
-    let mut driver = world.driver(1, "a").await;
-    step_until_sent(&world, &mut driver).await;
+    let (mut world, mut driver, _) = one_of_two_refused().await;
     world.clock.advance(TimeDelta::from_std(GIVE_UP_REFUSED).unwrap() + RESTED);
     world.control.pause_mining().await.unwrap();
     step_until_sent(&world, &mut driver).await;
@@ -203,11 +203,7 @@ async fn a_cancellation_that_came_to_nothing_is_tried_again() {
 
 #[tokio::test]
 async fn who_does_not_refuse_any_more_is_paid_with_the_same_place() {
-    let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    let grants = queue_with_refused(&mut world, campaign, &[true, false]).await;
-    let mut driver = world.driver(1, "a").await;
-    step_until_sent(&world, &mut driver).await;
+    let (world, mut driver, grants) = one_of_two_refused().await;
     // The chain's words cannot change; that the token pays this one now is played by another word for the place.
     let (_, wallet) = world.player_with_wallet().await;
     sqlx::query("ALTER TABLE runs DISABLE TRIGGER runs_change").execute(world.pool()).await.unwrap();

@@ -1,6 +1,6 @@
 //! A lane belongs to one replica at a time, and stops when somebody else uses its key.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use alloy::{
     primitives::{Address, Bytes},
@@ -10,8 +10,13 @@ use chrono::TimeDelta;
 use laurel_chain::RewardVault;
 use laurel_events::CampaignId;
 use laurel_grant_saga::{LaneState, Progress, list_lanes};
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
-use crate::{batching::submitted, world::World};
+use crate::{
+    batching::submitted,
+    world::{LEASE_IS_OVER, World},
+};
 
 pub(crate) async fn alerts(world: &World) -> Vec<(String, String)> {
     sqlx::query_as("SELECT code, about FROM alerts ORDER BY code, about")
@@ -28,12 +33,44 @@ async fn one_replica_drives_a_lane_until_its_lease_is_over() {
     let (mut first, mut second) = (world.driver(1, "first").await, world.driver(1, "second").await);
     assert_eq!(first.step().await.unwrap(), Progress::Sent);
     world.queue(campaign, 1).await;
-    world.clock.advance(TimeDelta::seconds(4));
+    world.clock.advance(TimeDelta::seconds(1));
     assert_eq!(second.step().await.unwrap(), Progress::Idle, "the lane is leased");
     assert_eq!(submitted(&world).await.len(), 1);
-    world.clock.advance(TimeDelta::seconds(2));
+    world.clock.advance(TimeDelta::seconds(1));
     assert_eq!(second.step().await.unwrap(), Progress::Sent, "the lease is over");
     assert_eq!(first.step().await.unwrap(), Progress::Idle, "and now it is the other one's");
+}
+
+/// A node that answers slowly keeps a step for longer than a lease lasts.
+#[tokio::test]
+async fn a_slow_replica_keeps_its_lane_and_a_dead_one_loses_it() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let (slow, mut second) = (world.driver(1, "slow").await, world.driver(1, "second").await);
+    world.node.stop_next.store(true, Ordering::SeqCst);
+    let slow = tokio::spawn(slow.run(CancellationToken::new()));
+    world.node.stopped.notified().await;
+    world.clock.advance(LEASE_IS_OVER);
+    until(async || world.lease_until().await > world.now()).await;
+    assert_eq!(second.step().await.unwrap(), Progress::Idle, "slow, and not dead");
+    world.node.go_on.notify_one();
+    until(async || submitted(&world).await.len() == 1).await;
+    slow.abort();
+    assert!(slow.await.unwrap_err().is_cancelled());
+    world.queue(campaign, 1).await;
+    world.clock.advance(LEASE_IS_OVER);
+    assert_eq!(second.step().await.unwrap(), Progress::Sent);
+}
+
+/// Waits for what a task of its own does.
+async fn until(wanted: impl AsyncFn() -> bool) {
+    let waiting = async {
+        while !wanted().await {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(30), waiting).await.expect("it happens in time");
 }
 
 /// The first replica is stopped after it decided to sign; when it wakes up, the lane has another holder and the grants
@@ -47,7 +84,7 @@ async fn a_zombie_signs_in_vain() {
     world.node.stop_next.store(true, Ordering::SeqCst);
     let asleep = tokio::spawn(async move { zombie.step().await.unwrap() });
     world.node.stopped.notified().await;
-    world.clock.advance(TimeDelta::seconds(6));
+    world.clock.advance(LEASE_IS_OVER);
     assert_eq!(second.step().await.unwrap(), Progress::Sent);
     world.node.go_on.notify_one();
     assert_ne!(asleep.await.unwrap(), Progress::Idle, "it knows that others took the grants");
@@ -67,7 +104,7 @@ async fn a_zombie_does_not_take_its_successor_for_a_stranger() {
     world.node.stop_before_nonce();
     let asleep = tokio::spawn(async move { zombie.step().await.unwrap() });
     world.node.stopped.notified().await;
-    world.clock.advance(TimeDelta::seconds(6));
+    world.clock.advance(LEASE_IS_OVER);
     assert_eq!(second.step().await.unwrap(), Progress::Sent);
     world.control.mine(1).await.unwrap();
     world.node.go_on.notify_one();
@@ -88,7 +125,7 @@ async fn a_zombie_whose_lane_was_only_leased_writes_nothing() {
     world.node.stop_next.store(true, Ordering::SeqCst);
     let asleep = tokio::spawn(async move { zombie.step().await.unwrap() });
     world.node.stopped.notified().await;
-    world.clock.advance(TimeDelta::seconds(6));
+    world.clock.advance(LEASE_IS_OVER);
     world.node.stop_next.store(true, Ordering::SeqCst);
     tokio::select! {
         ended = second.step() => panic!("it was to be stopped: {ended:?}"),

@@ -10,6 +10,7 @@ mod sending;
 mod setbacks;
 mod settling;
 mod treasury;
+mod undoing;
 mod wallet_checks;
 mod wallets;
 mod world;

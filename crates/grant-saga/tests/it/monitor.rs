@@ -18,7 +18,7 @@ use crate::{
     faulty_node::{Line, is_empty},
     lanes::alerts,
     settling::{sighting, tell},
-    world::{GWEI, LIFETIME, MAX_FEE_PER_GAS, MONITOR_TIMEOUT, World, amount_of, drain, key},
+    world::{GWEI, LEASE_IS_OVER, LIFETIME, MAX_FEE_PER_GAS, MONITOR_TIMEOUT, World, amount_of, drain, key},
 };
 
 /// The monitor's interval, and a bit.
@@ -295,12 +295,7 @@ async fn what_the_vault_will_refuse_as_too_late_makes_room() {
 #[tokio::test]
 async fn a_nonce_that_a_final_block_gave_to_another_transaction_halts_the_lane() {
     let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    world.queue(campaign, 1).await;
-    let mut driver = world.driver(1, "a").await;
-    world.node.set_line(Line::Swallows);
-    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
-    world.node.set_line(Line::Good);
+    let (mut driver, _) = world.swallowed(1).await;
     world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
     world.clock.advance(NEXT_CHECK);
     driver.step().await.unwrap();
@@ -309,12 +304,7 @@ async fn a_nonce_that_a_final_block_gave_to_another_transaction_halts_the_lane()
     world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
     driver.step().await.unwrap();
     assert_eq!(state(&world).await.0, LaneState::Active, "no final block has it yet");
-    let final_number = world.control.block_number().await.unwrap();
-    sqlx::query("UPDATE chains SET final_number = $1")
-        .bind(final_number.cast_signed())
-        .execute(world.pool())
-        .await
-        .unwrap();
+    world.everything_is_final().await;
     world.clock.advance(NEXT_CHECK);
     driver.step().await.unwrap();
     assert_eq!(state(&world).await, (LaneState::Halted, Some("nonce_used_elsewhere".to_owned())));
@@ -325,12 +315,7 @@ async fn a_nonce_that_a_final_block_gave_to_another_transaction_halts_the_lane()
 #[tokio::test]
 async fn a_resumed_lane_gives_up_what_was_displaced_and_takes_the_next_free_nonce() {
     let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    let grants = world.queue(campaign, 2).await;
-    let mut driver = world.driver(1, "a").await;
-    world.node.set_line(Line::Swallows);
-    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
-    world.node.set_line(Line::Good);
+    let (mut driver, grants) = world.swallowed(2).await;
     for _ in 0..3 {
         world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
     }
@@ -342,11 +327,7 @@ async fn a_resumed_lane_gives_up_what_was_displaced_and_takes_the_next_free_nonc
     let error = resume(&world).await.unwrap_err();
     assert!(matches!(error, OperateError::NotFinal { .. }), "{error}");
     assert_eq!(state(&world).await.0, LaneState::Halted);
-    sqlx::query("UPDATE chains SET final_number = $1")
-        .bind(world.control.block_number().await.unwrap().cast_signed())
-        .execute(world.pool())
-        .await
-        .unwrap();
+    world.everything_is_final().await;
     assert_eq!(resume(&world).await.unwrap(), 1);
     assert_eq!(resume(&world).await.unwrap(), 1, "told twice, nothing more comes of it");
     drain(&mut world.settlements).await;
@@ -362,18 +343,13 @@ async fn a_resumed_lane_gives_up_what_was_displaced_and_takes_the_next_free_nonc
 #[tokio::test]
 async fn a_retired_lane_sees_to_what_it_has_and_gets_no_more() {
     let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    let grants = world.queue(campaign, 1).await;
-    let mut driver = world.driver(1, "a").await;
-    world.node.set_line(Line::Swallows);
-    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
-    world.node.set_line(Line::Good);
+    let (mut driver, grants) = world.swallowed(1).await;
     let mut conn = world.pool().acquire().await.unwrap();
     let lane = list_lanes(&mut conn).await.unwrap()[0].id;
     assert!(retire_lane(&mut conn, lane).await.unwrap());
     assert!(!retire_lane(&mut conn, lane).await.unwrap());
     drop(conn);
-    world.queue(campaign, 1).await;
+    world.queue(grants[0].campaign, 1).await;
     world.clock.advance(NEXT_CHECK);
     assert_eq!(driver.step().await.unwrap(), Progress::Idle);
     world.control.mine(1).await.unwrap();
@@ -390,7 +366,7 @@ async fn a_zombie_outbids_in_vain() {
     world.node.stop_next.store(true, Ordering::SeqCst);
     let asleep = tokio::spawn(async move { zombie.step().await.unwrap() });
     world.node.stopped.notified().await;
-    world.clock.advance(TimeDelta::seconds(6));
+    world.clock.advance(LEASE_IS_OVER);
     let mut second = world.driver(1, "second").await;
     second.step().await.unwrap();
     assert_eq!(attempts(&world).await.len(), 2, "the new holder has outbid it");

@@ -8,11 +8,10 @@ use tokio::time::timeout;
 use crate::{
     batching::submitted,
     faulty_node::Line,
-    world::{World, amount_of},
+    world::{LEASE_IS_OVER, World, amount_of},
 };
 
 /// How long a lane's lease lasts, and a bit.
-const LEASE_IS_OVER: TimeDelta = TimeDelta::seconds(6);
 
 /// The stored bytes of every attempt.
 async fn stored(world: &World) -> Vec<Bytes> {
@@ -72,12 +71,7 @@ async fn what_died_between_commit_and_sending_is_sent_by_the_next_replica() {
 #[tokio::test]
 async fn the_same_replica_sends_again_what_no_node_accepted() {
     let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    world.queue(campaign, 1).await;
-    let mut driver = world.driver(1, "a").await;
-    world.node.set_line(Line::Swallows);
-    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
-    world.node.set_line(Line::Good);
+    let (mut driver, _) = world.swallowed(1).await;
     let before = world.node.sent().len();
     driver.step().await.unwrap();
     assert_eq!(world.node.sent().len(), before, "not before the monitor's interval");
@@ -119,6 +113,6 @@ async fn whoever_gets_a_lane_back_sends_again_what_is_under_way() {
         let driver = if is_first { &mut first } else { &mut second };
         driver.step().await.unwrap();
         assert_eq!(world.node.sent().len() - before, sent);
-        world.clock.advance(TimeDelta::seconds(6));
+        world.clock.advance(LEASE_IS_OVER);
     }
 }

@@ -259,7 +259,7 @@ async fn of_a_partly_paid_batch_only_the_paid_grants_are_complete() {
     assert_eq!(completed, [grants[0], grants[2]]);
 }
 
-fn posted(batch: &BlockchainTxSubmitted, confirmed: &BlockchainTxConfirmed) -> BudgetPosted {
+pub(crate) fn posted(batch: &BlockchainTxSubmitted, confirmed: &BlockchainTxConfirmed) -> BudgetPosted {
     let segment = &confirmed.segments[0];
     BudgetPosted {
         campaign: segment.campaign,

@@ -12,7 +12,7 @@ use alloy::{
     primitives::{Address, B256, Bytes, U256, keccak256},
     sol_types::SolCall,
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes, fire_timers};
 use laurel_chain::{
     BlockRef, Call, ChainNode, Deployed, Erc20, LaneSigner, LocalKey, NonceAt, TxRequest, deploy_contracts,
@@ -26,7 +26,7 @@ use laurel_events::{
     OutcomeKey, Partition, PlayerId, TokenGrantRequested, WalletKind, WalletLinked,
 };
 use laurel_grant_saga::{
-    GrantStage, LaneDriver, LaneParts, LaneSettings, SagaMetrics, SettlementStage, register_lane,
+    GrantStage, LaneDriver, LaneParts, LaneSettings, Progress, SagaMetrics, SettlementStage, register_lane,
 };
 use laurel_ledger::{
     Context, Funding, Hold, MIGRATOR, Vault, VaultIdentity, append, fund, hold, open_account, pin_vault, read,
@@ -35,7 +35,10 @@ use prometheus::Registry;
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::faulty_node::FaultyNode;
+use crate::faulty_node::{FaultyNode, Line};
+
+/// After that a holder that has not renewed its lease has lost its lane.
+pub(crate) const LEASE_IS_OVER: TimeDelta = TimeDelta::seconds(3);
 
 /// Money in every campaign.
 const CAP: u128 = 1_000_000;
@@ -270,6 +273,31 @@ impl World {
         let grants = self.request(campaign, &players).await;
         drain(&mut self.grants).await;
         grants
+    }
+
+    /// New grants in a batch that was sent and that no node has, with the replica that sent it.
+    pub(crate) async fn swallowed(&mut self, count: usize) -> (LaneDriver, Vec<GrantId>) {
+        let campaign = self.campaign(7).await;
+        let grants = self.queue(campaign, count).await;
+        let mut driver = self.driver(1, "a").await;
+        self.node.set_line(Line::Swallows);
+        assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+        self.node.set_line(Line::Good);
+        (driver, grants)
+    }
+
+    /// Until when the lane is leased.
+    pub(crate) async fn lease_until(&self) -> DateTime<Utc> {
+        sqlx::query_scalar("SELECT lease_until FROM lanes").fetch_one(self.pool()).await.unwrap()
+    }
+
+    /// The ledger learns that every block there is is final.
+    pub(crate) async fn everything_is_final(&self) {
+        sqlx::query("UPDATE chains SET final_number = $1")
+            .bind(self.control.block_number().await.unwrap().cast_signed())
+            .execute(self.pool())
+            .await
+            .unwrap();
     }
 
     /// Fires the timers that are due and has the saga handle them.

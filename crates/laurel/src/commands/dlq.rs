@@ -5,9 +5,9 @@ use laurel_bus::{
     Letter, LetterState, drop_letter, find_letter, list_letters, redrive_letter, redrive_letters,
 };
 use laurel_events::{Clock, SystemClock};
-use laurel_ledger::read_one;
+use laurel_ledger::{commit, read_one};
 use serde_json::{Value, json};
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 
 use crate::{cli::Dlq, config::Config, connect, output::JsonTo};
 
@@ -45,7 +45,9 @@ pub(crate) async fn run(config: &Config, dlq: Dlq, json: Option<&JsonTo>) -> any
         }
         Dlq::Drop { ids } => {
             for id in &ids {
-                drop_letter(&mut conn, SystemClock.now(), *id).await?;
+                let mut tx = conn.begin().await?;
+                drop_letter(&mut tx, SystemClock.now(), *id).await?;
+                commit(tx, "letter_dropped").await?;
                 tracing::info!(letter = id, "given up");
             }
             super::answer(json, &json!({ "dropped": ids }), || format!("{} given up", ids.len()))

@@ -11,6 +11,7 @@ mod lanes;
 mod migrate;
 mod org;
 mod pause;
+mod rebase;
 mod recover;
 mod replay;
 mod serve;
@@ -20,8 +21,9 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use tokio_util::sync::CancellationToken;
 
+use self::rebase::How;
 use crate::{
-    cli::{Cli, Command},
+    cli::{Chain, ChainAction, Cli, Command},
     config::Config,
     environment::Environment,
     output::{JsonTo, answer, note, print},
@@ -67,7 +69,14 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
         Command::Recover => return until(stop, recover::run(&config()?, json)).await,
         Command::Replay { view } => until(stop, replay::run(&config()?, view, json)).await?,
         Command::Openapi => openapi(json)?,
-        Command::Chain(chain) => until(stop, chain::run(chain, json)).await?,
+        Command::Chain(Chain { rpc_url, action: ChainAction::Rebase { chain, dry_run, resume } }) => {
+            anyhow::ensure!(
+                rpc_url.is_none(),
+                "rebase asks the endpoints of the configuration: see chains.rpc_urls"
+            );
+            until(stop, rebase::run(&config()?, chain, How { dry_run, resume }, json)).await?;
+        }
+        Command::Chain(Chain { rpc_url, action }) => until(stop, chain::run(rpc_url, action, json)).await?,
         Command::Completions { shell } => completions(shell)?,
     }
     Ok(Outcome::Fine)

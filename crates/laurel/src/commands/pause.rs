@@ -3,10 +3,14 @@
 use std::sync::Arc;
 
 use alloy::sol_types::SolCall;
+use anyhow::{Context as _, ensure};
+use laurel_campaign::find_campaign;
 use laurel_chain::RewardVault;
 use laurel_events::{Clock, NewEvent, SystemClock};
 use laurel_grant_saga::{Guardian, unpause_vault};
-use laurel_ledger::{Context, Stop, Written, append, resume_payouts, stop_payouts};
+use laurel_ledger::{
+    Context, Stop, Written, append, commit, is_chain_stopped, list_vaults, resume_payouts, stop_payouts,
+};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 
@@ -30,22 +34,18 @@ pub(crate) async fn pause(
 ) -> anyhow::Result<()> {
     let pool = connected(config).await?;
     let stop = paused.stop();
+    require_known(&pool, stop).await?;
     let mut tx = pool.begin().await?;
     let now = SystemClock.now();
     let reason = paused.reason.as_deref().unwrap_or("no reason given");
     let (written, events) = stop_payouts(&mut tx, now, stop, reason, BY).await?;
     let events: Vec<NewEvent> = events.into_iter().map(NewEvent::from).collect();
     append(&mut tx, &Context::at(now), &events).await?;
-    tx.commit().await?;
-    let mut vaults = Vec::new();
-    for chain in concerned(config, stop) {
-        let state = pause_vault(&pool, chain, environment).await;
-        vaults.push(json!({
-            "chain_id": chain.id,
-            "vault": chain.vault.to_checksum(None),
-            "state": state.unwrap_or_else(|error| format!("not paused: {error:#}")),
-        }));
-    }
+    commit(tx, "paused").await?;
+    let vaults = at_vaults(config, stop, async |chain| {
+        pause_vault(&pool, chain, environment).await.context("not paused")
+    })
+    .await;
     let was = if written == Written::Exists { "was stopped before" } else { "is stopped" };
     answer(json, &stop, was, &vaults)
 }
@@ -65,16 +65,11 @@ pub(crate) async fn unpause(
     let was = if events.is_some() { "goes on" } else { "was not stopped" };
     let events: Vec<NewEvent> = events.into_iter().flatten().map(NewEvent::from).collect();
     append(&mut tx, &Context::at(SystemClock.now()), &events).await?;
-    tx.commit().await?;
-    let mut vaults = Vec::new();
-    for chain in concerned(config, stop) {
-        let state = unpaused(&pool, chain, environment).await;
-        vaults.push(json!({
-            "chain_id": chain.id,
-            "vault": chain.vault.to_checksum(None),
-            "state": state.unwrap_or_else(|error| format!("perhaps still paused: {error:#}")),
-        }));
-    }
+    commit(tx, "unpaused").await?;
+    let vaults = at_vaults(config, stop, async |chain| {
+        unpaused(&pool, chain, environment).await.context("perhaps still paused")
+    })
+    .await;
     answer(json, &stop, was, &vaults)
 }
 
@@ -84,24 +79,57 @@ async fn connected(config: &Config) -> anyhow::Result<PgPool> {
     Ok(pool)
 }
 
-/// The chains whose vaults are concerned: a campaign alone is stopped here only.
-fn concerned(config: &Config, stop: Stop) -> impl Iterator<Item = &config::Chain> {
-    config.chains.iter().filter(move |chain| match stop {
+/// What became of the vaults that are concerned.
+struct Vaults {
+    items: Vec<Value>,
+    /// Whether each is as it was asked to be.
+    all: bool,
+}
+
+/// Acts at each vault that is concerned. A campaign alone is stopped here only.
+async fn at_vaults(
+    config: &Config,
+    stop: Stop,
+    act: impl AsyncFn(&config::Chain) -> anyhow::Result<String>,
+) -> Vaults {
+    let concerned = config.chains.iter().filter(|chain| match stop {
         Stop::All => true,
         Stop::Chain(id) => chain.id == id,
         Stop::Campaign(_) => false,
-    })
+    });
+    let mut vaults = Vaults { items: Vec::new(), all: true };
+    for chain in concerned {
+        let state = act(chain).await;
+        vaults.all &= state.is_ok();
+        let state = state.unwrap_or_else(|error| format!("{error:#}"));
+        let vault = chain.vault.to_checksum(None);
+        vaults.items.push(json!({ "chain_id": chain.id, "vault": vault, "state": state }));
+    }
+    vaults
 }
 
-fn answer(json: Option<&JsonTo>, stop: &Stop, was: &str, vaults: &[Value]) -> anyhow::Result<()> {
+/// Refuses to stop what is not there: it would look as if something had been stopped.
+async fn require_known(pool: &PgPool, stop: Stop) -> anyhow::Result<()> {
+    let known = match stop {
+        Stop::All => true,
+        Stop::Chain(id) => !list_vaults(&mut *pool.acquire().await?, id).await?.is_empty(),
+        Stop::Campaign(id) => find_campaign(&mut *pool.acquire().await?, id).await?.is_some(),
+    };
+    ensure!(known, "there is no {}", stop.about());
+    Ok(())
+}
+
+fn answer(json: Option<&JsonTo>, stop: &Stop, was: &str, vaults: &Vaults) -> anyhow::Result<()> {
     let about = stop.about();
-    super::answer(json, &json!({ "about": about, "payouts": was, "vaults": vaults }), || {
-        let vaults = vaults.iter().map(|vault| {
+    super::answer(json, &json!({ "about": about, "payouts": was, "vaults": vaults.items }), || {
+        let vaults = vaults.items.iter().map(|vault| {
             let text = |name: &str| vault[name].as_str().unwrap_or_default().to_owned();
             format!("\nvault {} on chain {}: {}", text("vault"), vault["chain_id"], text("state"))
         });
         format!("{about} {was}.{}", vaults.collect::<String>())
-    })
+    })?;
+    ensure!(vaults.all, "not every vault is as it should be");
+    Ok(())
 }
 
 async fn pause_vault(
@@ -122,6 +150,11 @@ async fn pause_vault(
 }
 
 async fn unpaused(pool: &PgPool, chain: &config::Chain, environment: &Environment) -> anyhow::Result<String> {
+    if is_chain_stopped(&mut *pool.acquire().await?, chain.id).await? {
+        return Ok(
+            "left as it is: payouts are stopped for another reason, see `laurel alerts list`".to_owned()
+        );
+    }
     let Some(source) = &chain.treasury_key else {
         let data = RewardVault::unpauseCall {}.abi_encode();
         return Ok(format!(

@@ -78,6 +78,10 @@ async fn saga_events(
         (_, Some(Event::TokenGrantFailed(event))) => {
             vec![SagaEvent::Failed { reason: event.reason, proof: event.proof }]
         }
+        (_, Some(Event::BlockchainTxUndone(event))) => {
+            let seat = Seat { seq: grant.seq.unwrap(), word: alloy::primitives::B256::ZERO };
+            vec![SagaEvent::Undone { batch: event.sighting.batch.unwrap(), seat }]
+        }
         (_, Some(Event::BudgetReleased(_))) => vec![SagaEvent::Released],
         // What burns the grant's place does not settle it: the failure that follows tells of that.
         (_, Some(Event::BlockchainTxSubmitted(event))) if event.cancels.is_some() => Vec::new(),

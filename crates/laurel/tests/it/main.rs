@@ -3,6 +3,7 @@
 
 mod audit;
 mod commands;
+mod connections;
 mod crashes;
 mod endpoints;
 mod histories;
@@ -12,9 +13,11 @@ mod lifetimes;
 mod pausing;
 mod pipes;
 mod process;
+mod rebase;
 mod reconciliation;
 mod recovery;
 mod refusals;
+mod refusing;
 mod rest;
 mod roles;
 mod unrecovered;

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, time::Duration};
 
 use alloy::primitives::{Address, U256};
 use chrono::{DateTime, Utc};
+use laurel_audit::TOLD_MAX;
 use laurel_devnet::{Postgres, PostgresOptions, Surroundings, postgres::Restored};
 use laurel_events::{Clock, SystemClock};
 use laurel_ledger::MIGRATOR;
@@ -13,12 +14,12 @@ use nix::{
 };
 use reqwest::Method;
 use serde_json::{Value, json};
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::{PgConnection, PgPool, postgres::PgPoolOptions};
 use tokio::time::{sleep, timeout};
 
 use crate::{
     histories::assert_histories,
-    process::Running,
+    process::{Running, output},
     rest::Rest,
     world::{REWARD, World, free_port},
 };
@@ -130,6 +131,112 @@ pub(crate) async fn alerts(rest: &Rest) -> Vec<String> {
     items.iter().map(|alert| alert["code"].as_str().unwrap().to_owned()).collect()
 }
 
+/// `laurel audit reconcile --full`: what it finds, by code.
+pub(crate) async fn reconciled(world: &World, port: u16) -> BTreeMap<String, u64> {
+    let audit = output(world.laurel(port, &["audit", "reconcile", "--full", "--json"])).await;
+    let report: Value = serde_json::from_slice(&audit.stdout)
+        .unwrap_or_else(|_| panic!("no report: {}", String::from_utf8_lossy(&audit.stderr)));
+    let mut found = BTreeMap::new();
+    for finding in report["findings"].as_array().unwrap() {
+        *found.entry(finding["code"].as_str().unwrap().to_owned()).or_default() += 1;
+    }
+    assert_eq!(audit.status.code(), Some(i32::from(!found.is_empty())), "{report:#}");
+    found
+}
+
+/// A table, what is done to it behind Laurel's back, and what that is called.
+const CORRUPTIONS: [(&str, &str, &str); 13] = [
+    (
+        "postings",
+        "DELETE FROM postings WHERE batch = (SELECT min(batch::text)::uuid FROM adoptions)",
+        "posting_missing",
+    ),
+    (
+        "postings",
+        "UPDATE postings SET amount = amount + 1 WHERE batch = (SELECT min(batch::text)::uuid FROM adoptions)",
+        "posting_differs",
+    ),
+    (
+        "grants",
+        "UPDATE grants SET amount = amount + 1
+         WHERE number = (SELECT r.numbers[1] FROM runs r JOIN adoptions a ON a.first_seq = r.first_seq LIMIT 1)",
+        "grant_amount_differs",
+    ),
+    (
+        "exceptions",
+        "INSERT INTO exceptions (campaign, number, state, reason, player, chain_id, amount, updated_at)
+         SELECT g.campaign, g.number, 'failed', 'wallet_deadline', g.player, 31337, g.amount, g.recorded_at
+         FROM grants g JOIN runs r ON g.number = r.numbers[1] JOIN adoptions a ON a.first_seq = r.first_seq
+         ON CONFLICT (campaign, number) DO UPDATE SET state = 'failed'",
+        "paid_grant_failed",
+    ),
+    (
+        "batches",
+        "DELETE FROM batches WHERE id = (SELECT min(batch::text)::uuid FROM adoptions)",
+        "batch_missing",
+    ),
+    (
+        "attempts",
+        "DELETE FROM attempts WHERE batch IN (SELECT batch FROM adoptions)",
+        "attempt_missing",
+    ),
+    (
+        "runs",
+        "UPDATE runs r SET words = set_byte(words, 19, get_byte(words, 19) # 1) FROM adoptions a
+         WHERE a.first_seq = r.first_seq AND a.campaign = r.campaign",
+        "word_differs",
+    ),
+    (
+        "counters",
+        "UPDATE counters SET grants = grants + 1 WHERE period = date '1970-01-01'
+         AND player = (SELECT max(player::text) FROM counters WHERE grants > 0)::uuid",
+        "counter_differs",
+    ),
+    (
+        "runs",
+        "INSERT INTO runs (campaign, first_seq, count, numbers, words, queued_at)
+         SELECT r.campaign, r.first_seq + 1, 1, ARRAY[r.numbers[1]], substring(r.words FROM 33 FOR 32), r.queued_at
+         FROM runs r WHERE r.count > 1 ORDER BY r.first_seq LIMIT 1",
+        "seq_given_twice",
+    ),
+    (
+        "suspense",
+        "DELETE FROM suspense WHERE tx = (SELECT tx FROM adoptions ORDER BY tx LIMIT 1)",
+        "suspense_differs",
+    ),
+    (
+        "adoptions",
+        "DELETE FROM adoptions WHERE batch = (SELECT min(batch::text)::uuid FROM adoptions)",
+        "settlement_from_outside",
+    ),
+    (
+        "segments",
+        "UPDATE segments SET words_hash = sha256(words_hash) WHERE batch IN (SELECT batch FROM adoptions)",
+        "segment_differs",
+    ),
+    ("recovered_txs", "DELETE FROM recovered_txs", "segment_differs"),
+];
+
+/// Every corruption is found and named also where the ledger was recovered.
+async fn assert_corruptions_are_found(world: &World, port: u16, pool: &PgPool) {
+    let mut conn = pool.acquire().await.unwrap();
+    run(&mut conn, "SET session_replication_role = replica").await;
+    for (table, corruption, code) in CORRUPTIONS {
+        run(&mut conn, &format!("CREATE TABLE kept AS SELECT * FROM {table}")).await;
+        assert!(run(&mut conn, corruption).await > 0, "{corruption}");
+        let found = reconciled(world, port).await;
+        assert!(found.contains_key(code), "{corruption}: {found:?}");
+        run(&mut conn, &format!("DELETE FROM {table}")).await;
+        run(&mut conn, &format!("INSERT INTO {table} SELECT * FROM kept")).await;
+        run(&mut conn, "DROP TABLE kept").await;
+    }
+    assert_eq!(reconciled(world, port).await, BTreeMap::new(), "everything was put back");
+}
+
+async fn run(conn: &mut PgConnection, sql: &str) -> u64 {
+    sqlx::query(sqlx::AssertSqlSafe(sql.to_owned())).execute(conn).await.unwrap().rows_affected()
+}
+
 async fn count(pool: &PgPool, sql: &'static str) -> i64 {
     sqlx::query_scalar(sql).fetch_one(pool).await.unwrap()
 }
@@ -149,7 +256,9 @@ impl Story {
         let port = free_port();
         let replica = world.start_all(port);
         let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
-        let campaign = world.campaign(&rest, "1000000000").await;
+        // With counters, which are compared in the end.
+        let caps = json!({ "grants_per_player": 1_000 });
+        let campaign = world.campaign_with(&rest, "1000000000", caps).await;
         for player in 0..PLAYERS - NEW_PLAYERS {
             rest.player(&name(player), world.chain_id).await;
         }
@@ -191,6 +300,13 @@ impl Story {
         world.let_deadlines_pass().await;
         let recovered = timeout(PATIENCE, recovery.ended()).await.expect("it recovers in time");
         assert_eq!(recovered, Some(0), "everything is explained");
+        let open = count(pool, "SELECT count(*) FROM orphans WHERE number IS NULL").await;
+        assert!(open > 0, "some payments wait for players to link their wallets again");
+        let found = reconciled(world, port).await;
+        // Of each code the first ones are told, and how many more there are.
+        let told = open.cast_unsigned().min(TOLD_MAX as u64 + 1);
+        assert_eq!(found.get("payment_orphaned").copied(), Some(told), "{found:?}");
+        assert_eq!(found.len(), 1, "what waits is told, and nothing else: {found:?}");
         for player in PLAYERS - NEW_PLAYERS..PLAYERS {
             rest.link(&name(player), world.chain_id).await;
         }
@@ -203,6 +319,8 @@ impl Story {
         assert!(adopted > 100, "{adopted} grants were adopted");
         assert_histories(pool).await;
         assert_eq!(replica.terminate().await, Some(0));
+        assert_eq!(reconciled(world, port).await, BTreeMap::new());
+        assert_corruptions_are_found(world, port, pool).await;
     }
 
     async fn report(&self, rest: &Rest, which: std::ops::Range<usize>) {

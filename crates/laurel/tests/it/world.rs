@@ -30,6 +30,15 @@ const MINED_WITHIN: Duration = Duration::from_secs(30);
 /// The environment variables of the keys, by the development account that they hold.
 const KEYS: [&str; 3] = ["LAUREL_TREASURY", "LAUREL_LANE_0", "LAUREL_LANE_1"];
 
+/// Enough for a token's deployment.
+const GAS_LIMIT: u64 = 3_000_000;
+
+/// Who has sent a transaction, and its nonce.
+struct Sent {
+    from: Address,
+    nonce: u64,
+}
+
 /// What everything in a story stands on.
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
@@ -175,17 +184,28 @@ impl World {
         tokio::time::timeout(MINED_WITHIN, paused).await.expect("the guardian pauses the vault");
     }
 
+    /// A contract of the vault's owner, in a block.
+    pub(crate) async fn deploys(&self, bytecode: Vec<u8>) -> Address {
+        let sent = self.mined(0, None, bytecode).await;
+        sent.from.create(sent.nonce)
+    }
+
     /// A transaction of a development account, in a block.
     pub(crate) async fn sends(&self, account: usize, to: Address, data: Vec<u8>) {
+        self.mined(account, Some(to), data).await;
+    }
+
+    async fn mined(&self, account: usize, to: Option<Address>, data: Vec<u8>) -> Sent {
         let node = HttpNode::new(&self.rpc_url).unwrap();
         let signer = LocalKey::from_hex(DEV_KEYS[account].secret).unwrap();
         let fees = node.fees().await.unwrap();
+        let nonce = node.nonce(signer.address(), NonceAt::Pending).await.unwrap();
         let request = TxRequest {
             chain_id: self.chain_id,
-            nonce: node.nonce(signer.address(), NonceAt::Pending).await.unwrap(),
-            to: Some(to),
+            nonce,
+            to,
             data: data.into(),
-            gas_limit: 1_000_000,
+            gas_limit: GAS_LIMIT,
             max_fee_per_gas: fees.base_fee * 2 + fees.priority_fee,
             max_priority_fee_per_gas: fees.priority_fee,
         };
@@ -196,6 +216,7 @@ impl World {
             }
         };
         tokio::time::timeout(MINED_WITHIN, mined).await.expect("blocks are made");
+        Sent { from: signer.address(), nonce }
     }
 
     /// What a wallet has of the token.

@@ -3,7 +3,7 @@
 use laurel_events::{
     CampaignId, EventKind, GrantId, NewEvent, Partition, Payload, TokenGrantHeld, WalletDeadlinePassed,
 };
-use laurel_ledger::{Context, append, claim_cursor, lagging_partitions, move_cursor, read, read_one};
+use laurel_ledger::{Context, Lag, append, claim_cursor, move_cursor, read, read_one, stage_lag};
 
 use crate::world::{database, now};
 
@@ -50,7 +50,7 @@ async fn a_slow_writer_makes_no_reader_skip() {
         }
         tokio::task::yield_now().await;
     }
-    assert_eq!(lagging_partitions(pool, "s").await.unwrap(), []);
+    assert_eq!(stage_lag(pool, "s").await.unwrap(), Lag::default());
     slow.commit().await.unwrap();
     fast.await.unwrap();
 
@@ -199,7 +199,7 @@ async fn what_is_written_cannot_be_changed() {
 async fn a_cursor_is_held_by_one_and_moved_once() {
     let database = database().await;
     let pool = database.pool();
-    lagging_partitions(pool, "s").await.unwrap();
+    stage_lag(pool, "s").await.unwrap();
     let partition = partition_of(7);
     let mut first = pool.begin().await.unwrap();
     let claim = claim_cursor(&mut first, "s", partition).await.unwrap().unwrap();

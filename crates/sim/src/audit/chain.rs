@@ -51,11 +51,7 @@ impl Auditor {
             if !receipt.receipt.status() {
                 continue;
             }
-            let burned = receipt.receipt.logs().iter().filter(|log| log.address == self.vault);
-            for burned in burned.filter_map(|log| GrantsCancelled::decode_log(log).ok()) {
-                let seqs = bits(burned.mask).map(|bit| (burned.campaign, (burned.word << 8) + bit));
-                self.burned.extend(seqs);
-            }
+            self.read_cancels(sealed.block.header.number, receipt.receipt.logs(), findings);
             let Some(words) = segments(&tx.tx.input) else { continue };
             let words: BTreeMap<PlaceId, U256> = words
                 .into_iter()
@@ -77,6 +73,40 @@ impl Auditor {
                 }
             }
         }
+    }
+
+    /// A place is burned once, and never paid then.
+    fn read_cancels(&mut self, block: u64, logs: &[Log], findings: &mut Vec<String>) {
+        let ours = logs.iter().filter(|log| log.address == self.vault);
+        for cancelled in ours.filter_map(|log| GrantsCancelled::decode_log(log).ok()) {
+            for bit in bits(cancelled.mask) {
+                let place = (cancelled.campaign, cancelled.word * 256 + bit);
+                let again = self.cancelled.insert(place, block).is_some();
+                if again || self.paid.contains_key(&place) {
+                    findings.push(format!("INV 1: {place:?} was burned in block {block}, and before"));
+                }
+            }
+        }
+    }
+
+    /// A hold of a grant that has a place is given back when a final block has burned it, and not before.
+    pub(super) async fn voids(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+        let rows = sqlx::query(
+            "SELECT v.campaign, v.number, r.first_seq + array_position(r.numbers, v.number) - 1
+             FROM voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)",
+        )
+        .fetch_all(&mut *conn)
+        .await?;
+        let mut findings = Vec::new();
+        for row in rows {
+            let (campaign, number, seq): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+            if !self.cancelled.contains_key(&(u64::try_from(campaign)?, u64::try_from(seq)?)) {
+                findings.push(format!(
+                    "INV 5: the hold of grant {campaign}-{number} was voided, and its place is not burned on the final chain"
+                ));
+            }
+        }
+        Ok(findings)
     }
 
     /// The k-th bit that a segment set is the k-th transfer before its log.
@@ -113,6 +143,9 @@ impl Auditor {
                 self.recipients.push(transfer.to);
             }
             let payment = Payment { recipient: transfer.to, amount: transfer.value, block };
+            if self.cancelled.contains_key(&place) {
+                findings.push(format!("INV 1: {place:?} was paid in block {block}, and burned before"));
+            }
             if self.paid.insert(place, payment).is_some() {
                 findings.push(format!("INV 1: {place:?} was paid again in block {block}"));
             }
@@ -128,9 +161,15 @@ impl Auditor {
         let mut findings = Vec::new();
         let rows = sqlx::query(
             "SELECT a.campaign, a.paid::text, a.funded::text, coalesce(c.final_number, 0) AS final_number,
-                    (SELECT count(*) FROM open_suspense WHERE unknown > 0 AND NOT EXISTS (SELECT FROM quarantine)) AS suspense
+                    CASE WHEN $1 THEN (SELECT count(*) FROM open_suspense WHERE unknown > 0 AND $2)
+                         ELSE (SELECT count(*) FROM suspense) END AS suspense,
+                    -- payments whose grants are lost with what was set back
+                    (SELECT coalesce(sum(amount), 0)::text FROM orphans o
+                     WHERE o.campaign = a.campaign AND o.number IS NULL) AS orphans
              FROM accounts a CROSS JOIN chains c ORDER BY a.campaign",
         )
+        .bind(self.restored)
+        .bind(at_rest)
         .fetch_all(&mut *conn)
         .await?;
         for row in rows {
@@ -143,7 +182,8 @@ impl Auditor {
                 .filter(|(_, payment)| payment.block <= known)
                 .map(|(_, payment)| payment.amount)
                 .sum();
-            if posted > settled || (at_rest && posted != settled) {
+            let orphans: U256 = row.get::<String, _>(5).parse()?;
+            if posted > settled || (at_rest && posted + orphans != settled) {
                 findings.push(format!(
                     "INV 4: campaign {campaign}: {posted} are posted, and {settled} paid up to block {known}"
                 ));
@@ -170,6 +210,15 @@ impl Auditor {
                 places.insert((u64::try_from(campaign)?, u64::try_from(seq)?), U256::from_be_slice(word));
             }
         }
+        for row in sqlx::query("SELECT campaign, seq, word FROM orphans WHERE number IS NULL")
+            .fetch_all(&mut *conn)
+            .await?
+        {
+            let place = (u64::try_from(row.get::<i64, _>(0))?, u64::try_from(row.get::<i64, _>(1))?);
+            if places.insert(place, U256::from_be_slice(row.get(2))).is_some() || !self.restored {
+                findings.push(format!("INV 1: {place:?} is an orphan and a grant's"));
+            }
+        }
         for (place, payment) in &self.paid {
             let expected = (U256::from_be_slice(payment.recipient.as_slice()) << 96) | payment.amount;
             if places.get(place) != Some(&expected) {
@@ -177,13 +226,9 @@ impl Auditor {
             }
         }
         let mut batches: BTreeMap<String, Segments> = BTreeMap::new();
-        let attempts = sqlx::query(
-            // What was adopted holds the words of all that the transaction settled; those that count are compared above.
-            "SELECT a.batch::text, a.raw FROM attempts a JOIN batches b ON b.id = a.batch WHERE NOT b.adopted
-             ORDER BY a.batch, a.id",
-        )
-        .fetch_all(&mut *conn)
-        .await?;
+        let attempts = sqlx::query("SELECT batch::text, raw FROM attempts ORDER BY batch, id")
+            .fetch_all(&mut *conn)
+            .await?;
         for row in attempts {
             let (batch, raw): (String, Vec<u8>) = (row.get(0), row.get(1));
             let Some(tx) = crate::chain::PoolTx::decode(&raw.into()) else {
@@ -220,25 +265,6 @@ impl Auditor {
                 if self.payment((campaign, seq)).is_some() {
                     findings.push(format!("INV 8: {campaign}/{seq} was paid, and waits to be sent again"));
                 }
-            }
-        }
-        Ok(findings)
-    }
-
-    /// The hold of a grant that has a place is voided only when the final chain has burned that place.
-    pub(super) async fn voids(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
-        let rows: Vec<(i64, i64, i64)> = sqlx::query_as(
-            "SELECT v.campaign, v.number, r.first_seq + array_position(r.numbers, v.number) - 1
-             FROM voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)",
-        )
-        .fetch_all(&mut *conn)
-        .await?;
-        let mut findings = Vec::new();
-        for (campaign, number, seq) in rows {
-            if !self.burned.contains(&(u64::try_from(campaign)?, u64::try_from(seq)?)) {
-                findings.push(format!(
-                    "INV 5: the hold of grant {campaign}-{number} was voided, and no final block burned its place {seq}"
-                ));
             }
         }
         Ok(findings)

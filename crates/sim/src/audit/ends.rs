@@ -162,7 +162,10 @@ impl Auditor {
                 findings.push(format!("INV 2: grant {campaign}-{number} is {fate}, and shown as {shown:?}"));
             }
         }
-        if paid_places != self.paid.len() {
+        let orphans: i64 = sqlx::query_scalar("SELECT count(*) FROM orphans WHERE number IS NULL")
+            .fetch_one(&mut *conn)
+            .await?;
+        if paid_places + usize::try_from(orphans)? != self.paid.len() {
             findings.push(format!(
                 "INV 1: {} places were paid, of which {paid_places} are grants'",
                 self.paid.len()

@@ -31,14 +31,16 @@ pub(crate) struct Auditor {
     /// Up to which block the chain was read.
     read_to: u64,
     paid: BTreeMap<PlaceId, Payment>,
-    /// What the final chain burned without paying it.
-    burned: BTreeSet<PlaceId>,
+    /// Places that were burned without payment, and in which block.
+    cancelled: BTreeMap<PlaceId, u64>,
     /// What has come to an end, and must not leave it.
     ended: BTreeSet<String>,
     /// The quarantine, and how much was signed when it was seen first.
     quarantine: Option<(String, i64)>,
     /// Who was ever paid or is to be: whom a token can be made to refuse.
     recipients: Vec<Address>,
+    /// Whether the database was set back: the chain may have paid what it knows nothing of, until that is recovered.
+    restored: bool,
     /// What was wrong with the chain itself.
     seen: Vec<String>,
 }
@@ -49,22 +51,25 @@ impl Auditor {
             vault,
             read_to: 0,
             paid: BTreeMap::new(),
-            burned: BTreeSet::new(),
+            cancelled: BTreeMap::new(),
             ended: BTreeSet::new(),
             quarantine: None,
             recipients: Vec::new(),
+            restored: false,
             seen: Vec::new(),
         }
+    }
+
+    /// The database is as it was when the auditor was this one; the chain is not.
+    pub(crate) fn set_back(&mut self, was: &Self) {
+        self.ended.clone_from(&was.ended);
+        self.quarantine = None;
+        self.restored = true;
     }
 
     /// Who was paid so far, in the order of their first payment.
     pub(crate) fn recipients(&self) -> &[Address] {
         &self.recipients
-    }
-
-    /// The database was restored: what came to an end in it may have done so in what it has lost.
-    pub(crate) fn forget(&mut self) {
-        self.ended.clear();
     }
 
     /// What has to be true at any time. Says what is not; `closely` asks for what takes longer, too.
@@ -79,7 +84,7 @@ impl Auditor {
         if !closely {
             return Ok(findings);
         }
-        findings.extend(books::findings(&mut *conn).await?);
+        findings.extend(books::findings(&mut *conn, self.restored).await?);
         findings.extend(self.chain_and_books(&mut *conn, false).await?);
         findings.extend(self.quarantine(&mut *conn).await?);
         findings.extend(self.terminal(&mut *conn).await?);

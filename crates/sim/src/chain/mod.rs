@@ -103,6 +103,12 @@ impl SimChain {
         self.head().block.header.number - self.final_number
     }
 
+    /// Whether a block that is not final holds transactions.
+    pub(crate) fn pays_unfinal(&self) -> bool {
+        let unfinal = usize::try_from(self.unfinal()).unwrap_or(usize::MAX);
+        self.canonical.iter().rev().take(unfinal).any(|sealed| !sealed.txs.is_empty())
+    }
+
     /// The canonical block of a number.
     pub(crate) fn canonical(&self, number: u64) -> Option<&Arc<Sealed>> {
         self.canonical.get(usize::try_from(number).ok()?)

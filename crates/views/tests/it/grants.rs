@@ -112,6 +112,21 @@ async fn a_grant_that_was_settled_again_is_where_its_last_batch_is() {
 }
 
 #[tokio::test]
+async fn a_batch_that_came_back_hides_none_whatever_clocks_said() {
+    let world = World::new().await;
+    let campaign = world.campaign(7, ORG, TOKEN).await;
+    let grant = world.grant(campaign, 1, 5).await;
+    world.run(campaign, 0, &[0], true).await;
+    let now = world.now();
+    world.pass();
+    world.batch(Batch { id: 1, campaign, first_seq: 0, count: 1, state: "reverted", posted: false }).await;
+    world.clock.advance(now - world.now());
+    world.batch(Batch { id: 2, campaign, first_seq: 0, count: 1, state: "submitted", posted: false }).await;
+    let seen = view(&world, grant).await;
+    assert_eq!((seen.state.as_str(), seen.batch), ("submitted", Some(batch_of(2))));
+}
+
+#[tokio::test]
 async fn lists_go_on_where_they_ended_and_show_one_organisation_only() {
     let world = World::new().await;
     let one = world.campaign(7, ORG, TOKEN).await;

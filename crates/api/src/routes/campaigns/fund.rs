@@ -5,7 +5,6 @@ use axum::{extract::State, http::StatusCode};
 use laurel_campaign::request_funding;
 use laurel_chain::funding_call;
 use laurel_events::{Amount, CampaignId};
-use laurel_ledger::commit;
 use serde::{Deserialize, Serialize};
 use sqlx::Acquire;
 use utoipa::ToSchema;
@@ -14,7 +13,7 @@ use super::campaign;
 use crate::{
     ApiState, Principal, Problem, Role,
     extract::{Path, RequestBody},
-    idempotency::{Keyed, Reply},
+    idempotency::{Keyed, Once, Reply},
     request_id::RequestId,
 };
 
@@ -65,12 +64,12 @@ pub(crate) async fn handler(
     Keyed { request: Request { cap }, idempotency }: Keyed<Request>,
 ) -> Result<Reply, Problem> {
     let context = state.context(&request_id);
-    let mut tx = state.pool.begin().await?;
-    if let Some(reply) = idempotency.begin(&mut tx, context.now, &principal).await? {
-        return Ok(reply);
-    }
-    let funded = campaign(&mut tx, &principal, id).await?;
-    let mut asked = tx.begin().await?;
+    let mut once = match Once::begin(&state.pool, context.now, &principal, Some(&idempotency)).await? {
+        Ok(once) => once,
+        Err(answered) => return Ok(answered),
+    };
+    let funded = campaign(&mut once.tx, &principal, id).await?;
+    let mut asked = once.tx.begin().await?;
     request_funding(&mut asked, &context, principal.org, id, cap, &principal.subject).await?;
     let answer = if state.has_treasury(funded.definition.chain_id, &principal.org_name) {
         asked.commit().await?;
@@ -84,7 +83,5 @@ pub(crate) async fn handler(
         Answer { cap, to: Some(funded.vault.to_checksum(None)), data: Some(data) }
     };
     let reply = Reply::json(StatusCode::ACCEPTED, None, &answer)?;
-    idempotency.finish(&mut tx, context.now, &principal, &reply).await?;
-    commit(tx, "funding_requested").await?;
-    Ok(reply)
+    once.commit("funding_requested", reply).await
 }

@@ -3,7 +3,6 @@
 use axum::{extract::State, http::StatusCode};
 use laurel_campaign::{Move, move_campaign};
 use laurel_events::{CampaignId, EventKind};
-use laurel_ledger::commit;
 
 use super::{
     campaign,
@@ -12,7 +11,7 @@ use super::{
 use crate::{
     ApiState, Principal, Problem, Role,
     extract::Path,
-    idempotency::{Idempotency, Reply},
+    idempotency::{Idempotency, Once, Reply},
     request_id::RequestId,
 };
 
@@ -26,19 +25,14 @@ async fn apply(
 ) -> Result<Reply, Problem> {
     principal.require(&[Role::Manager])?;
     let context = state.context(&request_id);
-    let mut tx = state.pool.begin().await?;
-    if let Some(idempotency) = &idempotency
-        && let Some(reply) = idempotency.begin(&mut tx, context.now, &principal).await?
-    {
-        return Ok(reply);
-    }
-    move_campaign(&mut tx, &context, principal.org, id, action, &principal.subject).await?;
-    let moved = campaign(&mut tx, &principal, id).await?;
+    let mut once = match Once::begin(&state.pool, context.now, &principal, idempotency.as_ref()).await? {
+        Ok(once) => once,
+        Err(answered) => return Ok(answered),
+    };
+    move_campaign(&mut once.tx, &context, principal.org, id, action, &principal.subject).await?;
+    let moved = campaign(&mut once.tx, &principal, id).await?;
     let reply = Reply::json(StatusCode::OK, Some(tag(moved.version)), &CampaignOut::from(moved))?;
-    if let Some(idempotency) = &idempotency {
-        idempotency.finish(&mut tx, context.now, &principal, &reply).await?;
-    }
-    commit(tx, "campaign_moved").await?;
+    let reply = once.commit("campaign_moved", reply).await?;
     state.wakes.committed([EventKind::CampaignStateChanged]).await;
     Ok(reply)
 }

@@ -5,7 +5,7 @@ use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use laurel_campaign::{CampaignError, Caps, Definition, create_campaign, reward::Reward};
 use laurel_events::EventKind;
-use laurel_ledger::{commit, is_vault_or_lane};
+use laurel_ledger::is_vault_or_lane;
 use serde::Deserialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -18,7 +18,7 @@ use crate::{
     ApiState, Principal, Problem, Role,
     address::checksummed,
     extract::RequestBody,
-    idempotency::{Keyed, Reply},
+    idempotency::{Keyed, Once, Reply},
     request_id::RequestId,
     shape::Lists,
 };
@@ -129,18 +129,18 @@ pub(crate) async fn handler(
     let definition = request.definition();
     let mut rng = state.rng().await;
     let context = state.context(&request_id);
-    let mut tx = state.pool.begin().await?;
-    if let Some(reply) = idempotency.begin(&mut tx, context.now, &principal).await? {
-        return Ok(reply);
-    }
+    let mut once = match Once::begin(&state.pool, context.now, &principal, Some(&idempotency)).await? {
+        Ok(once) => once,
+        Err(answered) => return Ok(answered),
+    };
     definition.check().map_err(CampaignError::from)?;
-    require_token(&state, &mut tx, &definition).await?;
+    require_token(&state, &mut once.tx, &definition).await?;
     let id =
-        create_campaign(&mut tx, &context, &mut rng, principal.org, &principal.subject, &definition).await?;
-    let made = campaign(&mut tx, &principal, id).await?;
+        create_campaign(&mut once.tx, &context, &mut rng, principal.org, &principal.subject, &definition)
+            .await?;
+    let made = campaign(&mut once.tx, &principal, id).await?;
     let reply = Reply::json(StatusCode::CREATED, Some(tag(made.version)), &CampaignOut::from(made))?;
-    idempotency.finish(&mut tx, context.now, &principal, &reply).await?;
-    commit(tx, "campaign_created").await?;
+    let reply = once.commit("campaign_created", reply).await?;
     state.wakes.committed([EventKind::CampaignCreated]).await;
     Ok(reply)
 }

@@ -2,13 +2,12 @@
 
 use axum::{extract::State, http::StatusCode};
 use laurel_bus::{find_letter, redrive_letter};
-use laurel_ledger::commit;
 
 use super::out::LetterOut;
 use crate::{
     ApiState, Principal, Problem, Role,
     extract::Path,
-    idempotency::{Idempotency, Reply},
+    idempotency::{Idempotency, Once, Reply},
 };
 
 /// Have a dead letter tried again
@@ -30,20 +29,15 @@ pub(crate) async fn handler(
 ) -> Result<Reply, Problem> {
     principal.require(&[Role::Operator])?;
     let now = state.now();
-    let mut tx = state.pool.begin().await?;
-    if let Some(idempotency) = &idempotency
-        && let Some(reply) = idempotency.begin(&mut tx, now, &principal).await?
-    {
-        return Ok(reply);
-    }
-    redrive_letter(&mut tx, now, id).await?;
-    let letter = find_letter(&mut tx, id).await?.ok_or_else(|| Problem::not_found("dead letter"))?;
+    let mut once = match Once::begin(&state.pool, now, &principal, idempotency.as_ref()).await? {
+        Ok(once) => once,
+        Err(answered) => return Ok(answered),
+    };
+    redrive_letter(&mut once.tx, now, id).await?;
+    let letter = find_letter(&mut once.tx, id).await?.ok_or_else(|| Problem::not_found("dead letter"))?;
     let kind = letter.kind.parse().ok();
     let reply = Reply::json(StatusCode::ACCEPTED, None, &LetterOut::from(letter))?;
-    if let Some(idempotency) = &idempotency {
-        idempotency.finish(&mut tx, now, &principal, &reply).await?;
-    }
-    commit(tx, "redrive").await?;
+    let reply = once.commit("redrive", reply).await?;
     state.wakes.committed(kind).await;
     Ok(reply)
 }

@@ -3,14 +3,13 @@
 use axum::{extract::State, http::StatusCode};
 use laurel_bus::redrive_letters;
 use laurel_events::EventKind;
-use laurel_ledger::commit;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     ApiState, Principal, Problem, Role,
     extract::Query,
-    idempotency::{Idempotency, Reply},
+    idempotency::{Idempotency, Once, Reply},
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -49,20 +48,15 @@ pub(crate) async fn handler(
 ) -> Result<Reply, Problem> {
     principal.require(&[Role::Operator])?;
     let now = state.now();
-    let mut tx = state.pool.begin().await?;
-    if let Some(idempotency) = &idempotency
-        && let Some(reply) = idempotency.begin(&mut tx, now, &principal).await?
-    {
-        return Ok(reply);
-    }
-    let redriven = redrive_letters(&mut tx, now, which.stage.as_deref()).await?;
+    let mut once = match Once::begin(&state.pool, now, &principal, idempotency.as_ref()).await? {
+        Ok(once) => once,
+        Err(answered) => return Ok(answered),
+    };
+    let redriven = redrive_letters(&mut once.tx, now, which.stage.as_deref()).await?;
     let kinds: Vec<EventKind> = redriven.iter().filter_map(|(_, kind)| kind.parse().ok()).collect();
     let ids = redriven.into_iter().map(|(id, _)| id).collect();
     let reply = Reply::json(StatusCode::ACCEPTED, None, &Redriven { ids })?;
-    if let Some(idempotency) = &idempotency {
-        idempotency.finish(&mut tx, now, &principal, &reply).await?;
-    }
-    commit(tx, "redrive").await?;
+    let reply = once.commit("redrive", reply).await?;
     state.wakes.committed(kinds).await;
     Ok(reply)
 }

@@ -3,7 +3,6 @@
 use alloy_primitives::Address;
 use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
-use laurel_ledger::commit;
 use laurel_players::{ChallengeRequest, issue_challenge};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -13,7 +12,7 @@ use crate::{
     ApiState, Principal, Problem, Role,
     address::checksummed,
     extract::{Path, RequestBody},
-    idempotency::{Keyed, Reply},
+    idempotency::{Keyed, Once, Reply},
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -64,12 +63,12 @@ pub(crate) async fn handler(
     }
     let now = state.now();
     let mut rng = state.rng().await;
-    let mut tx = state.pool.begin().await?;
-    if let Some(reply) = idempotency.begin(&mut tx, now, &principal).await? {
-        return Ok(reply);
-    }
-    let player = player(&mut tx, &principal, &player_id).await?;
-    refuse_recipient(&mut tx, request.chain_id, request.address).await?;
+    let mut once = match Once::begin(&state.pool, now, &principal, Some(&idempotency)).await? {
+        Ok(once) => once,
+        Err(answered) => return Ok(answered),
+    };
+    let player = player(&mut once.tx, &principal, &player_id).await?;
+    refuse_recipient(&mut once.tx, request.chain_id, request.address).await?;
     let domain = state.public_url.split("://").last().unwrap_or_default().trim_end_matches('/');
     let challenge = ChallengeRequest {
         player: player.id,
@@ -78,10 +77,8 @@ pub(crate) async fn handler(
         domain,
         uri: &state.public_url,
     };
-    let challenge = issue_challenge(&mut tx, now, &mut rng, challenge).await?;
+    let challenge = issue_challenge(&mut once.tx, now, &mut rng, challenge).await?;
     let answer = Answer { message: challenge.message, expires_at: challenge.expires_at };
     let reply = Reply::json(StatusCode::CREATED, None, &answer)?;
-    idempotency.finish(&mut tx, now, &principal, &reply).await?;
-    commit(tx, "challenge").await?;
-    Ok(reply)
+    once.commit("challenge", reply).await
 }

@@ -32,6 +32,10 @@ pub(super) fn judge(
     let mut gap: Option<(i64, i64)> = None;
     for (seq, (place, outcome)) in (span.from..span.to).zip(window.places.iter().zip(&outcomes)) {
         let Some(place) = place else {
+            if is_passed_over(window, seq, outcome) {
+                tell_gap(snapshot, span, gap.take());
+                continue;
+            }
             gap = Some(gap.map_or((seq, seq), |(first, _)| (first, seq)));
             continue;
         };
@@ -55,6 +59,12 @@ pub(super) fn judge(
     }
     tell_gap(snapshot, span, gap);
     Ok(())
+}
+
+/// Whether nobody has the place because a recovery has passed it over. One that the chain paid has a grant, or waits for it.
+fn is_passed_over(window: &Window, seq: i64, outcome: &Outcome<'_>) -> bool {
+    let skipped = window.skipped.iter().any(|(first, end)| (*first..*end).contains(&seq));
+    skipped && (outcome.paid.is_none() || window.orphaned.contains(&seq))
 }
 
 fn named(campaign: CampaignId, place: &Place) -> String {

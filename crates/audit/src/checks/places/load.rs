@@ -1,6 +1,6 @@
 //! What the ledger and the chain have of a window of places.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use alloy::primitives::{B256, U256};
 use laurel_chain::PaidMask;
@@ -81,6 +81,10 @@ pub(super) struct Window {
     pub(super) cancelled: Vec<(u64, U256, B256)>,
     /// Transactions that released the campaign.
     pub(super) released: Vec<B256>,
+    /// Places that a recovery passed over, and those behind them: nobody has them, or whoever took an orphan.
+    pub(super) skipped: Vec<(i64, i64)>,
+    /// Places that were paid and wait for their grants.
+    pub(super) orphaned: HashSet<i64>,
 }
 
 impl Window {
@@ -98,7 +102,9 @@ pub(super) async fn load(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Win
     let settled = settled(snapshot, span).await?;
     let segments = segments(snapshot, span).await?;
     let (cancelled, released) = burned(snapshot, span).await?;
-    Ok(Window { places, held, settled, segments, cancelled, released })
+    let skipped = skipped(snapshot, span).await?;
+    let orphaned = orphaned(snapshot, span).await?;
+    Ok(Window { places, held, settled, segments, cancelled, released, skipped, orphaned })
 }
 
 async fn places(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<Option<Place>>, AuditError> {
@@ -151,7 +157,7 @@ async fn held(
         FROM (SELECT DISTINCT number FROM unnest($2::bigint[]) AS n (number)) n
         LEFT JOIN grants g ON g.campaign = $1 AND g.number BETWEEN $3 AND $4 AND g.number = n.number
         LEFT JOIN exceptions e ON e.campaign = $1 AND e.number BETWEEN $3 AND $4 AND e.number = n.number
-        LEFT JOIN voids v ON v.campaign = $1 AND v.number = n.number
+        LEFT JOIN standing_voids v ON v.campaign = $1 AND v.number = n.number
         "#,
         span.campaign.id.number(),
         &numbers,
@@ -267,4 +273,31 @@ async fn burned(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Burned, Audi
         }
     }
     Ok(burned)
+}
+
+async fn skipped(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<(i64, i64)>, AuditError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT first_seq, count FROM skipped_seqs
+        WHERE campaign = $1 AND first_seq < $3 AND first_seq + count > $2
+        "#,
+        span.campaign.id.number(),
+        span.from,
+        span.to,
+    )
+    .fetch_all(&mut *snapshot.conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.first_seq, row.first_seq + row.count)).collect())
+}
+
+async fn orphaned(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<HashSet<i64>, AuditError> {
+    let seqs = sqlx::query_scalar!(
+        "SELECT seq FROM orphans WHERE campaign = $1 AND seq >= $2 AND seq < $3 AND number IS NULL",
+        span.campaign.id.number(),
+        span.from,
+        span.to,
+    )
+    .fetch_all(&mut *snapshot.conn)
+    .await?;
+    Ok(seqs.into_iter().collect())
 }

@@ -96,7 +96,7 @@ impl World {
              FROM grants g
              JOIN journal j USING (part, position)
              CROSS JOIN LATERAL (VALUES (date '1970-01-01'), ((j.recorded_at AT TIME ZONE 'UTC')::date)) p (period)
-             WHERE NOT EXISTS (SELECT FROM voids v WHERE v.campaign = g.campaign AND v.number = g.number)
+             WHERE NOT EXISTS (SELECT FROM standing_voids v WHERE v.campaign = g.campaign AND v.number = g.number)
              GROUP BY g.campaign, g.player, p.period",
         )
         .fetch_all(self.pool())

@@ -59,6 +59,34 @@ async fn two_truths_that_nobody_decides_are_an_error(#[case] words: &[Word], #[c
     assert!(matches!(error, ChainError::Disagreement { number: 90, .. }), "{error:?}");
 }
 
+/// The one that is asked first has other blocks, and ends before what is final: nothing that it calls final contradicts anybody.
+#[tokio::test]
+async fn a_block_below_the_final_one_is_what_a_quorum_has_there() {
+    let world = World::new(3, 2).await;
+    speak(&world, &[(Some(50), Some(60)), (Some(90), None), (Some(90), None)]);
+    world.fakes[0].change(|script| script.head = 80);
+    assert_eq!(last_final(&world).await.unwrap(), Some(90));
+    assert_eq!(world.states(), ["closed", "closed", "closed"], "it has no block 90 that could differ");
+    let agreed = world.all.final_at(Finality::Finalized, 80).await.unwrap().unwrap();
+    assert_eq!(agreed.hash, common(80));
+    assert_eq!(world.states(), ["open", "closed", "closed"]);
+    let block = world.all.block(BlockRef::Number(80)).await.unwrap().unwrap();
+    assert_eq!(block.hash, common(80), "it is not read any more");
+}
+
+/// What one of three says, while another one is away, may yet be outvoted.
+#[tokio::test]
+async fn two_that_differ_are_no_two_truths_while_a_third_may_decide() {
+    let world = World::new(3, 2).await;
+    speak(&world, &[(Some(90), Some(80)), (Some(90), None), (Some(90), None)]);
+    world.fault(2, Fault::Down);
+    assert_eq!(last_final(&world).await.unwrap(), None);
+    world.fault(2, Fault::None);
+    world.wait(60_000);
+    world.tend().await;
+    assert_eq!(last_final(&world).await.unwrap(), Some(90));
+}
+
 #[tokio::test]
 async fn whoever_is_outvoted_is_left_alone() {
     let world = World::new(3, 2).await;

@@ -1,0 +1,138 @@
+//! Books that follow a chain which took back what was final.
+
+use std::collections::BTreeSet;
+
+use alloy_primitives::B256;
+use chrono::{DateTime, Utc};
+use laurel_bus::StageError;
+use laurel_events::{
+    BlockchainTxUndone, BudgetReheld, BudgetUnposted, CampaignFunded, CampaignId, Event, OperatorAlertRaised,
+    PaidSegment,
+};
+use laurel_ledger::{
+    Reheld, Unfunded, has_alert, raise_alert, undo_suspense, unfund, unpost, unvoid, voided_by,
+};
+use sqlx::PgConnection;
+
+use crate::counters::take_counters_again;
+
+/// Why a queue is halted, and the code of the alert: the chain took back money, or the proof of a void, that holds stand on.
+/// It ends with a cap in the vault that covers what was funded.
+pub(crate) const BUDGET_SHORT: &str = "budget_short";
+
+/// Undoes what the chain took back. Queues of campaigns that hold more than they have are to be halted as `short`.
+pub(crate) async fn undo(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    event: &Event,
+    short: &mut BTreeSet<CampaignId>,
+) -> Result<Vec<Event>, StageError> {
+    match event {
+        Event::BlockchainTxUndone(undone) => unpost_batch(conn, now, undone).await,
+        Event::CampaignFundingUndone(event) => undo_funding(conn, now, &event.undone, short).await,
+        Event::GrantsCancelUndone(event) => {
+            rehold(conn, now, event.undone.campaign, event.undone.tx, short).await
+        }
+        Event::CampaignReleaseUndone(event) => {
+            rehold(conn, now, event.undone.campaign, event.undone.tx, short).await
+        }
+        _ => Ok(Vec::new()),
+    }
+}
+
+/// Takes back what a transaction had paid: from what is paid, or out of suspense.
+async fn unpost_batch(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    undone: &BlockchainTxUndone,
+) -> Result<Vec<Event>, StageError> {
+    let mut campaigns: Vec<CampaignId> = undone.segments.iter().map(|segment| segment.campaign).collect();
+    campaigns.sort_unstable();
+    campaigns.dedup();
+    let mut events = Vec::new();
+    for campaign in campaigns {
+        let Some(batch) = undone.sighting.batch else { break };
+        let Some(posting) = unpost(conn, now, batch, campaign, undone.sighting.tx).await? else { continue };
+        let segments = undone.segments.iter().filter(|segment| segment.campaign == campaign);
+        let paid = |segment: &laurel_events::SettledSegment| PaidSegment {
+            first_seq: segment.first_seq,
+            paid: segment.paid.clone(),
+        };
+        events.push(
+            BudgetUnposted {
+                campaign,
+                batch,
+                grants: posting.grants,
+                amount: posting.amount,
+                tx: posting.tx,
+                segments: segments.map(paid).collect(),
+            }
+            .into(),
+        );
+    }
+    for settled in &undone.segments {
+        undo_suspense(conn, now, &undone.sighting, settled).await?;
+    }
+    Ok(events)
+}
+
+async fn undo_funding(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    funded: &CampaignFunded,
+    short: &mut BTreeSet<CampaignId>,
+) -> Result<Vec<Event>, StageError> {
+    let Some(Unfunded { removed, missing }) = unfund(conn, now, funded).await? else { return Ok(Vec::new()) };
+    if missing.is_zero() {
+        return Ok(Vec::new());
+    }
+    let detail = format!(
+        "the chain took back the cap of {} that transaction {} had set; {removed} of it was free, and on {missing} grants stand",
+        funded.cap, funded.tx,
+    );
+    fall_short(conn, now, funded.campaign, detail, short).await
+}
+
+/// Holds again what was void by `tx`.
+async fn rehold(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: CampaignId,
+    tx: B256,
+    short: &mut BTreeSet<CampaignId>,
+) -> Result<Vec<Event>, StageError> {
+    let mut events = Vec::new();
+    for grant in voided_by(conn, campaign, tx).await? {
+        match unvoid(conn, now, grant).await? {
+            Some(Reheld::Held(amount)) => {
+                take_counters_again(conn, grant).await?;
+                events.push(BudgetReheld { grant, amount }.into());
+            }
+            Some(Reheld::Short(amount)) => {
+                let detail = format!(
+                    "the chain took back transaction {tx}, which had proven that grant {grant} is never paid; its {amount} \
+                     are granted to others by now"
+                );
+                events.extend(fall_short(conn, now, campaign, detail, short).await?);
+            }
+            None => {}
+        }
+    }
+    Ok(events)
+}
+
+async fn fall_short(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: CampaignId,
+    detail: String,
+    short: &mut BTreeSet<CampaignId>,
+) -> Result<Vec<Event>, StageError> {
+    short.insert(campaign);
+    let about = format!("campaign:{campaign}");
+    if has_alert(conn, BUDGET_SHORT, &about).await? {
+        return Ok(Vec::new());
+    }
+    let alert = OperatorAlertRaised { code: BUDGET_SHORT.to_owned(), about, detail };
+    Ok(raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect())
+}

@@ -1,0 +1,129 @@
+//! Grants and batches that follow a chain which took back what was final.
+//!
+//! ```text
+//!   BlockchainTxUndone ──► the batch is under way again ──► the lane sends the same bytes, or fills the nonce when they are too old
+//!   BudgetUnposted ──────► TokenGrantReopened
+//!   BudgetReheld ────────► the place goes again
+//! ```
+
+use chrono::{DateTime, Utc};
+use laurel_bus::StageError;
+use laurel_chain::PaidMask;
+use laurel_events::{
+    BudgetReheld, BudgetUnposted, CampaignId, EventId, GrantId, NewEvent, SegmentRef, Sighting,
+    TokenGrantReopened,
+};
+use laurel_ledger::{LedgerError, find_places, find_segments};
+use sqlx::PgConnection;
+
+use crate::requeues::{requeue, requeued_among, take_out};
+
+/// Has a batch be under way again. Its places go with it, and not by themselves any more.
+pub(crate) async fn undo(conn: &mut PgConnection, sighting: &Sighting) -> Result<(), StageError> {
+    let Some(batch) = sighting.batch else { return Ok(()) };
+    let moved = sqlx::query!(
+        r#"
+        UPDATE batches
+        SET state = 'submitted', transition = $2, mined_tx = NULL, block_number = NULL, block_hash = NULL, gas_used = NULL,
+            effective_gas_price = NULL
+        WHERE id = $1 AND transition < $2
+        "#,
+        batch.uuid(),
+        sighting.transition.cast_signed(),
+    )
+    .execute(&mut *conn)
+    .await?;
+    if moved.rows_affected() == 0 {
+        return Ok(());
+    }
+    sqlx::query!("UPDATE segments SET posted_at = NULL WHERE batch = $1", batch.uuid())
+        .execute(&mut *conn)
+        .await?;
+    for segment in find_segments(conn, batch).await? {
+        let mut again = requeued_among(conn, &segment).await?;
+        again.retain(|seq| segment.settles(*seq));
+        take_out(conn, segment.campaign, &again).await?;
+    }
+    let cancel = sqlx::query!("SELECT campaign, seq FROM cancels WHERE batch = $1", batch.uuid());
+    if let Some(cancel) = cancel.fetch_optional(&mut *conn).await? {
+        let campaign = CampaignId::try_from(cancel.campaign).map_err(|_| LedgerError::Inconsistent {
+            table: "cancels",
+            column: "campaign",
+            id: batch.to_string(),
+        })?;
+        take_out(conn, campaign, &[cancel.seq.cast_unsigned()]).await?;
+    }
+    Ok(())
+}
+
+/// Tells of every grant that was complete and is under way again.
+pub(crate) async fn reopen(
+    conn: &mut PgConnection,
+    cause: EventId,
+    unposted: &BudgetUnposted,
+) -> Result<Vec<NewEvent>, StageError> {
+    let mut reopened = Vec::new();
+    for segment in find_segments(conn, unposted.batch).await? {
+        let paid = unposted.segments.iter().find(|paid| paid.first_seq == segment.first_seq);
+        let Some(paid) = paid.filter(|_| segment.campaign == unposted.campaign) else { continue };
+        let mask = PaidMask::new(paid.first_seq, paid.paid.clone());
+        let places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
+        for place in places.iter().filter(|place| mask.contains(place.seq)) {
+            let grant = GrantId { campaign: segment.campaign, number: place.number };
+            reopened.push(NewEvent::caused_by(cause, TokenGrantReopened { grant, batch: unposted.batch }));
+        }
+    }
+    Ok(reopened)
+}
+
+/// Has a grant go again, with the place that it has, whose end the chain took back. In a batch that is under way it does so
+/// already.
+pub(crate) async fn rehold(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    reheld: &BudgetReheld,
+) -> Result<(), StageError> {
+    let campaign = reheld.grant.campaign;
+    let seq = sqlx::query_scalar!(
+        r#"
+        UPDATE exceptions SET state = 'queued', reason = NULL, refused_since = NULL, updated_at = $3
+        WHERE campaign = $1 AND number = $2 AND state IN ('failed', 'compensated') AND seq IS NOT NULL
+        RETURNING seq AS "seq!"
+        "#,
+        campaign.number(),
+        reheld.grant.number.cast_signed(),
+        now,
+    )
+    .fetch_optional(&mut *conn)
+    .await?;
+    let Some(seq) = seq else { return Ok(()) };
+    let under_way = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch
+                       WHERE s.campaign = $1 AND s.first_seq <= $2 AND s.first_seq > $2 - 1000
+                         AND s.first_seq + s.count > $2 AND $2 <> ALL (s.holes) AND b.state IN ('submitted', 'mined'))
+               OR EXISTS (SELECT FROM cancels c JOIN batches b ON b.id = c.batch
+                          WHERE c.campaign = $1 AND c.seq = $2 AND b.state IN ('submitted', 'mined'))
+               OR EXISTS (SELECT FROM requeues r
+                          WHERE r.campaign = $1 AND r.first_seq <= $2 AND r.first_seq + r.count > $2) AS "is!"
+        "#,
+        campaign.number(),
+        seq,
+    );
+    if !under_way.fetch_one(&mut *conn).await? {
+        requeue(conn, campaign, [seq.cast_unsigned()], now, 0).await?;
+    }
+    Ok(())
+}
+
+/// Has nothing of a posted segment go again that was paid: with two batches of one place, the one that did not pay it may have
+/// been final first.
+pub(crate) async fn settle_paid(
+    conn: &mut PgConnection,
+    segment: &SegmentRef,
+    paid: &[u64],
+) -> Result<(), LedgerError> {
+    let mut again = requeued_among(conn, segment).await?;
+    again.retain(|seq| paid.contains(seq));
+    take_out(conn, segment.campaign, &again).await
+}
