@@ -20,6 +20,7 @@ use crate::{
     machine::{description, processor_time, stay_on_one_processor},
     planted,
     run::{Wanted, Worker},
+    stories::Story,
     summary::{Cost, Summary},
 };
 
@@ -56,6 +57,9 @@ struct Arguments {
     /// Print what happens, line by line, in this process.
     #[arg(long)]
     trace: bool,
+    /// What happens for sure.
+    #[arg(long, value_enum, default_value_t)]
+    story: Story,
     /// A bug that is planted, by its name.
     #[arg(long, value_parser = planted::bug)]
     plant: Option<Bug>,
@@ -104,6 +108,7 @@ pub fn main() -> anyhow::Result<ExitCode> {
         keep_trace: arguments.trace,
         closely: arguments.closely,
         planted: arguments.plant,
+        story: arguments.story,
     };
     match arguments.command {
         Some(Mode::Worker { number }) => {

@@ -30,6 +30,7 @@ mod restore;
 mod retold;
 mod run;
 mod scheduler;
+mod stories;
 mod summary;
 mod trace;
 mod trouble;

@@ -27,7 +27,7 @@ use crate::{
 const PLAYERS: usize = 7;
 
 /// The first so many of them have keys of their own as wallets, the next ones contracts; the last ones never link any.
-const KEY_WALLETS: usize = 4;
+pub(crate) const KEY_WALLETS: usize = 4;
 
 /// How large a world is. Most are small: what counts is how much differs between many of them.
 #[derive(Clone, Copy, Debug)]
@@ -78,7 +78,7 @@ pub(crate) struct Planned {
 }
 
 /// The secret of a player's key: any 32 bytes are one.
-fn secret(player: usize) -> String {
+pub(crate) fn secret(player: usize) -> String {
     keccak256(format!("player {player}")).to_string()
 }
 

@@ -14,6 +14,7 @@ use laurel_ledger::faults::Bug;
 use crate::{
     fleet::{Order, run_orders},
     run::{Outcome, Wanted},
+    stories::Story,
 };
 
 /// Plants bugs, one after the other.
@@ -28,7 +29,7 @@ pub(crate) struct Arguments {
     /// Processes, each with a database.
     #[arg(long, default_value_t = 2)]
     workers: usize,
-    /// Seeds that are run without a bug, and have to be clean.
+    /// Seeds of each story that are run without a bug, and have to be clean.
     #[arg(long, default_value_t = 20)]
     control: u64,
 }
@@ -39,10 +40,32 @@ pub(crate) fn bug(name: &str) -> anyhow::Result<Bug> {
     found.with_context(|| format!("there are {:?}", Bug::ALL))
 }
 
-/// Within how many seeds a bug has to be seen: some times as many as it was seen to need.
-const fn seeds_max(bug: Bug) -> u64 {
+/// Within how many seeds a bug has to be seen, some times as many as it was seen to need, and what happens in them for sure.
+const fn trial(bug: Bug) -> (u64, Story) {
     match bug {
-        _ => 400,
+        Bug::BitmapIgnored | Bug::VoidWithoutFinalCancel => (100, Story::Refused),
+        Bug::QuarantineSkipped | Bug::BitWithoutWord => (200, Story::Restored),
+        // What takes a letter that is redriven and not noted, or two replicas at the same moment.
+        Bug::RedriveSkipsKey | Bug::CapOutsideTransaction | Bug::LaneFenceDropped => (600, Story::Usual),
+        // What takes a reorganisation, an outbid transaction, a mistake or a settlement that outlives its deadline.
+        Bug::ReceiptWithoutBlockHash
+        | Bug::AttemptNotKept
+        | Bug::ReorgTakenForRevert
+        | Bug::FinalFactDeadLettered
+        | Bug::VoidOnTimeout
+        | Bug::BumpChangesPayload
+        | Bug::HoldPostedTwice => (300, Story::Usual),
+        Bug::BroadcastBeforeCommit
+        | Bug::SeqGivenAgain
+        | Bug::CursorWithoutLock
+        | Bug::CursorOutsideTransaction
+        | Bug::WrongBit
+        | Bug::ConfirmedEarly
+        | Bug::ReplayUnderAnotherId
+        | Bug::NonceReusedAfterCrash
+        | Bug::CounterNotGivenBack
+        | Bug::DeadlineForgotten
+        | Bug::DayByOccurrence => (60, Story::Usual),
     }
 }
 
@@ -50,6 +73,7 @@ const fn seeds_max(bug: Bug) -> u64 {
 #[derive(Debug)]
 struct Trial {
     bug: Option<Bug>,
+    story: Story,
     seeds: u64,
     tried: u64,
     /// Whether a seed of it is under way.
@@ -59,11 +83,12 @@ struct Trial {
 
 impl Trial {
     fn of_bug(bug: Bug) -> Self {
-        Self { bug: Some(bug), seeds: seeds_max(bug), tried: 0, running: false, findings: Vec::new() }
+        let (seeds, story) = trial(bug);
+        Self { bug: Some(bug), story, seeds, tried: 0, running: false, findings: Vec::new() }
     }
 
-    const fn control(seeds: u64) -> Self {
-        Self { bug: None, seeds, tried: 0, running: false, findings: Vec::new() }
+    const fn control(story: Story, seeds: u64) -> Self {
+        Self { bug: None, story, seeds, tried: 0, running: false, findings: Vec::new() }
     }
 
     fn is_over(&self) -> bool {
@@ -76,13 +101,14 @@ impl Trial {
     }
 
     fn wanted(&self) -> Wanted {
-        Wanted { planted: self.bug, ..Wanted::default() }
+        Wanted { planted: self.bug, story: self.story, ..Wanted::default() }
     }
 
     fn print(&self, out: &mut dyn Write) -> std::io::Result<()> {
-        let (name, what) = self
-            .bug
-            .map_or_else(|| ("none".to_owned(), "Nothing"), |bug| (format!("{bug:?}"), bug.what().trim()));
+        let (name, what) = self.bug.map_or_else(
+            || (format!("none, {:?}", self.story), "Nothing"),
+            |bug| (format!("{bug:?}"), bug.what().trim()),
+        );
         let seen = self.findings.first().map_or("-", |finding| finding.lines().next().unwrap_or_default());
         let seen: String = seen.chars().take(FINDING_MAX).collect();
         let Self { tried, seeds, .. } = self;
@@ -101,7 +127,8 @@ pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let began = SystemClock.now();
     let bugs = if arguments.bugs.is_empty() { Bug::ALL } else { &arguments.bugs[..] };
     let mut trials: Vec<Trial> = bugs.iter().copied().map(Trial::of_bug).collect();
-    trials.push(Trial::control(arguments.control));
+    let stories = [Story::Usual, Story::Refused, Story::Restored];
+    trials.extend(stories.map(|story| Trial::control(story, arguments.control)));
     let trials = Mutex::new(trials);
     let trials_now =
         || -> MutexGuard<'_, Vec<Trial>> { trials.lock().unwrap_or_else(PoisonError::into_inner) };
@@ -113,7 +140,8 @@ pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     let told = |wanted: Wanted, outcome: Outcome| {
         let mut trials = trials_now();
-        let Some(trial) = trials.iter_mut().find(|trial| trial.bug == wanted.planted) else { return };
+        let same = |trial: &&mut Trial| (trial.bug, trial.story) == (wanted.planted, wanted.story);
+        let Some(trial) = trials.iter_mut().find(same) else { return };
         (trial.running, trial.tried) = (false, trial.tried + 1);
         trial.findings = outcome.findings;
         if trial.is_over() {

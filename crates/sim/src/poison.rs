@@ -14,8 +14,8 @@ use sqlx::PgConnection;
 
 use crate::{chain::Shared, dice::Fault};
 
-/// One in so many events is poison while it lasts.
-const RARITY: u64 = 12;
+/// One in so many events is poison while it lasts: it is different in different worlds.
+pub(crate) const RARITIES: [u64; 3] = [12, 12, 4];
 
 /// Which events nobody can handle at the moment: none while it is zero.
 pub(crate) type Mistake = Arc<AtomicU64>;
@@ -24,12 +24,13 @@ pub(crate) type Mistake = Arc<AtomicU64>;
 pub(crate) struct Mistaken<S> {
     stage: S,
     mistake: Mistake,
+    rarity: u64,
     shared: Arc<Shared>,
 }
 
 impl<S> Mistaken<S> {
-    pub(crate) fn new(stage: S, mistake: Mistake, shared: Arc<Shared>) -> Self {
-        Self { stage, mistake, shared }
+    pub(crate) fn new(stage: S, mistake: Mistake, rarity: u64, shared: Arc<Shared>) -> Self {
+        Self { stage, mistake, rarity, shared }
     }
 }
 
@@ -39,7 +40,7 @@ impl<S: Stage> Mistaken<S> {
         let mistake = self.mistake.load(Relaxed);
         let digest = Sha256::digest(format!("{mistake}/{}/{}", self.stage.name(), event.id));
         let number = digest.iter().take(7).fold(0, |number, byte| number << 8 | u64::from(*byte));
-        mistake != 0 && number % RARITY == 0
+        mistake != 0 && number % self.rarity == 0
     }
 }
 

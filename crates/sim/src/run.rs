@@ -10,6 +10,7 @@ use crate::{
     database::Database,
     dice::Fault,
     genesis::Genesis,
+    stories::Story,
     trace::Trace,
     world::{Metrics, World},
 };
@@ -52,11 +53,20 @@ pub struct Wanted {
     pub closely: bool,
     /// A bug that is planted.
     pub planted: Option<Bug>,
+    /// What happens for sure.
+    pub story: Story,
 }
 
 impl Default for Wanted {
     fn default() -> Self {
-        Self { steps: None, faults: true, keep_trace: false, closely: false, planted: None }
+        Self {
+            steps: None,
+            faults: true,
+            keep_trace: false,
+            closely: false,
+            planted: None,
+            story: Story::Usual,
+        }
     }
 }
 
@@ -94,8 +104,7 @@ impl Worker {
     /// # Errors
     /// If the simulation itself does not work; what it finds is in the outcome.
     pub async fn run(&mut self, seed: u64, wanted: Wanted) -> anyhow::Result<Outcome> {
-        let mut world =
-            World::new(seed, wanted.keep_trace, &mut self.database, &self.genesis, &self.metrics).await?;
+        let mut world = World::new(seed, wanted, &mut self.database, &self.genesis, &self.metrics).await?;
         let simulation = faults::simulate();
         let planted = wanted.planted.map(faults::plant);
         let lived = live(&mut world, wanted).await;
@@ -275,7 +284,7 @@ mod tests {
         on_one_thread(async {
             let mut worker = Worker::start().await.unwrap();
             let Worker { database, genesis, metrics } = &mut worker;
-            let mut world = World::new(7, false, database, genesis, metrics).await.unwrap();
+            let mut world = World::new(7, Wanted::default(), database, genesis, metrics).await.unwrap();
             let simulation = faults::simulate();
             assert_eq!(
                 live(&mut world, Wanted { faults: false, ..Wanted::default() }).await.unwrap(),

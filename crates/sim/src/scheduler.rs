@@ -99,7 +99,7 @@ impl World<'_> {
         self.steps += 1;
         let (passes, happens) = {
             let mut dice = self.shared.dice();
-            (dice.rng.random_range(0..350), dice.rng.random_bool(0.16))
+            (dice.rng.random_range(0..self.step_ms), dice.rng.random_bool(0.16))
         };
         self.pass(passes);
         self.keep_or_restore().await?;

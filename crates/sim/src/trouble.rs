@@ -159,7 +159,7 @@ impl World<'_> {
                 self.hours_pass();
                 return Ok(());
             }
-            8 if self.mistake.load(Relaxed) == 0 && self.shared.dice().rng.random_bool(0.4) => {
+            8 if self.mistake.load(Relaxed) == 0 && self.shared.dice().rng.random_bool(0.8) => {
                 self.mistake.store(self.shared.dice().rng.random_range(1..u64::MAX), Relaxed);
                 Trouble::Mistake
             }
@@ -180,7 +180,7 @@ impl World<'_> {
         self.tell("hours pass");
     }
 
-    fn refuse(&self, account: Address, refused: bool) -> anyhow::Result<Trouble> {
+    pub(crate) fn refuse(&self, account: Address, refused: bool) -> anyhow::Result<Trouble> {
         let call = FussyToken::refuseCall { account, refused }.abi_encode();
         owner_sends(&self.shared, Some(self.genesis.fussy), call.into())?;
         Ok(Trouble::Refusing(account))

@@ -27,8 +27,10 @@ use crate::{
     dice::Dice,
     genesis::{CHAIN_ID, Genesis, lane_key, owner_sends},
     plan::{Plan, open_call},
-    poison::{Mistake, Mistaken},
+    poison::{Mistake, Mistaken, RARITIES},
     restore::{RESTORED_WORLDS, Restore},
+    run::Wanted,
+    stories::Story,
     trace::Trace,
 };
 
@@ -40,6 +42,10 @@ const ALL_PARTITIONS: f64 = 0.03;
 
 /// What the others have at the most: every stage goes through each of them, and most of a world's time is that.
 const FEW_PARTITIONS: u8 = 2;
+
+/// How long a step takes at the most, in milliseconds: in some worlds leases end within a few, settlements outlive their
+/// deadlines, and places that were refused have rested.
+const STEPS_MS: [i64; 4] = [350, 350, 350, 2_500];
 
 /// Grants in a batch: small, so that there are many batches.
 const GRANTS_MAX: u32 = 6;
@@ -110,6 +116,10 @@ pub(crate) struct World<'a> {
     pub(crate) unsent: Vec<(u64, Bytes)>,
     /// What stages cannot handle at the moment.
     pub(crate) mistake: Mistake,
+    /// One in how many events that is, while it lasts.
+    rarity: u64,
+    /// How long a step takes, at the most.
+    pub(crate) step_ms: i64,
     /// What is to be undone, and at which step.
     pub(crate) troubles: Vec<(u64, crate::trouble::Trouble)>,
 }
@@ -118,7 +128,7 @@ impl<'a> World<'a> {
     /// A world of that seed, with everything made and nothing begun.
     pub(crate) async fn new(
         seed: u64,
-        keep_trace: bool,
+        wanted: Wanted,
         database: &'a mut Database,
         genesis: &'a Genesis,
         metrics: &'a Metrics,
@@ -130,10 +140,14 @@ impl<'a> World<'a> {
         chain.pool.rules.refuses_gaps = dice.rng.random_bool(0.3);
         chain.pool.rules.refuses_below_base_fee = dice.rng.random_bool(0.3);
         let clock = Arc::<MockClock>::default();
-        let plan = Plan::make(&database.outside, genesis, &Context::at(clock.now()), &mut dice.rng).await?;
-        let restore =
-            dice.rng.random_bool(RESTORED_WORLDS).then(|| Restore::of_chance(plan.size.steps, &mut dice.rng));
-        let shared = Shared::new(chain, dice, Trace::new(keep_trace));
+        let now = Context::at(clock.now());
+        let mut plan = Plan::make(&database.outside, genesis, &now, &mut dice.rng).await?;
+        wanted.story.plan(&mut plan);
+        let is_restored = dice.rng.random_bool(RESTORED_WORLDS) || wanted.story == Story::Restored;
+        let restore = is_restored.then(|| Restore::of_chance(plan.size.steps, &mut dice.rng));
+        let step_ms = STEPS_MS[dice.rng.random_range(0..STEPS_MS.len())];
+        let rarity = RARITIES[dice.rng.random_range(0..RARITIES.len())];
+        let shared = Shared::new(chain, dice, Trace::new(wanted.keep_trace));
         for campaign in &plan.campaigns {
             owner_sends(&shared, Some(genesis.deployed.vault), open_call(genesis, campaign).into())?;
         }
@@ -165,6 +179,8 @@ impl<'a> World<'a> {
             restore,
             unsent: Vec::new(),
             mistake: Mistake::default(),
+            rarity,
+            step_ms,
             troubles: Vec::new(),
         };
         for replica in 0..REPLICAS {
@@ -182,6 +198,9 @@ impl<'a> World<'a> {
                     kind,
                 });
             }
+        }
+        if wanted.story == Story::Refused {
+            world.refuse_for_good()?;
         }
         Ok(world)
     }
@@ -243,7 +262,8 @@ impl Makes<'_, '_> {
     async fn stage(&mut self, stage: impl Stage) -> anyhow::Result<()> {
         let pool = self.pool().await?;
         let name = stage.name();
-        let stage = Mistaken::new(stage, self.world.mistake.clone(), self.world.shared.clone());
+        let world = &self.world;
+        let stage = Mistaken::new(stage, world.mistake.clone(), world.rarity, world.shared.clone());
         let settings = RunnerSettings::default();
         let metrics = self.world.metrics.bus.clone();
         let seed = self.seed.wrapping_add(self.tasks.len() as u64);
