@@ -7,8 +7,9 @@ use chrono::{DateTime, Utc};
 use laurel_bus::{OnPoison, Stage, StageError};
 use laurel_chain::PaidMask;
 use laurel_events::{
-    Amount, BlockchainTxConfirmed, BudgetPosted, BudgetReleased, CampaignFunded, CampaignId, Envelope, Event,
-    EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef, SettledSegment, TokenGrantFailed,
+    Amount, BlockchainTxConfirmed, BudgetPosted, BudgetReleased, CampaignFunded, CampaignId,
+    CampaignReleased, Envelope, Event, EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef,
+    SettledSegment, TokenGrantFailed,
 };
 use laurel_ledger::{
     Funding, LedgerError, Posting, Written, clear_alert, find_balances, find_grant, find_places,
@@ -75,7 +76,7 @@ impl Stage for BooksStage {
                     post_confirmed(conn, now, confirmed, &mut queues.suspended).await?
                 }
                 Event::CampaignFunded(funded) => post_funding(conn, now, funded, &mut queues).await?,
-                Event::CampaignReleased(released) => end_released(conn, released.campaign).await?,
+                Event::CampaignReleased(released) => end_released(conn, released).await?,
                 Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
                 event => undo(conn, now, event, &mut queues.short).await?,
             };
@@ -248,6 +249,10 @@ async fn post_funding(
         let alert = OperatorAlertRaised { code: FUNDING_MISMATCH.to_owned(), about, detail };
         return Ok(raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect());
     }
+    // Opened now, and funded later.
+    if funded.cap.is_zero() {
+        return Ok(clear_alert(conn, FUNDING_MISMATCH, &about).await?.map(Event::from).into_iter().collect());
+    }
     let funding = Funding {
         campaign: funded.campaign,
         block_number: funded.block_number,
@@ -269,10 +274,16 @@ async fn post_funding(
 }
 
 /// Ends a campaign of which the vault pays nothing any more: what it would grant could only fail.
-async fn end_released(conn: &mut PgConnection, id: CampaignId) -> Result<Vec<Event>, StageError> {
+async fn end_released(
+    conn: &mut PgConnection,
+    released: &CampaignReleased,
+) -> Result<Vec<Event>, StageError> {
+    let id = released.campaign;
     let known = find_campaign(conn, id).await.map_err(StageError::from)?;
-    let goes_on =
-        known.is_some_and(|campaign| matches!(campaign.state, CampaignState::Active | CampaignState::Paused));
+    let goes_on = known.is_some_and(|campaign| {
+        (campaign.definition.chain_id, campaign.vault) == (released.chain_id, released.vault)
+            && matches!(campaign.state, CampaignState::Active | CampaignState::Paused)
+    });
     if !goes_on {
         return Ok(Vec::new());
     }

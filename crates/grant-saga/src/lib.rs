@@ -36,6 +36,7 @@ mod requeues;
 mod seats;
 mod settlements;
 mod simulate;
+mod skipping;
 mod state;
 mod submit;
 mod treasury;
