@@ -6,8 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::reports::alerts;
-use super::settled::Ledger;
+use super::{reports::alerts, settled::Ledger};
 
 /// Changes a node's answer.
 type Lie = fn(&str, &mut Value);
