@@ -10,6 +10,7 @@ use laurel_events::{
     Amount, BlockchainTxConfirmed, BudgetPosted, BudgetReleased, CampaignFunded, CampaignId,
     CampaignReleased, Envelope, Event, EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef,
     SettledSegment, TokenGrantFailed,
+    alert::{BUDGET_SHORT, FUNDING_MISMATCH, PAYMENT_WITHOUT_HOLD},
 };
 use laurel_ledger::{
     Funding, LedgerError, Posting, Written, clear_alert, find_balances, find_grant, find_places,
@@ -18,17 +19,9 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::{
-    CampaignState, Move,
-    change::set_state,
-    counters::give_back_counters,
-    find_campaign,
-    funding::forget_request,
-    undoing::{BUDGET_SHORT, undo},
-    unexplained::{PAYMENT_WITHOUT_HOLD, suspend},
+    CampaignState, Move, change::set_state, counters::give_back_counters, find_campaign,
+    funding::forget_request, undoing::undo, unexplained::suspend,
 };
-
-/// The code of the alert about a campaign whose cap in the vault is not that of our campaign, until a fitting one comes.
-const FUNDING_MISMATCH: &str = "funding_mismatch";
 
 /// Turns what the chain did into postings, fundings and voids.
 #[derive(Clone, Copy, Debug, Default)]
