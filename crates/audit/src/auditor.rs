@@ -54,9 +54,9 @@ impl Auditor {
         if self.busy.swap(true, Ordering::AcqRel) {
             return Ok(None);
         }
-        let made = self.compare(clock).await;
-        self.busy.store(false, Ordering::Release);
-        made
+        // Given back also by a tick that is given up.
+        let _busy = Busy(&self.busy);
+        self.compare(clock).await
     }
 
     async fn compare(&self, clock: &dyn Clock) -> Result<Option<Reconciliation>, AuditError> {
@@ -92,5 +92,14 @@ impl Auditor {
     /// If the database does not answer.
     pub async fn release(&self, now: DateTime<Utc>) -> Result<(), AuditError> {
         self.lease(now, TimeDelta::zero()).await.map(drop)
+    }
+}
+
+/// A reconciliation that is being made.
+struct Busy<'a>(&'a AtomicBool);
+
+impl Drop for Busy<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }

@@ -32,7 +32,7 @@ pub(crate) async fn save(pool: &PgPool, made: &Reconciliation) -> Result<(), Aud
     }
     // Only who looked at everything knows what is gone.
     if made.campaign.is_none() {
-        for (code, about) in ended(&mut tx, &made.findings).await? {
+        for (code, about) in ended(&mut tx, made).await? {
             events.extend(clear_alert(&mut tx, &code, &about).await?.map(NewEvent::from));
         }
     }
@@ -101,9 +101,33 @@ async fn insert(conn: &mut PgConnection, made: &Reconciliation) -> Result<(), Au
     Ok(())
 }
 
+/// What is looked for in what came since the last reconciliation: that it is not found again says nothing, unless everything was
+/// looked at.
+const OF_WHAT_IS_NEW: [Code; 6] = [
+    Code::AttemptDiffers,
+    Code::AttemptMissing,
+    Code::BatchMissing,
+    Code::BatchNotOnChain,
+    Code::JournalDigestDiffers,
+    Code::JournalGap,
+];
+
+/// The codes of which a reconciliation knows that what it has not found is not there.
+fn conclusive(made: &Reconciliation) -> Vec<String> {
+    let unread = [Code::ChainNotCompared, Code::ChainDiffers, Code::FinalBlockDiffers];
+    let all_read = !made.findings.iter().any(|finding| unread.contains(&finding.code));
+    let codes = Code::ALL.iter().filter(|code| {
+        code.severity() != Severity::Warning
+            && (all_read || unread.contains(code))
+            && (made.whole || !OF_WHAT_IS_NEW.contains(code))
+    });
+    codes.map(|code| code.as_str().to_owned()).collect()
+}
+
 /// Alerts of ours whose cause was not found again.
-async fn ended(conn: &mut PgConnection, found: &[Finding]) -> Result<Vec<(String, String)>, AuditError> {
-    let ours: Vec<String> = Code::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+async fn ended(conn: &mut PgConnection, made: &Reconciliation) -> Result<Vec<(String, String)>, AuditError> {
+    let ours = conclusive(made);
+    let found = &made.findings;
     let codes: Vec<String> = found.iter().map(|finding| finding.code.as_str().to_owned()).collect();
     let abouts: Vec<String> = found.iter().map(|finding| finding.about.clone()).collect();
     let rows = sqlx::query!(

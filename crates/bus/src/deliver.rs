@@ -3,10 +3,9 @@
 use std::collections::{HashSet, VecDeque};
 
 use chrono::{DateTime, Utc};
-use laurel_events::{Envelope, EventKind, NewEvent, Partition, Subject};
+use laurel_events::{Envelope, EventKind, NewEvent, Partition, Subject, alert::STAGE_HALTED};
 use laurel_ledger::{
-    Context, STAGE_HALTED, append, claim_cursor, clear_alert, commit, halted_partition, move_cursor, planted,
-    read,
+    Context, append, claim_cursor, clear_alert, commit, halted_partition, move_cursor, planted, read,
 };
 use sqlx::{Acquire, Executor, PgConnection, PgPool};
 

@@ -1,10 +1,8 @@
 //! A stage that stands still before an event that must not be passed over.
 
 use chrono::{DateTime, Utc};
-use laurel_events::{EventId, EventKind, OperatorAlertRaised, Partition};
-use laurel_ledger::{
-    Context, LedgerError, STAGE_HALTED, append, claim_cursor, commit, halted_partition, raise_alert,
-};
+use laurel_events::{EventId, EventKind, OperatorAlertRaised, Partition, alert::STAGE_HALTED};
+use laurel_ledger::{Context, LedgerError, append, claim_cursor, commit, halted_partition, raise_alert};
 use sqlx::{PgConnection, PgPool};
 
 use crate::StageError;

@@ -5,8 +5,9 @@ use std::collections::HashSet;
 use chrono::{DateTime, Utc};
 use laurel_events::{
     Envelope, EventId, NewEvent, OperatorAlertCleared, OperatorAlertRaised, Partition, Subject,
+    alert::{DEAD_LETTERS, STAGE_HALTED},
 };
-use laurel_ledger::{Context, LedgerError, STAGE_HALTED, append, clear_alert, raise_alert};
+use laurel_ledger::{Context, LedgerError, append, clear_alert, raise_alert};
 use sqlx::{PgConnection, PgPool};
 
 /// Where a letter is on its way.
@@ -182,9 +183,6 @@ pub(crate) async fn lock_due(conn: &mut PgConnection, letter: &DueLetter) -> Res
 pub(crate) fn halted_letter(stage: &str, id: i64) -> String {
     format!("stage:{stage}/letter:{id}")
 }
-
-/// The code of the alert that a stage has events which it could not handle, however often it tried.
-const DEAD_LETTERS: &str = "dead_letters";
 
 fn about_stage(stage: &str) -> String {
     format!("stage:{stage}")

@@ -7,8 +7,10 @@ use chrono::{DateTime, Utc};
 use laurel_bus::{OnPoison, Stage, StageError};
 use laurel_chain::PaidMask;
 use laurel_events::{
-    Amount, BlockchainTxConfirmed, BudgetPosted, BudgetReleased, CampaignFunded, CampaignId, Envelope, Event,
-    EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef, SettledSegment, TokenGrantFailed,
+    Amount, BlockchainTxConfirmed, BudgetPosted, BudgetReleased, CampaignFunded, CampaignId,
+    CampaignReleased, Envelope, Event, EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef,
+    SettledSegment, TokenGrantFailed,
+    alert::{BUDGET_SHORT, FUNDING_MISMATCH, PAYMENT_WITHOUT_HOLD},
 };
 use laurel_ledger::{
     Funding, LedgerError, Posting, Written, clear_alert, find_balances, find_grant, find_places,
@@ -17,17 +19,9 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::{
-    CampaignState, Move,
-    change::set_state,
-    counters::give_back_counters,
-    find_campaign,
-    funding::forget_request,
-    undoing::{BUDGET_SHORT, undo},
-    unexplained::{PAYMENT_WITHOUT_HOLD, suspend},
+    CampaignState, Move, change::set_state, counters::give_back_counters, find_campaign,
+    funding::forget_request, undoing::undo, unexplained::suspend,
 };
-
-/// The code of the alert about a campaign whose cap in the vault is not that of our campaign, until a fitting one comes.
-const FUNDING_MISMATCH: &str = "funding_mismatch";
 
 /// Turns what the chain did into postings, fundings and voids.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,7 +70,7 @@ impl Stage for BooksStage {
                     post_confirmed(conn, now, confirmed, &mut queues.suspended).await?
                 }
                 Event::CampaignFunded(funded) => post_funding(conn, now, funded, &mut queues).await?,
-                Event::CampaignReleased(released) => end_released(conn, released.campaign).await?,
+                Event::CampaignReleased(released) => end_released(conn, released).await?,
                 Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
                 event => undo(conn, now, event, &mut queues.short).await?,
             };
@@ -249,6 +243,10 @@ async fn post_funding(
         let alert = OperatorAlertRaised { code: FUNDING_MISMATCH.to_owned(), about, detail };
         return Ok(raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect());
     }
+    // Opened now, and funded later.
+    if funded.cap.is_zero() {
+        return Ok(clear_alert(conn, FUNDING_MISMATCH, &about).await?.map(Event::from).into_iter().collect());
+    }
     let funding = Funding {
         campaign: funded.campaign,
         block_number: funded.block_number,
@@ -270,10 +268,16 @@ async fn post_funding(
 }
 
 /// Ends a campaign of which the vault pays nothing any more: what it would grant could only fail.
-async fn end_released(conn: &mut PgConnection, id: CampaignId) -> Result<Vec<Event>, StageError> {
+async fn end_released(
+    conn: &mut PgConnection,
+    released: &CampaignReleased,
+) -> Result<Vec<Event>, StageError> {
+    let id = released.campaign;
     let known = find_campaign(conn, id).await.map_err(StageError::from)?;
-    let goes_on =
-        known.is_some_and(|campaign| matches!(campaign.state, CampaignState::Active | CampaignState::Paused));
+    let goes_on = known.is_some_and(|campaign| {
+        (campaign.definition.chain_id, campaign.vault) == (released.chain_id, released.vault)
+            && matches!(campaign.state, CampaignState::Active | CampaignState::Paused)
+    });
     if !goes_on {
         return Ok(Vec::new());
     }

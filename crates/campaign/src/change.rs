@@ -1,6 +1,8 @@
 //! Changing campaigns: their definitions and their states, while their books are locked.
 
-use laurel_events::{CampaignChanged, CampaignId, CampaignStateChanged, NewEvent, OrgId};
+use laurel_events::{
+    CampaignChanged, CampaignId, CampaignStateChanged, NewEvent, OrgId, alert::RULE_DOES_NOT_COMPILE,
+};
 use laurel_ledger::{Context, append, clear_alert, lock_accounts};
 use sqlx::PgConnection;
 
@@ -8,7 +10,6 @@ use crate::{
     Campaign, CampaignError, CampaignState, Definition, Move,
     counters::{Kept, change_kept},
     funding::drop_request,
-    meeting::RULE_DOES_NOT_COMPILE,
     store::{find_campaign, insert_rule},
 };
 

@@ -4,7 +4,9 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
-use laurel_events::{CampaignId, Envelope, Event, GameOutcomeRecorded, OperatorAlertRaised};
+use laurel_events::{
+    CampaignId, Envelope, Event, GameOutcomeRecorded, OperatorAlertRaised, alert::RULE_DOES_NOT_COMPILE,
+};
 use laurel_ledger::{LedgerError, raise_alert};
 use sqlx::PgConnection;
 
@@ -43,10 +45,6 @@ pub(crate) async fn campaigns_that_meet(
         })
         .collect()
 }
-
-/// The code of the alert about a campaign whose stored rule this version does not compile, and the reason for its pause.
-/// Resuming the campaign clears it.
-pub(crate) const RULE_DOES_NOT_COMPILE: &str = "rule_does_not_compile";
 
 /// The campaigns of `ids` that are active or paused, with their compiled rules. Their books are locked: one whose rule does
 /// not compile is paused, and the others are not kept waiting for it. Returns what follows from that, too.

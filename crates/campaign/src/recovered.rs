@@ -3,7 +3,7 @@
 use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
-use laurel_events::{Amount, CampaignId, Event};
+use laurel_events::{Amount, CampaignId, Event, alert::PAYMENT_WITHOUT_HOLD};
 use laurel_ledger::{
     LedgerError, amount_from_sql, clear_alert, halt_queues, has_alert, lock_accounts, resume_queue,
 };
@@ -13,7 +13,7 @@ use crate::{
     CampaignState, Move,
     change::set_state,
     find_campaign,
-    unexplained::{PAYMENT_WITHOUT_HOLD, about_payments, suspected},
+    unexplained::{about_payments, suspected},
 };
 
 /// Has campaigns go on whose payments are all explained now, and alerts of the others, which are paused and halted. To be

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{
     BlockchainTxUndone, BudgetReheld, BudgetUnposted, CampaignFunded, CampaignId, Event, OperatorAlertRaised,
-    PaidSegment,
+    PaidSegment, alert::BUDGET_SHORT,
 };
 use laurel_ledger::{
     Reheld, Unfunded, has_alert, raise_alert, undo_suspense, unfund, unpost, unvoid, voided_by,
@@ -15,10 +15,6 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::counters::take_counters_again;
-
-/// Why a queue is halted, and the code of the alert: the chain took back money, or the proof of a void, that holds stand on.
-/// It ends with a cap in the vault that covers what was funded.
-pub(crate) const BUDGET_SHORT: &str = "budget_short";
 
 /// Undoes what the chain took back. Queues of campaigns that hold more than they have are to be halted as `short`.
 pub(crate) async fn undo(

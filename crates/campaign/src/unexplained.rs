@@ -3,7 +3,10 @@
 use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
-use laurel_events::{BlockchainTxConfirmed, CampaignId, Event, OperatorAlertRaised, SettledSegment};
+use laurel_events::{
+    BlockchainTxConfirmed, CampaignId, Event, OperatorAlertRaised, SettledSegment,
+    alert::PAYMENT_WITHOUT_HOLD,
+};
 use laurel_ledger::{
     Context, Written, append, clear_alert, commit, has_alert, in_quarantine, lock_accounts, raise_alert,
     record_suspense, resume_queue,
@@ -11,11 +14,6 @@ use laurel_ledger::{
 use sqlx::{Connection, PgConnection};
 
 use crate::{CampaignError, CampaignState, Move, change::set_state, find_campaign};
-
-/// Why a campaign is paused and its queue halted, and the code of the alert, one for each campaign and transaction. The
-/// alert is about a fact, not about a state: it stays until an operator says that the payment was dealt with, and nothing
-/// that Laurel sees afterwards clears it, nor anything that a campaign's manager does.
-pub(crate) const PAYMENT_WITHOUT_HOLD: &str = "payment_without_hold";
 
 /// Books a payment that no batch of ours explains, alerts, and pauses the campaign. `None` if it was booked before, or the
 /// database is in quarantine; otherwise the caller has to halt the campaign's queue, too, once nothing that is locked before queues follows.

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use laurel_events::{Event, NewEvent, OperatorAlertRaised};
+use laurel_events::{Event, NewEvent, OperatorAlertRaised, alert::UNKNOWN_SETTLEMENT};
 #[cfg(feature = "faults")]
 use laurel_ledger::planted;
 use laurel_ledger::{
@@ -17,9 +17,6 @@ use crate::{
     store::{View, add_block, finalise, load_view, remove_block, save_view},
     telling::{finals, mined, reorged},
 };
-
-/// Why payouts are stopped when a settlement appears that nobody here has signed, and the code of the alert.
-const UNKNOWN_SETTLEMENT: &str = "unknown_settlement";
 
 /// A block that was read, with what concerns us in it.
 pub(crate) type Read = (BlockId, Vec<Fact>);

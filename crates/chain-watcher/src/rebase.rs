@@ -16,7 +16,7 @@ use std::{collections::HashMap, sync::Arc};
 use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_chain::{BlockRef, ChainError, ChainNode, Finality};
-use laurel_events::{ChainRebased, NewEvent};
+use laurel_events::{ChainRebased, NewEvent, alert::CHAIN_HALTED};
 use laurel_ledger::{
     Context, JournalHeads, LedgerError, append, clear_alert, commit, journal_heads, list_vaults,
     partitions_behind,
@@ -28,7 +28,6 @@ pub use self::{lost::Lost, plan::RebasePlan};
 use crate::{
     store::{add_block, end_halt, load_view, remove_block, save_view, take_finals},
     telling::{reorged, undone},
-    watcher::CHAIN_HALTED,
 };
 
 /// The stages that undo, and those that follow from what they do.

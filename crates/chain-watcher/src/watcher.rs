@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{Block, BlockRef, ChainError, ChainNode};
-use laurel_events::{Clock, NewEvent, OperatorAlertRaised};
+use laurel_events::{Clock, NewEvent, OperatorAlertRaised, alert::CHAIN_HALTED};
 use laurel_ledger::{Context, Vault, acquire_lease, answered, append, commit, list_vaults, raise_alert};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
@@ -19,9 +19,6 @@ use crate::{
     reconcile,
     store::{View, add_block, find_attempts, halt, load_view, save_view},
 };
-
-/// The code of the alert about a chain that is halted.
-pub(crate) const CHAIN_HALTED: &str = "chain_halted";
 
 /// How many blocks one step reads at the most: a backfill commits as it goes.
 const BLOCKS_MAX: u64 = 64;

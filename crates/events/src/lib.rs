@@ -11,6 +11,7 @@
 //! Nothing here does I/O. A journal row is a *chunk*: all events of one kind that one transaction appended to one
 //! partition. The bytes of a chunk are hashed exactly as they are stored, so they are canonical (RFC 8785).
 
+pub mod alert;
 mod amount;
 mod attribute;
 mod backoff;

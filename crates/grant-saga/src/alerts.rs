@@ -1,13 +1,13 @@
 //! What operators are told of plans that the chain would not pay.
 
-use laurel_events::{CampaignId, NewEvent, OperatorAlertCleared, OperatorAlertRaised};
+use laurel_events::{
+    CampaignId, NewEvent, OperatorAlertCleared, OperatorAlertRaised,
+    alert::{PLACES_SET_BACK, SETTLEMENT_WOULD_REVERT},
+};
 use laurel_ledger::LedgerError;
 use sqlx::PgConnection;
 
 use crate::plan::Plan;
-
-const SETTLEMENT_WOULD_REVERT: &str = "settlement_would_revert";
-const PLACES_SET_BACK: &str = "places_set_back";
 
 /// Nothing of a campaign can be paid.
 pub(crate) fn campaign_alert(plan: &Plan, detail: String) -> OperatorAlertRaised {

@@ -2,17 +2,22 @@
 
 use std::collections::HashSet;
 
-use alloy::primitives::B256;
+use alloy::primitives::{Address, B256};
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_chain::PaidMask;
 use laurel_events::{
     CampaignId, CampaignReleased, EventId, GrantId, GrantsCancelled, NewEvent, TokenGrantFailed, VoidProof,
 };
-use laurel_ledger::{ChainPlace, LedgerError, amount_from_sql, find_places, in_quarantine};
+use laurel_ledger::{
+    ChainPlace, LedgerError, amount_from_sql, find_given_places, find_places, in_quarantine,
+};
 use sqlx::PgConnection;
 
-use crate::requeues::take_out;
+use crate::{
+    requeues::take_out,
+    skipping::{Queue, lock_queue, move_on},
+};
 
 /// Fails the grants whose places a final block burned.
 pub(crate) async fn cancelled(
@@ -21,16 +26,19 @@ pub(crate) async fn cancelled(
     cause: EventId,
     cancelled: &GrantsCancelled,
 ) -> Result<Vec<NewEvent>, StageError> {
-    let first_seq = cancelled.word << 8;
-    let mask = PaidMask::new(first_seq, vec![cancelled.mask]);
-    let given = given_seqs(conn, cancelled.campaign).await?;
-    if let Some(last) = mask.seqs().last().filter(|seq| given.is_none_or(|given| *seq >= given)) {
-        note_burned(conn, cancelled.campaign, last).await?;
+    let &GrantsCancelled { campaign, chain_id, vault, word, mask, .. } = cancelled;
+    if word > LAST_WORD || !is_of_vault(conn, campaign, (chain_id, vault)).await? {
+        tracing::warn!(%campaign, word, %vault, "places were burned that are none of ours");
+        return Ok(Vec::new());
     }
-    let Some(given) = given else { return Ok(Vec::new()) };
+    let mask = PaidMask::new(word << 8, vec![mask]);
+    let queue = lock_queue(conn, campaign).await?;
+    if let Some(last) = mask.seqs().last().filter(|seq| *seq >= queue.next_seq) {
+        skip_burned(conn, now, campaign, &queue, last + 1).await?;
+    }
     let mut places = Vec::new();
-    for seq in mask.seqs().filter(|seq| *seq < given) {
-        places.extend(find_places(conn, cancelled.campaign, seq, 1).await?);
+    for seq in mask.seqs().filter(|seq| *seq < queue.next_seq) {
+        places.extend(find_given_places(conn, campaign, seq, 1).await?);
     }
     let seqs: Vec<u64> = places.iter().map(|place| place.seq).collect();
     if let Some(paid) = paid_among(conn, cancelled.campaign, &seqs).await? {
@@ -51,6 +59,15 @@ pub(crate) async fn released(
     cause: EventId,
     released: &CampaignReleased,
 ) -> Result<Vec<NewEvent>, StageError> {
+    let &CampaignReleased { campaign, chain_id, vault, .. } = released;
+    if !is_of_vault(conn, campaign, (chain_id, vault)).await? {
+        tracing::warn!(%campaign, %vault, "another vault has released a campaign of this number");
+        return Ok(Vec::new());
+    }
+    // Whoever ends the last batch of it has either committed by now, or sees that it was released.
+    sqlx::query!("SELECT true AS locked FROM queues WHERE campaign = $1 FOR UPDATE", campaign.number())
+        .fetch_optional(&mut *conn)
+        .await?;
     sqlx::query!(
         r#"
         INSERT INTO queues (campaign, vault, released_tx) SELECT id, vault, $2 FROM campaigns WHERE id = $1
@@ -91,6 +108,19 @@ pub(crate) async fn fail_released(
         return Ok(Vec::new());
     }
     let campaigns: Vec<i64> = campaigns.iter().map(|campaign| campaign.number()).collect();
+    // Whoever releases one of them waits for this, or has committed.
+    let released = sqlx::query_scalar!(
+        r#"
+        SELECT released_tx IS NOT NULL AS "released!" FROM queues
+        WHERE campaign = ANY ($1)
+        ORDER BY campaign
+        FOR KEY SHARE
+        "#,
+        &campaigns,
+    );
+    if !released.fetch_all(&mut *conn).await?.contains(&true) {
+        return Ok(Vec::new());
+    }
     let over = sqlx::query!(
         r#"
         SELECT campaign, next_seq, batched_to, released_tx AS "released_tx!" FROM queues q
@@ -133,28 +163,46 @@ pub(crate) async fn fail_released(
     Ok(failed)
 }
 
-/// Notes that a place is burned that this ledger never gave, so that it never will.
-async fn note_burned(conn: &mut PgConnection, campaign: CampaignId, seq: u64) -> Result<(), LedgerError> {
-    sqlx::query!(
+/// The last word of the bitmap whose places have numbers here. Nobody is ever given one near it.
+const LAST_WORD: u64 = (1 << 62) >> 8;
+
+/// Whether a vault is that of a campaign: others may have one of its number.
+async fn is_of_vault(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    (chain_id, vault): (u64, Address),
+) -> Result<bool, LedgerError> {
+    let of_vault = sqlx::query_scalar!(
         r#"
-        INSERT INTO queues AS q (campaign, vault, burned_to) SELECT id, vault, $2 FROM campaigns WHERE id = $1
-        ON CONFLICT (campaign) DO UPDATE SET burned_to = greatest(q.burned_to, EXCLUDED.burned_to)
+        SELECT EXISTS (SELECT FROM campaigns c JOIN vaults v ON v.id = c.vault
+                       WHERE c.id = $1 AND v.chain_id = $2 AND v.address = $3) AS "of_vault!"
         "#,
         campaign.number(),
-        seq.saturating_add(1).cast_signed(),
+        chain_id.cast_signed(),
+        vault.as_slice(),
+    );
+    Ok(of_vault.fetch_one(conn).await?)
+}
+
+/// Has nobody be given the places before `end`, some of which are burned. In quarantine that is noted for the recovery.
+async fn skip_burned(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: CampaignId,
+    queue: &Queue,
+    end: u64,
+) -> Result<(), LedgerError> {
+    if !in_quarantine(conn).await? {
+        return move_on(conn, now, campaign, queue, &[], end, 0).await;
+    }
+    sqlx::query!(
+        "UPDATE queues SET burned_to = greatest(burned_to, $2) WHERE campaign = $1",
+        campaign.number(),
+        end.cast_signed(),
     )
     .execute(conn)
     .await?;
     Ok(())
-}
-
-/// How many places a campaign has given; `None` if it is none of ours.
-async fn given_seqs(conn: &mut PgConnection, campaign: CampaignId) -> Result<Option<u64>, LedgerError> {
-    let next_seq = sqlx::query_scalar!(
-        "SELECT next_seq FROM queues WHERE campaign = $1 FOR NO KEY UPDATE",
-        campaign.number()
-    );
-    Ok(next_seq.fetch_optional(conn).await?.map(i64::cast_unsigned))
 }
 
 /// One of the places that a final settlement is known to have paid.

@@ -14,7 +14,9 @@ use alloy::primitives::Address;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{ChainError, ChainNode, KeyError, LaneSigner, NonceAt};
-use laurel_events::{CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised, time_ordered};
+use laurel_events::{
+    CampaignId, Clock, EventKind, LaneId, OperatorAlertRaised, alert::NONCE_USED_ELSEWHERE, time_ordered,
+};
 use laurel_ledger::{
     Context, LedgerError, Vault, answered, append, commit, is_chain_stopped, planted, quarantine_another,
     raise_alert,
@@ -30,7 +32,7 @@ use crate::{
     submit::{Committed, write_batch},
 };
 
-use self::{heartbeat::Heartbeat, monitor::NONCE_USED_ELSEWHERE, send::Tries};
+use self::{heartbeat::Heartbeat, send::Tries};
 pub(crate) use self::{monitor::LANE_ALERTS, unmined::attempt_hashes};
 
 /// How lanes are driven.

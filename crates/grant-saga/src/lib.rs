@@ -38,6 +38,7 @@ mod requeues;
 mod seats;
 mod settlements;
 mod simulate;
+mod skipping;
 mod state;
 mod submit;
 mod treasury;

@@ -97,9 +97,9 @@ pub(crate) async fn requeue_cancel(
     conn: &mut PgConnection,
     at: DateTime<Utc>,
     batch: BatchId,
-) -> Result<(), LedgerError> {
+) -> Result<Option<CampaignId>, LedgerError> {
     let cancel = sqlx::query!("SELECT campaign, seq FROM cancels WHERE batch = $1", batch.uuid());
-    let Some(cancel) = cancel.fetch_optional(&mut *conn).await? else { return Ok(()) };
+    let Some(cancel) = cancel.fetch_optional(&mut *conn).await? else { return Ok(None) };
     let campaign = CampaignId::try_from(cancel.campaign).map_err(|_| LedgerError::Inconsistent {
         table: "cancels",
         column: "campaign",
@@ -108,7 +108,8 @@ pub(crate) async fn requeue_cancel(
     let places = find_places(conn, campaign, cancel.seq.cast_unsigned(), 1).await?;
     let failed = failed_among(conn, campaign, &places).await?;
     let seqs = places.iter().map(|place| place.seq).filter(|seq| !failed.contains(seq));
-    requeue(conn, campaign, seqs, at, 0).await
+    requeue(conn, campaign, seqs, at, 0).await?;
+    Ok(Some(campaign))
 }
 
 /// The places of a batch's segment that are in another batch which may yet pay them or has, or that go again already. There are

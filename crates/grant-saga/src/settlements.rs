@@ -168,7 +168,7 @@ async fn confirm(
     let Some(batch) = set_batch(conn, &confirmed.sighting, BatchState::Confirmed, cost).await? else {
         return Ok(Vec::new());
     };
-    requeue_cancel(conn, now + REFUSED_REST, batch).await?;
+    let cancelled = requeue_cancel(conn, now + REFUSED_REST, batch).await?;
     let mut effects = Vec::new();
     let segments = find_segments(conn, batch).await?;
     for segment in &segments {
@@ -185,7 +185,7 @@ async fn confirm(
         })?;
         effects.extend(confirm_segment(conn, now, (cause, batch), segment, settled).await?);
     }
-    effects.extend(fail_released(conn, now, Some(cause), &campaigns_of(&segments)).await?);
+    effects.extend(fail_released(conn, now, Some(cause), &campaigns_of(&segments, cancelled)).await?);
     Ok(effects)
 }
 
@@ -227,14 +227,15 @@ async fn revert(
     cause: EventId,
     batch: BatchId,
 ) -> Result<Vec<NewEvent>, StageError> {
-    requeue_cancel(conn, now + REFUSED_REST, batch).await?;
+    let cancelled = requeue_cancel(conn, now + REFUSED_REST, batch).await?;
     let segments = find_segments(conn, batch).await?;
     requeue_batch(conn, now, batch, &segments).await?;
-    fail_released(conn, now, Some(cause), &campaigns_of(&segments)).await
+    fail_released(conn, now, Some(cause), &campaigns_of(&segments, cancelled)).await
 }
 
-fn campaigns_of(segments: &[SegmentRef]) -> Vec<CampaignId> {
-    segments.iter().map(|segment| segment.campaign).collect()
+/// The campaigns of a batch: of its segments, or of the place that it was to burn.
+fn campaigns_of(segments: &[SegmentRef], cancelled: Option<CampaignId>) -> Vec<CampaignId> {
+    segments.iter().map(|segment| segment.campaign).chain(cancelled).collect()
 }
 
 /// Notes that the books have a segment, and that none of its paid grants is held any more.

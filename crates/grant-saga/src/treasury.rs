@@ -11,7 +11,7 @@ use alloy::{
 };
 use chrono::TimeDelta;
 use laurel_chain::{ChainNode, Erc20, LaneSigner, RewardVault, funding_call};
-use laurel_events::{Amount, CampaignId, Clock, OperatorAlertRaised};
+use laurel_events::{Amount, CampaignId, Clock, OperatorAlertRaised, alert::FUNDING_FAILED};
 use laurel_ledger::{
     Context, LedgerError, Vault, acquire_lease, amount_from_sql, amount_to_sql, answered, append,
     clear_alert, commit, is_chain_stopped, raise_alert,
@@ -34,9 +34,6 @@ const LEASE: TimeDelta = TimeDelta::seconds(90);
 /// mend in a minute is tried again soon, and what nobody mends costs a node a handful of questions an hour.
 const RETRY_BASE: TimeDelta = TimeDelta::seconds(2);
 const RETRY_CAP: TimeDelta = TimeDelta::minutes(10);
-
-/// The code of the alert about a campaign whose cap cannot be brought onto the chain.
-const ALERT: &str = "funding_failed";
 
 /// Why a request was not brought onto the chain.
 #[derive(Debug, thiserror::Error)]
@@ -204,7 +201,8 @@ impl Treasury {
         .execute(&mut *tx)
         .await?;
         if noted.rows_affected() == 1 && error.lasts() {
-            let alert = OperatorAlertRaised { code: ALERT.to_owned(), about: about(campaign), detail };
+            let alert =
+                OperatorAlertRaised { code: FUNDING_FAILED.to_owned(), about: about(campaign), detail };
             if let Some(raised) = raise_alert(&mut tx, now, alert).await? {
                 append(&mut tx, &Context::at(now), &[raised.into()]).await?;
             }
@@ -221,13 +219,13 @@ impl Treasury {
             WHERE a.code = $1 AND NOT EXISTS (
                 SELECT FROM funding_requests f WHERE f.failures > 0 AND a.about = 'campaign:' || f.campaign)
             "#,
-            ALERT,
+            FUNDING_FAILED,
         )
         .fetch_all(&self.pool)
         .await?;
         for about in over {
             let mut tx = self.pool.begin().await?;
-            if let Some(cleared) = clear_alert(&mut tx, ALERT, &about).await? {
+            if let Some(cleared) = clear_alert(&mut tx, FUNDING_FAILED, &about).await? {
                 append(&mut tx, &Context::at(self.clock.now()), &[cleared.into()]).await?;
             }
             commit(tx, "funding_alert").await?;

@@ -1,6 +1,6 @@
 //! Where each stage stands in each partition: the fence against a second handling.
 
-use laurel_events::Partition;
+use laurel_events::{Partition, alert::STAGE_HALTED};
 use sqlx::{PgConnection, PgPool};
 
 use crate::LedgerError;
@@ -17,9 +17,6 @@ pub struct Claim {
     /// Whether the alert [`STAGE_HALTED`] is raised about the stage and the partition.
     pub halted: bool,
 }
-
-/// The code of the alert about a partition in which a stage stands still.
-pub const STAGE_HALTED: &str = "stage_halted";
 
 /// What [`STAGE_HALTED`] is about: a stage in a partition.
 pub fn halted_partition(stage: &str, partition: Partition) -> String {

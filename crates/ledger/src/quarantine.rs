@@ -4,16 +4,13 @@
 //! is given; `laurel recover` finds out what the chain knows, and ends it.
 
 use chrono::{DateTime, Utc};
-use laurel_events::{Event, NewEvent, OperatorAlertRaised};
+use laurel_events::{Event, NewEvent, OperatorAlertRaised, alert::QUARANTINE};
 use sqlx::{Connection as _, PgConnection};
 use uuid::Uuid;
 
 use crate::{
     Context, LedgerError, Stop, Written, append, clear_alert, raise_alert, resume_payouts, stop_payouts,
 };
-
-/// Why payouts are stopped, and the code of the alert.
-pub const QUARANTINE: &str = "quarantine";
 
 /// What the alert is about.
 const ABOUT: &str = "database";

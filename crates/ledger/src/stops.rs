@@ -1,13 +1,10 @@
 //! Stopping payouts, and the way back.
 
 use chrono::{DateTime, Utc};
-use laurel_events::{CampaignId, Event, OperatorAlertRaised};
+use laurel_events::{CampaignId, Event, OperatorAlertRaised, alert::PAYOUTS_STOPPED};
 use sqlx::PgConnection;
 
 use crate::{LedgerError, Written, clear_alert, raise_alert};
-
-/// The code of the alert that lasts as long as a stop.
-pub const PAYOUTS_STOPPED: &str = "payouts_stopped";
 
 /// What is stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

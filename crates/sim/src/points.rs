@@ -106,7 +106,9 @@ mod tests {
                 sources(&folder, &mut text);
             }
         }
-        let named = text.split("commit(tx, \"").skip(1).filter_map(|rest| rest.split('"').next());
+        let named = text.split("commit(").skip(1).filter_map(|rest| {
+            rest.strip_prefix("tx, ").unwrap_or(rest).strip_prefix('"')?.split('"').next()
+        });
         let named: BTreeSet<&str> = named.collect();
         // A stage's delivery is named after the stage.
         let stages =

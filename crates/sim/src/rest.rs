@@ -27,7 +27,7 @@ const VIEWS: [&str; 2] = ["campaign-stats", "transaction-history"];
 const QUIET_ROUNDS: u32 = 2;
 
 impl World<'_> {
-    /// Ends all troubles and has everybody work until nothing is left to do.
+    /// Ends all troubles, the stubborn ones after some hours, and has everybody work until nothing is left to do.
     pub(crate) async fn come_to_rest(&mut self) -> anyhow::Result<()> {
         self.shared.dice().on = false;
         self.end_troubles(true)?;
@@ -54,6 +54,10 @@ impl World<'_> {
             }
             if deadlines_passed >= 2 && !self.is_asked() {
                 return Ok(());
+            }
+            if deadlines_passed == 1 && self.end_stubborn()? {
+                quiet = 0;
+                continue;
             }
             // Whoever still waits does so for a deadline, or for an operator.
             deadlines_passed += 1;

@@ -33,6 +33,14 @@ pub(crate) enum Trouble {
     HoursToCome,
 }
 
+impl Trouble {
+    /// Whether it lasts when everything else goes well already: a program is mended and a token's list changed last. Until then
+    /// settlements become final that a stage cannot handle, and places are burned.
+    const fn is_stubborn(&self) -> bool {
+        matches!(self, Self::Refusing(_) | Self::Mistake)
+    }
+}
+
 /// Who moves the world's own transactions, which are never lost: nobody sends them again.
 fn owner() -> Address {
     key(0).address()
@@ -186,10 +194,23 @@ impl World<'_> {
         Ok(Trouble::Refusing(account))
     }
 
-    /// Ends what has lasted long enough, or everything.
+    /// Ends what outlasts the others, at rest. Says whether there was any.
+    pub(crate) fn end_stubborn(&mut self) -> anyhow::Result<bool> {
+        let mut any = false;
+        for (ends, trouble) in &mut self.troubles {
+            if trouble.is_stubborn() {
+                (*ends, any) = (0, true);
+            }
+        }
+        self.end_troubles(false)?;
+        Ok(any)
+    }
+
+    /// Ends what has lasted long enough, or everything but what is stubborn.
     pub(crate) fn end_troubles(&mut self, all: bool) -> anyhow::Result<()> {
-        let (over, lasting) =
-            std::mem::take(&mut self.troubles).into_iter().partition(|(ends, _)| all || *ends <= self.steps);
+        let (over, lasting) = std::mem::take(&mut self.troubles)
+            .into_iter()
+            .partition(|(ends, trouble)| *ends <= self.steps || all && !trouble.is_stubborn());
         self.troubles = lasting;
         let over: Vec<(u64, Trouble)> = over;
         for (_, trouble) in over {

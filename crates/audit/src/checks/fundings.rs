@@ -71,6 +71,7 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
                        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0), 0) AS rise
             FROM unnest($1::bigint[], $2::bigint[]) AS f (chain_id, number)
             JOIN audit_logs l ON l.chain_id = f.chain_id AND l.block_number <= f.number AND l.kind = 'capped'
+                AND l.cap > 0
             JOIN campaigns c ON c.id = l.campaign AND c.token = l.token
             JOIN vaults v ON v.id = c.vault AND v.chain_id = l.chain_id AND v.address = l.vault
         ), booked AS (

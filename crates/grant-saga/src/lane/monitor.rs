@@ -3,7 +3,10 @@
 
 use chrono::{DateTime, Utc};
 use laurel_chain::{BlockRef, ChainError, Fees, NextStep, Refusal, find_nonce_user};
-use laurel_events::{NewEvent, OperatorAlertRaised};
+use laurel_events::{
+    NewEvent, OperatorAlertRaised,
+    alert::{self, FEE_ABOVE_CAP, LANE_REJECTED, NONCE_USED_ELSEWHERE, OUT_OF_GAS_MONEY},
+};
 #[cfg(feature = "faults")]
 use laurel_ledger::planted;
 use laurel_ledger::{Context, append, clear_alerts, commit, has_alert_of};
@@ -11,7 +14,7 @@ use laurel_ledger::{Context, append, clear_alerts, commit, has_alert_of};
 use super::{
     LaneDriver, LaneError,
     replace::Replacement,
-    send::{SEND_ALERT, delta},
+    send::delta,
     unmined::{Unmined, attempt_bytes, attempt_hashes, list_unmined},
 };
 use crate::{
@@ -19,18 +22,6 @@ use crate::{
     fees::{Price, Raise},
     lanes::{Lease, stop_lane, unpark_lane},
 };
-
-/// Why a lane is parked: gas costs more than its cap.
-pub(super) const FEE_ABOVE_CAP: &str = "fee_above_cap";
-
-/// Why a lane is parked: its account cannot pay for gas.
-const OUT_OF_GAS_MONEY: &str = "out_of_gas_money";
-
-/// Why a lane is halted: the chain has a transaction of its account that is not ours.
-pub(super) const NONCE_USED_ELSEWHERE: &str = "nonce_used_elsewhere";
-
-/// Why a lane is halted: not even an empty transaction of it is taken.
-const LANE_REJECTED: &str = "lane_rejected";
 
 /// The alerts about a lane that end when it is resumed.
 pub(crate) const LANE_ALERTS: [&str; 4] =
@@ -243,7 +234,7 @@ impl LaneDriver {
         let mut over: Vec<String> = Vec::new();
         if all_mined {
             let lasting = Refusal::ALL.into_iter().filter(|refusal| refusal.lasts());
-            over.extend(lasting.map(|refusal| format!("{SEND_ALERT}{}", refusal.as_str())));
+            over.extend(lasting.map(|refusal| format!("{}{}", alert::SEND, refusal.as_str())));
         }
         if lease.state == LaneState::Parked || all_mined {
             over.extend([FEE_ABOVE_CAP, OUT_OF_GAS_MONEY].map(str::to_owned));

@@ -2,13 +2,13 @@
 
 use chrono::{DateTime, Utc};
 use laurel_chain::{SignedTx, TxRequest};
-use laurel_events::{AttemptId, BlockchainTxReplaced, EventKind};
+use laurel_events::{AttemptId, BlockchainTxReplaced, EventKind, alert::FEE_ABOVE_CAP};
 use laurel_ledger::{Context, LedgerError, append, commit, is_chain_stopped, planted};
 use sqlx::PgConnection;
 
 use super::{
     LaneDriver, LaneError,
-    monitor::{FEE_ABOVE_CAP, Trouble},
+    monitor::Trouble,
     unmined::{Unmined, attempt_bytes},
 };
 use crate::{

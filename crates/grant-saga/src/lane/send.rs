@@ -5,14 +5,11 @@ use std::{collections::HashMap, time::Duration};
 use alloy::primitives::{B256, Bytes};
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_chain::{NextStep, Refusal, SendError, TxStatus};
-use laurel_events::{AttemptId, BatchId, EventKind, OperatorAlertRaised};
+use laurel_events::{AttemptId, BatchId, EventKind, OperatorAlertRaised, alert};
 use laurel_ledger::commit;
 
 use super::{LaneDriver, LaneError, unmined::Unmined};
 use crate::submit::SignedBatch;
-
-/// What the code of an alert about a refusal begins with.
-pub(super) const SEND_ALERT: &str = "send_";
 
 /// The longest rest before bytes that no node took are sent again.
 const RESEND_REST_MAX: TimeDelta = TimeDelta::seconds(30);
@@ -168,7 +165,7 @@ impl LaneDriver {
 
     async fn tell_refusal(&self, refusal: Refusal, error: &SendError) -> Result<(), LaneError> {
         let alert = OperatorAlertRaised {
-            code: format!("{SEND_ALERT}{}", refusal.as_str()),
+            code: format!("{}{}", alert::SEND, refusal.as_str()),
             about: format!("lane:{}", self.lane),
             detail: error.to_string(),
         };

@@ -6,15 +6,10 @@ use alloy::{
 };
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_chain::{CallError, RewardVault, TxRequest, revert_reason};
-use laurel_events::{AttemptId, BatchId, CampaignId, NewEvent};
+use laurel_events::{AttemptId, BatchId, CampaignId, NewEvent, alert::FEE_ABOVE_CAP};
 use laurel_ledger::{ChainPlace, Context, append, commit};
 
-use super::{
-    LaneDriver, LaneError,
-    fit::Fitted,
-    monitor::{FEE_ABOVE_CAP, Trouble},
-    send::delta,
-};
+use super::{LaneDriver, LaneError, fit::Fitted, monitor::Trouble, send::delta};
 use crate::{
     alerts::{campaign_alert, places_alert},
     fees::Price,

@@ -2,7 +2,10 @@
 
 use alloy::primitives::B256;
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_events::{Event, NewEvent, OperatorAlertRaised, RecoveryPerformed};
+use laurel_events::{
+    Event, NewEvent, OperatorAlertRaised, RecoveryPerformed,
+    alert::{PAYMENT_NOT_RECOVERED, UNKNOWN_SETTLEMENT},
+};
 use laurel_ledger::{
     LedgerError, Quarantine, Stop, clear_alert, end_quarantine, has_alert, raise_alert, resume_payouts,
 };
@@ -10,12 +13,6 @@ use sqlx::PgConnection;
 
 use super::{Found, RecoverError, Recovery};
 use crate::compensation::fail_released;
-
-/// Why a chain was stopped before anybody knew that the database was an old one.
-const UNKNOWN_SETTLEMENT: &str = "unknown_settlement";
-
-/// The code of the alert about a payment that the recovery could not explain, with the reason.
-const NOT_RECOVERED: &str = "payment_not_recovered";
 
 /// How long grants wait for a wallet from now on, at least: who linked one in the time that is lost has to see that it is gone
 /// and link it again.
@@ -38,7 +35,7 @@ impl Recovery {
         let mut events: Vec<Event> = Vec::new();
         for found in found {
             let alert = OperatorAlertRaised {
-                code: NOT_RECOVERED.to_owned(),
+                code: PAYMENT_NOT_RECOVERED.to_owned(),
                 about: format!("campaign:{}/tx:{}", found.campaign, found.tx),
                 detail: format!("transaction {} {}", found.tx, found.why),
             };

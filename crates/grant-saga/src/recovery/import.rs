@@ -12,7 +12,7 @@ use sqlx::PgConnection;
 use super::{
     RecoverError, Recovery,
     settlement::{LogPlace, Read, Settlement, read_settlement},
-    store::{Known, insert_orphan, insert_recovered, known_places, lock_queue, move_on},
+    store::{Known, insert_orphan, insert_recovered, known_places},
 };
 use crate::{
     Lane,
@@ -20,6 +20,7 @@ use crate::{
     alerts::paid_after_all,
     list_lanes,
     requeues::take_out,
+    skipping::{lock_queue, move_on},
 };
 
 /// Something that an operator has to look at.

@@ -14,6 +14,7 @@ use laurel_grant_saga::{LaneDriver, Progress};
 use crate::{
     batching::submitted,
     lanes::alerts,
+    monitor::{owed, total_paid},
     settling::{confirmed, sighting, tell},
     world::{GIVE_UP_REFUSED, World, amount_of, drain},
 };
@@ -97,6 +98,34 @@ async fn step_until_sent(world: &World, driver: &mut LaneDriver) {
         world.clock.advance(TimeDelta::seconds(1));
     }
     panic!("nothing was sent");
+}
+
+/// The vault's word that places were burned, by nobody of ours.
+fn burned_by_owner(world: &World, campaign: CampaignId, word: u64, mask: u64) -> GrantsCancelled {
+    GrantsCancelled {
+        campaign,
+        chain_id: world.deployed.chain_id,
+        vault: world.deployed.vault,
+        word,
+        mask: U256::from(mask),
+        tx: alloy::primitives::B256::repeat_byte(7),
+        block_number: 9,
+        log_index: 0,
+    }
+}
+
+/// The vault's word that a campaign was released.
+fn release_of(world: &World, campaign: CampaignId) -> CampaignReleased {
+    CampaignReleased {
+        campaign,
+        chain_id: world.deployed.chain_id,
+        vault: world.deployed.vault,
+        spent: Amount::ZERO,
+        released: Amount::from(1_u64),
+        tx: alloy::primitives::B256::repeat_byte(7),
+        block_number: 9,
+        log_index: 0,
+    }
 }
 
 /// Of two grants the first one's recipient refuses; the other is sent.
@@ -259,16 +288,7 @@ async fn what_a_released_campaign_has_under_way_fails_once_no_batch_can_pay_it()
     assert_eq!(driver.step().await.unwrap(), Progress::Sent);
     let batch = submitted(&world).await.remove(0);
     let sighting = sighting(&world, &batch, 3).await;
-    let released = CampaignReleased {
-        campaign,
-        chain_id: sighting.chain_id,
-        vault: sighting.vault,
-        spent: Amount::ZERO,
-        released: Amount::from(1_u64),
-        tx: alloy::primitives::B256::repeat_byte(7),
-        block_number: 9,
-        log_index: 0,
-    };
+    let released = release_of(&world, campaign);
     tell(&mut world, released.clone()).await;
     assert_eq!(failed(&world).await, [], "the batch may yet be found in an earlier block");
     let reverted = BlockchainTxReverted { sighting, gas_used: 1, effective_gas_price: Amount::from(1_u64) };
@@ -298,17 +318,7 @@ async fn a_place_that_somebody_else_burned_fails_and_is_sent_as_a_hole() {
     let grants = world.queue(campaign, 3).await;
     let cancel = RewardVault::cancelCall { campaign: campaign.on_chain(), word: 0, mask: U256::from(0b010) };
     world.owner_sends(world.deployed.vault, cancel.abi_encode().into()).await;
-    let cancelled = GrantsCancelled {
-        campaign,
-        chain_id: world.deployed.chain_id,
-        vault: world.deployed.vault,
-        word: 0,
-        // Beyond what was given there is nothing to fail.
-        mask: U256::from(0b1010),
-        tx: alloy::primitives::B256::repeat_byte(7),
-        block_number: 9,
-        log_index: 0,
-    };
+    let cancelled = burned_by_owner(&world, campaign, 0, 0b010);
     tell(&mut world, cancelled).await;
     assert_eq!(failed(&world).await.iter().map(|failed| failed.grant).collect::<Vec<_>>(), [grants[1]]);
     let mut driver = world.driver(1, "a").await;
@@ -318,6 +328,75 @@ async fn a_place_that_somebody_else_burned_fails_and_is_sent_as_a_hole() {
     let confirmed = confirmed(&world, &batch, 1).await;
     tell(&mut world, confirmed).await;
     assert_eq!(held(&world).await, []);
+}
+
+/// Burned before anybody has them, by whoever has a key. Nobody is given one, and who waits for a batch is paid.
+#[tokio::test]
+async fn places_that_are_burned_before_they_are_given_are_not_given() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let mut grants = world.queue(campaign, 2).await;
+    let cancel =
+        RewardVault::cancelCall { campaign: campaign.on_chain(), word: 0, mask: U256::from(0b10100) };
+    world.owner_sends(world.deployed.vault, cancel.abi_encode().into()).await;
+    let burned = burned_by_owner(&world, campaign, 0, 0b10100);
+    tell(&mut world, burned.clone()).await;
+    tell(&mut world, burned).await;
+    grants.extend(world.queue(campaign, 1).await);
+    let mut driver = world.driver(1, "a").await;
+    step_until_sent(&world, &mut driver).await;
+    step_until_sent(&world, &mut driver).await;
+    let places = submitted(&world).await.into_iter().flat_map(|batch| batch.segments);
+    assert_eq!(
+        places.map(|segment| (segment.first_seq, segment.count)).collect::<Vec<_>>(),
+        [(0, 2), (5, 1)]
+    );
+    world.control.mine(1).await.unwrap();
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+    assert_eq!(failed(&world).await, []);
+}
+
+/// Nothing of it is ours: a place beyond all numbers, and a vault of another chain with a campaign of this number.
+#[tokio::test]
+async fn what_cannot_be_ours_is_neither_failed_nor_in_the_way() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 2).await;
+    let beyond = burned_by_owner(&world, campaign, u64::MAX >> 8, 1);
+    tell(&mut world, beyond).await;
+    let elsewhere = GrantsCancelled { chain_id: 2, ..burned_by_owner(&world, campaign, 0, 0b11) };
+    tell(&mut world, elsewhere).await;
+    let elsewhere = CampaignReleased { chain_id: 2, ..release_of(&world, campaign) };
+    tell(&mut world, elsewhere).await;
+    assert_eq!(failed(&world).await, []);
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.control.mine(1).await.unwrap();
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}
+
+/// The place that is being burned is the last thing under way. When its transaction has come to nothing, the release decides.
+#[tokio::test]
+async fn a_release_beside_a_cancellation_fails_what_is_left_when_that_has_ended() {
+    let (mut world, mut driver, grants) = one_of_two_refused().await;
+    let campaign = grants[0].campaign;
+    let settled = submitted(&world).await.remove(0);
+    world.clock.advance(TimeDelta::from_std(GIVE_UP_REFUSED).unwrap() + RESTED);
+    world.control.pause_mining().await.unwrap();
+    step_until_sent(&world, &mut driver).await;
+    let cancelling = submitted(&world).await.remove(1);
+    let paid = confirmed(&world, &settled, 2).await;
+    tell(&mut world, paid).await;
+    let released = release_of(&world, campaign);
+    tell(&mut world, released).await;
+    assert_eq!(failed(&world).await, [], "the place may yet be burned");
+    let sighting = sighting(&world, &cancelling, 3).await;
+    let reverted = BlockchainTxReverted { sighting, gas_used: 1, effective_gas_price: Amount::from(1_u64) };
+    sqlx::query("UPDATE segments SET posted_at = now()").execute(world.pool()).await.unwrap();
+    tell(&mut world, reverted).await;
+    let failures = failed(&world).await;
+    assert_eq!(failures.iter().map(|failed| failed.grant).collect::<Vec<_>>(), [grants[0]]);
+    assert_eq!(failures[0].reason, "campaign_released");
 }
 
 /// What waits here may have been paid in what the database has lost, before its campaign was released.
@@ -332,16 +411,7 @@ async fn in_quarantine_nothing_fails_for_want_of_its_campaign_or_of_a_wallet() {
     let quarantine =
         "INSERT INTO quarantine (epoch, reason, began_at) VALUES (gen_random_uuid(), 'test', now())";
     sqlx::query(quarantine).execute(world.pool()).await.unwrap();
-    let released = CampaignReleased {
-        campaign,
-        chain_id: world.vault.identity.chain_id,
-        vault: world.vault.identity.vault,
-        spent: Amount::from(0_u64),
-        released: Amount::from(1_u64),
-        tx: alloy::primitives::B256::repeat_byte(7),
-        block_number: 9,
-        log_index: 0,
-    };
+    let released = release_of(&world, campaign);
     tell(&mut world, released).await;
     world.clock.advance(TimeDelta::days(30));
     fire_timers(world.pool(), &Wakes::new().0, world.now()).await.unwrap();

@@ -73,7 +73,7 @@ async fn reverted(world: &World, batch: &BlockchainTxSubmitted) -> BlockchainTxR
     BlockchainTxReverted { sighting, gas_used: 21_000, effective_gas_price: Amount::from(1_u64) }
 }
 
-async fn total_paid(world: &World, grants: &[GrantId]) -> u128 {
+pub(crate) async fn total_paid(world: &World, grants: &[GrantId]) -> u128 {
     let mut paid = 0;
     for batch in submitted(world).await {
         assert!(batch.segments[0].count as usize <= grants.len());
@@ -86,7 +86,7 @@ async fn total_paid(world: &World, grants: &[GrantId]) -> u128 {
     paid
 }
 
-fn owed(grants: &[GrantId]) -> u128 {
+pub(crate) fn owed(grants: &[GrantId]) -> u128 {
     grants.iter().map(|grant| u128::try_from(amount_of(*grant).units()).unwrap()).sum()
 }
 

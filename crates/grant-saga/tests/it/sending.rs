@@ -11,8 +11,6 @@ use crate::{
     world::{LEASE_IS_OVER, World, amount_of},
 };
 
-/// How long a lane's lease lasts, and a bit.
-
 /// The stored bytes of every attempt.
 async fn stored(world: &World) -> Vec<Bytes> {
     let raw: Vec<Vec<u8>> = sqlx::query_scalar("SELECT raw FROM attempts ORDER BY batch, number")

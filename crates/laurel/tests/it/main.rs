@@ -5,6 +5,7 @@ mod audit;
 mod commands;
 mod connections;
 mod crashes;
+mod documents;
 mod endpoints;
 mod histories;
 mod hung;

@@ -5,6 +5,7 @@ use alloy::{
     primitives::{Address, U256},
     sol_types::SolCall,
 };
+use chrono::{DateTime, Utc};
 use laurel_events::{Clock, SystemClock};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -31,10 +32,10 @@ const CAP: u64 = 100_000;
 /// So long is a place tried that is refused. It is tried again after 15 s first.
 const GIVE_UP_REFUSED_MS: u64 = 2_000;
 
-async fn win(rest: &Rest, player: &str) -> Value {
+async fn win(rest: &Rest, player: &str, at: DateTime<Utc>) -> Value {
     let outcome = json!({
         "outcome_id": format!("match-of-{player}"), "game": "quiz", "player_id": player, "score": 90,
-        "occurred_at": SystemClock.now(),
+        "occurred_at": at,
     });
     rest.must(Method::POST, "/outcomes", Some(json!({ "outcomes": [outcome] }))).await
 }
@@ -59,8 +60,9 @@ async fn who_refuses_is_cancelled_on_the_chain_and_everybody_else_is_paid() {
     let calm = rest.player("calm", world.chain_id).await;
     let refusing = rest.player("refusing", world.chain_id).await;
     refuse(&world, refusing, true).await;
-    win(&rest, "refusing").await;
-    win(&rest, "calm").await;
+    let at = SystemClock.now();
+    win(&rest, "refusing", at).await;
+    win(&rest, "calm", at).await;
 
     let statistics = format!("/campaigns/{campaign}/statistics");
     let paid = U256::from(REWARD).to_string();
@@ -85,7 +87,7 @@ async fn who_refuses_is_cancelled_on_the_chain_and_everybody_else_is_paid() {
 
     refuse(&world, refusing, false).await;
     for player in ["refusing", "calm"] {
-        assert_eq!(win(&rest, player).await["duplicates"], 1, "whose outcome is known is granted once");
+        assert_eq!(win(&rest, player, at).await["duplicates"], 1, "whose outcome is known is granted once");
     }
     assert_eq!(world.balance(refusing).await, U256::ZERO);
     assert_eq!(serving.terminate().await, Some(0));

@@ -226,9 +226,13 @@ impl Auditor {
             }
         }
         let mut batches: BTreeMap<String, Segments> = BTreeMap::new();
-        let attempts = sqlx::query("SELECT batch::text, raw FROM attempts ORDER BY batch, id")
-            .fetch_all(&mut *conn)
-            .await?;
+        let attempts = sqlx::query(
+            // What was adopted holds the words of all that the transaction was to settle; what it paid is compared above.
+            "SELECT a.batch::text, a.raw FROM attempts a JOIN batches b ON b.id = a.batch WHERE NOT b.adopted
+             ORDER BY a.batch, a.id",
+        )
+        .fetch_all(&mut *conn)
+        .await?;
         for row in attempts {
             let (batch, raw): (String, Vec<u8>) = (row.get(0), row.get(1));
             let Some(tx) = crate::chain::PoolTx::decode(&raw.into()) else {

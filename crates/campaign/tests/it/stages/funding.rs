@@ -45,6 +45,41 @@ async fn the_cap_is_the_whole_and_only_rises() {
     world.finish().await;
 }
 
+/// Opened now, and funded later.
+#[tokio::test]
+async fn a_cap_of_nothing_is_no_money_and_in_nobodys_way() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 100).await;
+    let other = world.draft(ORG, &definition()).await;
+    world.fund(other, 0).await;
+    world.fund(campaign, 150).await;
+    assert_eq!((world.money(other).await, world.money(campaign).await), ((0, 0, 0), (150, 0, 0)));
+    world.fund(other, 20).await;
+    assert_eq!(world.money(other).await, (20, 0, 0));
+    world.finish().await;
+}
+
+/// A vault of another chain may have a campaign of the same number.
+#[tokio::test]
+async fn what_another_vault_released_goes_on() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 100).await;
+    let released = CampaignReleased {
+        campaign,
+        chain_id: funding(campaign, 1).chain_id + 1,
+        vault: funding(campaign, 1).vault,
+        spent: Amount::ZERO,
+        released: Amount::from(100_u64),
+        tx: B256::repeat_byte(3),
+        block_number: 9,
+        log_index: 0,
+    };
+    world.append(&[released.into()]).await;
+    world.keep_books().await;
+    assert_eq!(world.decide(outcome(1)).await, ["granted 10"]);
+    world.finish().await;
+}
+
 /// The vault pays nothing of it any more, so it grants nothing any more; told twice, it ends once.
 #[tokio::test]
 async fn a_campaign_that_the_vault_released_ends() {

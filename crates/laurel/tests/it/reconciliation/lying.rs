@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::settled::Ledger;
+use super::{reports::alerts, settled::Ledger};
 
 /// Changes a node's answer.
 type Lie = fn(&str, &mut Value);
@@ -89,4 +89,27 @@ async fn what_does_not_hash_is_not_compared(#[case] lie: Lie, #[case] says: Opti
         let detail = report["findings"][0]["detail"].as_str().unwrap();
         assert!(detail.contains(says), "{detail}");
     }
+}
+
+/// What was found before stays an alert while its chain cannot be read.
+#[tokio::test]
+async fn what_was_not_read_again_is_not_taken_back() {
+    let mut ledger = Ledger::copy().await;
+    let batch = ledger
+        .corrupt(
+            "UPDATE postings SET amount = amount - 1000 WHERE campaign = $1
+             AND batch = (SELECT max(batch::text) FROM postings)::uuid RETURNING batch::text",
+        )
+        .await;
+    ledger.assert_found(&[("posting_differs", &format!("batch:{batch}"))]).await;
+    ledger.rpc_url = start(&ledger.rpc_url, without_logs).await;
+    let (code, report) = ledger.reconcile(&["--full"]).await;
+    let findings = report["findings"].as_array().unwrap();
+    assert!(
+        code == Some(1) && findings.iter().all(|finding| finding["code"] != "posting_differs"),
+        "{report:#}"
+    );
+    let about = format!("batch:{batch}");
+    let raised = alerts(&mut ledger).await;
+    assert!(raised.contains(&("posting_differs".to_owned(), about)), "{raised:?}");
 }

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 const AGAIN: Duration = Duration::from_millis(100);
 
 /// The alerts that are raised, by code and what they are about.
-async fn alerts(ledger: &mut Ledger) -> Vec<(String, String)> {
+pub(super) async fn alerts(ledger: &mut Ledger) -> Vec<(String, String)> {
     sqlx::query_as("SELECT code, about FROM alerts ORDER BY code, about")
         .fetch_all(&mut ledger.conn)
         .await
