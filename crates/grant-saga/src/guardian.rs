@@ -18,6 +18,9 @@ const POLL: Duration = Duration::from_millis(200);
 /// How long a step may take before it is given up: twice what is waited for its transaction.
 const STEP_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// How long another guardian's transaction may take to show: some blocks of most chains.
+const OTHERS_WITHIN: Duration = Duration::from_secs(5);
+
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
 
@@ -95,9 +98,25 @@ async fn pause_vault(vault: &Vault, account: &Account, failures: u32) -> Result<
         return Ok(false);
     }
     let pause = RewardVault::pauseCall {}.abi_encode().into();
-    account.transact("pause", address, pause, failures).await?;
-    tracing::warn!(vault = %address, "the vault is paused");
-    Ok(true)
+    match account.transact("pause", address, pause, failures).await {
+        Ok(()) => {
+            tracing::warn!(vault = %address, "the vault is paused");
+            Ok(true)
+        }
+        Err(_) if becomes_paused(vault, account).await? => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether another guardian was quicker: it may have the same key and nonce, and its transaction may be on its way still.
+async fn becomes_paused(vault: &Vault, account: &Account) -> Result<bool, CallFailed> {
+    let paused = async {
+        while !account.ask("paused", vault.identity.vault, RewardVault::pausedCall {}).await? {
+            tokio::time::sleep(POLL).await;
+        }
+        Ok(true)
+    };
+    tokio::time::timeout(OTHERS_WITHIN, paused).await.unwrap_or(Ok(false))
 }
 
 /// Has a vault pay again that is paused. Says whether it was. Only its owner can.
