@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use crate::{
     histories::assert_histories,
     process::Running,
-    recovery::{alerts, start_recovery, until_noted},
+    recovery::{alerts, reconciled, start_recovery, until_noted},
     rest::Rest,
     world::{REWARD, World, free_port},
 };
@@ -79,6 +79,8 @@ async fn two_primaries_pay_every_place_once_and_whoever_is_behind_stops() {
     let paid = rest.until(&statistics, |statistics| statistics["paid"] == *all.to_string()).await;
     assert_eq!(paid["reserved"], "0");
     assert_eq!(world.balance(wallet).await, all, "every place was paid, once");
+    // What its own reconciliation may have told while the other one paid is taken back by one that looks at everything.
+    assert!(reconciled(&world, port).await.is_empty());
     assert_eq!(alerts(&rest).await, Vec::<String>::new());
     world.assert_books_balance(port).await;
     assert_histories(world.database.pool()).await;
