@@ -8,6 +8,7 @@ use alloy::sol_types::SolCall;
 use laurel_chain::{ChainNode, LaneSigner, RewardVault};
 use laurel_ledger::{LedgerError, Vault, answered, is_chain_stopped};
 use sqlx::PgPool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{CallFailed, account::Account};
@@ -17,9 +18,6 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// How long a step may take before it is given up: twice what is waited for its transaction.
 const STEP_TIMEOUT: Duration = Duration::from_secs(120);
-
-/// How long another guardian's transaction may take to show: some blocks of most chains.
-const OTHERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
@@ -75,6 +73,21 @@ impl Guardian {
         }
     }
 
+    /// Takes steps until one succeeds, for so long: another guardian may have the same key and nonce and be quicker, so that this one's
+    /// transaction is refused before the other's is in a block. Says whether it paused the vault.
+    ///
+    /// # Errors
+    /// That of the last step.
+    pub async fn pause_within(&mut self, limit: Duration) -> Result<bool, GuardianError> {
+        let began = Instant::now();
+        loop {
+            match self.step().await {
+                Err(_) if began.elapsed() < limit => tokio::time::sleep(POLL).await,
+                done => return done,
+            }
+        }
+    }
+
     /// Pauses the vault if it should be and is not. Says whether it did.
     ///
     /// # Errors
@@ -98,25 +111,9 @@ async fn pause_vault(vault: &Vault, account: &Account, failures: u32) -> Result<
         return Ok(false);
     }
     let pause = RewardVault::pauseCall {}.abi_encode().into();
-    match account.transact("pause", address, pause, failures).await {
-        Ok(()) => {
-            tracing::warn!(vault = %address, "the vault is paused");
-            Ok(true)
-        }
-        Err(_) if becomes_paused(vault, account).await? => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether another guardian was quicker: it may have the same key and nonce, and its transaction may be on its way still.
-async fn becomes_paused(vault: &Vault, account: &Account) -> Result<bool, CallFailed> {
-    let paused = async {
-        while !account.ask("paused", vault.identity.vault, RewardVault::pausedCall {}).await? {
-            tokio::time::sleep(POLL).await;
-        }
-        Ok(true)
-    };
-    tokio::time::timeout(OTHERS_WITHIN, paused).await.unwrap_or(Ok(false))
+    account.transact("pause", address, pause, failures).await?;
+    tracing::warn!(vault = %address, "the vault is paused");
+    Ok(true)
 }
 
 /// Has a vault pay again that is paused. Says whether it was. Only its owner can.
