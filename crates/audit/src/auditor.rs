@@ -10,7 +10,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::Clock;
-use laurel_ledger::acquire_lease;
+use laurel_ledger::{acquire_lease, in_quarantine};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use sqlx::PgPool;
 
@@ -75,7 +75,11 @@ impl Auditor {
         made.transpose()
     }
 
+    /// In quarantine nothing is due: what the chain knows more is being found out, and would be told as corruption.
     async fn is_due(&self, now: DateTime<Utc>) -> Result<bool, AuditError> {
+        if in_quarantine(&mut *self.pool.acquire().await?).await? {
+            return Ok(false);
+        }
         let last = last_started(&self.pool).await?;
         let interval = TimeDelta::from_std(self.interval).unwrap_or(TimeDelta::MAX);
         Ok(last.and_then(|last| last.checked_add_signed(interval)).is_none_or(|due| due <= now))

@@ -12,10 +12,7 @@ use alloy::{
     sol_types::{SolCall, SolEvent},
 };
 use futures::{StreamExt, TryStreamExt, stream};
-use laurel_chain::{
-    Block, BlockRef, ChainError, ChainNode, PaidMask, RewardVault, verify_receipts, verify_transactions,
-    words_hash,
-};
+use laurel_chain::{Block, BlockContent, BlockRef, ChainError, ChainNode, PaidMask, RewardVault, words_hash};
 use laurel_events::Amount;
 
 /// Headers that are asked for at once: enough to hide a node's distance, few enough for a public one.
@@ -121,11 +118,8 @@ async fn read_logs(
     if !vaults.iter().any(blooms) {
         return Ok(Vec::new());
     }
-    let lacks = |what| ChainError::Untrue(format!("the node has block {} but not its {what}", block.hash));
-    let receipts = node.receipts(block.hash).await?.ok_or_else(|| lacks("receipts"))?;
-    verify_receipts(block, &receipts)?;
-    let transactions = node.transactions(block.hash).await?.ok_or_else(|| lacks("transactions"))?;
-    verify_transactions(block, &transactions)?;
+    // Of several nodes the next one is asked where one has not what the header proves.
+    let BlockContent { receipts, transactions } = node.content(block).await?;
     let mut logs = Vec::new();
     let mut first_log = 0;
     for (receipt, transaction) in receipts.iter().zip(&transactions) {

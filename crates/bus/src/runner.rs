@@ -116,31 +116,38 @@ impl Runner {
     /// An infrastructure error, or an event that halts its partition.
     pub async fn round(&mut self) -> Result<bool, StageError> {
         let name = self.stage.name();
-        let mut halted = None;
+        // One event that halts, or one partition that fails, must not keep the others from going on.
+        let mut trouble = None;
         let mut more = match self.retry_one().await {
-            // One event that halts must not keep the partitions from going on.
-            Err(error @ StageError::Poison(_)) => {
-                halted = Some(error);
+            Ok(more) => more,
+            Err(error) => {
+                trouble = Some(error);
                 false
             }
-            more => more?,
         };
         let lag = stage_lag(&self.pool, name).await?;
         self.metrics.lag_chunks.with_label_values(&[name]).set(lag.chunks);
         for partition in lag.partitions {
-            match self.deliver_next(partition).await? {
-                Delivered::Halted(halt) => {
+            match self.deliver_next(partition).await {
+                // The database itself is in trouble: each partition would only wait for it.
+                Err(error) if matches!(trouble, Some(StageError::Infrastructure(_))) => return Err(error),
+                Err(error) => trouble = Some(error),
+                Ok(Delivered::Halted(halt)) => {
                     if raise_halted(&self.pool, name, partition, self.clock.now(), &halt).await? {
                         self.wakes.committed([EventKind::OperatorAlertRaised]).await;
                     }
-                    halted = Some(halt.error);
+                    trouble = Some(halt.error);
                 }
-                delivered => more |= matches!(delivered, Delivered::Handled { .. }),
+                Ok(delivered) => more |= matches!(delivered, Delivered::Handled { .. }),
             }
         }
-        match halted {
+        match trouble {
             Some(error) if !more => Err(error),
-            _ => Ok(more),
+            Some(error) => {
+                self.report(&error, 1);
+                Ok(more)
+            }
+            None => Ok(more),
         }
     }
 

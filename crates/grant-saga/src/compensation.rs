@@ -205,7 +205,8 @@ async fn skip_burned(
     Ok(())
 }
 
-/// One of the places that a final settlement is known to have paid.
+/// One of the places that a final settlement is known to have paid. Known to this stage: the books may be ahead of it, and what
+/// was refused is written down by this one only.
 async fn paid_among(
     conn: &mut PgConnection,
     campaign: CampaignId,
@@ -215,7 +216,7 @@ async fn paid_among(
     let paid = sqlx::query_scalar!(
         r#"
         SELECT p.seq AS "seq!" FROM unnest($2::bigint[]) AS p (seq)
-        WHERE EXISTS (SELECT FROM segments s
+        WHERE EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch AND b.state = 'confirmed'
                       WHERE s.campaign = $1 AND s.first_seq <= p.seq AND s.first_seq > p.seq - 1000
                         AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes) AND s.posted_at IS NOT NULL)
           AND NOT EXISTS (SELECT FROM exceptions e WHERE e.campaign = $1 AND e.seq = p.seq AND e.state <> 'queued')

@@ -8,6 +8,7 @@ use alloy::sol_types::SolCall;
 use laurel_chain::{ChainNode, LaneSigner, RewardVault};
 use laurel_ledger::{LedgerError, Vault, answered, is_chain_stopped};
 use sqlx::PgPool;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{CallFailed, account::Account};
@@ -68,6 +69,21 @@ impl Guardian {
             tokio::select! {
                 () = shutdown.cancelled() => {}
                 () = tokio::time::sleep(rest) => {}
+            }
+        }
+    }
+
+    /// Takes steps until one succeeds, for so long: another guardian may have the same key and nonce and be quicker, so that this one's
+    /// transaction is refused before the other's is in a block. Says whether it paused the vault.
+    ///
+    /// # Errors
+    /// That of the last step.
+    pub async fn pause_within(&mut self, limit: Duration) -> Result<bool, GuardianError> {
+        let began = Instant::now();
+        loop {
+            match self.step().await {
+                Err(_) if began.elapsed() < limit => tokio::time::sleep(POLL).await,
+                done => return done,
             }
         }
     }

@@ -15,8 +15,12 @@ pub(crate) enum LogFormat {
     Text,
 }
 
+/// What the server notices of a step that was dropped: the driver rolls back what had not begun.
+const NOTICES: &str = "sqlx::postgres::notice=error";
+
 /// Begins to log. RUST_LOG says what; without it, `default` and above.
 pub(crate) fn init(format: LogFormat, default: &str) {
+    let default = format!("{default},{NOTICES}");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let registry = tracing_subscriber::registry().with(filter);
     match format {

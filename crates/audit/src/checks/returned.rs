@@ -2,13 +2,13 @@
 
 use alloy::primitives::{Address, B256};
 use chrono::TimeDelta;
-use laurel_chain::{BlockRef, ChainError, ChainNode, verify_receipts};
+use laurel_chain::{BlockRef, ChainError, ChainNode};
 use laurel_events::CampaignId;
 use uuid::Uuid;
 
 use crate::{
     AuditError,
-    error::inconsistent,
+    error::{inconsistent, with_causes},
     finding::{Code, Findings},
     follow::AuditedChain,
     reading::read_signed,
@@ -90,7 +90,16 @@ pub(crate) async fn compare(
         if findings.has(Code::BatchDiffers, &about) {
             continue;
         }
-        let Some(problem) = problem(&*chain.node, batch).await? else { continue };
+        let problem = match problem(&*chain.node, batch).await {
+            Ok(None) => continue,
+            Ok(Some(problem)) => problem,
+            // What was compared is told all the same.
+            Err(error) => {
+                let detail = format!("a batch that reverted could not be read: {}", with_causes(&error));
+                findings.add(Code::ChainNotCompared, format!("chain:{}", chain.chain_id), None, detail);
+                continue;
+            }
+        };
         let detail = format!(
             "the ledger has it reverted in block {} by transaction {}; {problem}",
             batch.block, batch.tx
@@ -109,10 +118,7 @@ async fn problem(node: &dyn ChainNode, batch: &Returned) -> Result<Option<String
     if !block.transactions.contains(&batch.tx) {
         return Ok(Some("that block has no such transaction".to_owned()));
     }
-    let receipts = node.receipts(block.hash).await?;
-    let receipts =
-        receipts.ok_or_else(|| ChainError::Untrue(format!("it has no receipts of {}", block.hash)))?;
-    verify_receipts(&block, &receipts)?;
+    let receipts = node.content(&block).await?.receipts;
     let succeeded = receipts.iter().any(|receipt| receipt.tx == batch.tx && receipt.receipt.status());
     Ok((succeeded && !batch.settles_nothing).then(|| "it succeeded".to_owned()))
 }

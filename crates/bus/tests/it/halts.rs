@@ -163,3 +163,18 @@ async fn an_operator_who_drops_such_a_letter_ends_its_alert() {
     tx.commit().await.unwrap();
     assert_eq!((world.alerts().await, world.told().await), (Vec::new(), (1, 1)));
 }
+
+/// What one partition needs is away for long; the others have what they need.
+#[tokio::test]
+async fn a_partition_that_fails_does_not_keep_the_others_from_going_on() {
+    let world = World::new(Echo::default()).await;
+    let mut campaigns: Vec<u64> = (1..=40).collect();
+    campaigns.sort_by_key(|campaign| partition(*campaign).number());
+    let (first, last) = (campaigns[0], campaigns[39]);
+    assert!(partition(first).number() < partition(last).number());
+    world.hold(&[(first, 0, "down"), (last, 0, "fine")]).await;
+    let mut replica = world.replica();
+    let error = halts(&mut replica).await;
+    assert!(matches!(error, StageError::Infrastructure(_)), "{error:?}");
+    assert_eq!(world.handled().await, once(&[(last, 0)]));
+}

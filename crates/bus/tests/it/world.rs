@@ -71,6 +71,9 @@ impl Stage for Echo {
                 Event::BudgetReleased(released) => (released.grant, false),
                 _ => panic!("not asked for"),
             };
+            if matches!(&envelope.event, Event::TokenGrantHeld(held) if held.reason == "down") {
+                return Err(StageError::Infrastructure("what it needs is down".into()));
+            }
             if poison && !self.cured.load(Ordering::SeqCst) {
                 return Err(StageError::poison("bad grant"));
             }

@@ -222,6 +222,8 @@ async fn on_another_database_nothing_is_signed_no_place_is_given_and_a_quarantin
     assert_eq!(submitted(&world).await.len(), 0);
     let (player, _) = world.player_with_wallet().await;
     world.request(campaign, &[player]).await;
+    // What else there is goes on first.
+    while world.grants.round().await.is_ok_and(|more| more) {}
     assert!(world.grants.round().await.is_err(), "its stage waits");
     let places: i64 =
         sqlx::query_scalar("SELECT next_seq FROM queues").fetch_one(world.pool()).await.unwrap();

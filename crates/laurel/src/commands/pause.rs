@@ -1,6 +1,6 @@
 //! `laurel pause` and `laurel unpause`
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use alloy::sol_types::SolCall;
 use anyhow::{Context as _, ensure};
@@ -24,6 +24,9 @@ use crate::{
 
 /// Who stops, as the alert names it.
 const BY: &str = "operator";
+
+/// How long a vault may take to be paused before the operator is told that it is not: some blocks of most chains.
+const PAUSED_WITHIN: Duration = Duration::from_secs(10);
 
 /// Stops payouts: nothing more is signed from now on. With the guardian's key the vaults are paused, too.
 pub(crate) async fn pause(
@@ -145,7 +148,7 @@ async fn pause_vault(
     let key = Arc::new(connect::key(source, environment)?);
     let connected = connect::chain(pool, chain, &ChainParts::unwatched()?).await?;
     let ConnectedChain { vault, node, .. } = connected;
-    let did = Guardian::new(vault, key, node, pool.clone()).step().await?;
+    let did = Guardian::new(vault, key, node, pool.clone()).pause_within(PAUSED_WITHIN).await?;
     Ok(if did { "paused" } else { "is paused already" }.to_owned())
 }
 

@@ -242,6 +242,9 @@ impl World {
     }
 }
 
+/// Makes a copied database one that cannot be told from what it is a copy of.
+pub(crate) const UNTOLD: &str = "UPDATE identity SET database_id = (SELECT oid::bigint FROM pg_database WHERE datname = current_database())";
+
 /// What a grant of a story's campaign pays.
 pub(crate) const REWARD: u64 = 1_000;
 

@@ -59,21 +59,27 @@ async fn a_cap_of_nothing_is_no_money_and_in_nobodys_way() {
     world.finish().await;
 }
 
-/// A vault of another chain may have a campaign of the same number.
-#[tokio::test]
-async fn what_another_vault_released_goes_on() {
-    let mut world = World::new().await;
-    let campaign = world.campaign(&definition(), 100).await;
-    let released = CampaignReleased {
+fn release_of(campaign: CampaignId) -> CampaignReleased {
+    let CampaignFunded { chain_id, vault, .. } = funding(campaign, 1);
+    CampaignReleased {
         campaign,
-        chain_id: funding(campaign, 1).chain_id + 1,
-        vault: funding(campaign, 1).vault,
+        chain_id,
+        vault,
         spent: Amount::ZERO,
         released: Amount::from(100_u64),
         tx: B256::repeat_byte(3),
         block_number: 9,
         log_index: 0,
-    };
+    }
+}
+
+/// A vault of another chain may have a campaign of the same number.
+#[tokio::test]
+async fn what_another_vault_released_goes_on() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 100).await;
+    let released = release_of(campaign);
+    let released = CampaignReleased { chain_id: released.chain_id + 1, ..released };
     world.append(&[released.into()]).await;
     world.keep_books().await;
     assert_eq!(world.decide(outcome(1)).await, ["granted 10"]);
@@ -86,16 +92,7 @@ async fn a_campaign_that_the_vault_released_ends() {
     let mut world = World::new().await;
     let campaign = world.campaign(&definition(), 100).await;
     world.decide(outcome(1)).await;
-    let released = CampaignReleased {
-        campaign,
-        chain_id: funding(campaign, 1).chain_id,
-        vault: funding(campaign, 1).vault,
-        spent: Amount::ZERO,
-        released: Amount::from(100_u64),
-        tx: B256::repeat_byte(3),
-        block_number: 9,
-        log_index: 0,
-    };
+    let released = release_of(campaign);
     world.append(&[released.clone().into(), released.into()]).await;
     world.keep_books().await;
     let ended = data(world.events(EventKind::CampaignStateChanged).await, |event| match event {

@@ -63,15 +63,14 @@ async fn a_holds_amount_changed() {
     assert!(detail.contains("1001") && detail.contains("1000") && detail.contains("in block"), "{detail}");
 }
 
+/// A posting says less than the settlement. Returns its batch.
+pub(super) const OTHER_AMOUNT: &str = "UPDATE postings SET amount = amount - 1000 WHERE campaign = $1
+    AND batch = (SELECT max(batch::text) FROM postings)::uuid RETURNING batch::text";
+
 #[tokio::test]
 async fn a_postings_amount_changed() {
     let mut ledger = Ledger::copy().await;
-    let batch = ledger
-        .corrupt(
-            "UPDATE postings SET amount = amount - 1000 WHERE campaign = $1
-             AND batch = (SELECT max(batch::text) FROM postings)::uuid RETURNING batch::text",
-        )
-        .await;
+    let batch = ledger.corrupt(OTHER_AMOUNT).await;
     ledger.assert_found(&[("posting_differs", &format!("batch:{batch}"))]).await;
 }
 

@@ -6,7 +6,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use super::{reports::alerts, settled::Ledger};
+use super::{corruptions::OTHER_AMOUNT, reports::alerts, settled::Ledger};
 
 /// Changes a node's answer.
 type Lie = fn(&str, &mut Value);
@@ -95,12 +95,7 @@ async fn what_does_not_hash_is_not_compared(#[case] lie: Lie, #[case] says: Opti
 #[tokio::test]
 async fn what_was_not_read_again_is_not_taken_back() {
     let mut ledger = Ledger::copy().await;
-    let batch = ledger
-        .corrupt(
-            "UPDATE postings SET amount = amount - 1000 WHERE campaign = $1
-             AND batch = (SELECT max(batch::text) FROM postings)::uuid RETURNING batch::text",
-        )
-        .await;
+    let batch = ledger.corrupt(OTHER_AMOUNT).await;
     ledger.assert_found(&[("posting_differs", &format!("batch:{batch}"))]).await;
     ledger.rpc_url = start(&ledger.rpc_url, without_logs).await;
     let (code, report) = ledger.reconcile(&["--full"]).await;

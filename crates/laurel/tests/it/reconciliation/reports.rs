@@ -6,7 +6,10 @@ use serde_json::json;
 use tokio::time::{sleep, timeout};
 
 use super::settled::Ledger;
-use crate::{process::Running, world::free_port};
+use crate::{
+    process::Running,
+    world::{UNTOLD, free_port},
+};
 
 /// How long the schedule may take, and how often it is looked at.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -91,6 +94,8 @@ async fn another_chain_or_final_block_is_named() {
 async fn who_follows_the_chain_reconciles_by_the_clock() {
     let mut ledger = Ledger::copy().await;
     ledger.corrupt("UPDATE counters SET grants = grants + 1 WHERE campaign = $1 RETURNING 'them'").await;
+    // In quarantine nothing would be reconciled.
+    sqlx::query(UNTOLD).execute(&mut ledger.conn).await.unwrap();
     // While everything was settled, its own schedule may have compared it.
     sqlx::query("TRUNCATE reconciliations, reconciled_chains, findings")
         .execute(&mut ledger.conn)
