@@ -82,8 +82,15 @@ async fn all_dead_letters_of_a_stage_are_redriven_once() {
     let redrive = |query: &str| world.call(Role::Operator, &format!("POST /v1/dead-letters/redrive{query}"));
     let other = redrive("?stage=another").send().await.accepted();
     assert_eq!(other["ids"], json!([]));
-    let redriven = redrive("?stage=echo").send().await.accepted();
+    let keyed = |query: &str| redrive(query).header("idempotency-key", "all");
+    let redriven = keyed("?stage=echo").send().await.accepted();
     assert_eq!(redriven["ids"], json!([ids[0]]), "the one behind it follows by itself");
+    assert_eq!(
+        keyed("?stage=echo").send().await.accepted(),
+        redriven,
+        "the same request has the same answer"
+    );
+    keyed("?stage=another").refused(422, "idempotency_key_reused", "another request").await;
     assert_eq!(redrive("").send().await.accepted()["ids"], json!([]));
     redrive("?stages=echo").refused(400, "invalid_query", "unknown field").await;
 }

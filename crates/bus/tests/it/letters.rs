@@ -132,3 +132,39 @@ async fn a_dropped_letter_lets_the_next_one_go() {
     assert_eq!(find_letter(&mut conn, id).await.unwrap().unwrap().state, LetterState::Dropped);
     assert!(matches!(redrive_letter(&mut conn, world.now(), 4_711).await, Err(RedriveError::Unknown(4_711))));
 }
+
+/// The alert about a stage's dead letters, where it is raised.
+async fn told_of_dead(world: &World) -> Vec<String> {
+    let told =
+        sqlx::query_scalar("SELECT detail FROM alerts WHERE code = 'dead_letters' AND about = 'stage:echo'");
+    told.fetch_all(world.pool()).await.unwrap()
+}
+
+#[tokio::test]
+async fn operators_are_told_of_dead_letters_until_none_is_left() {
+    let (world, id) = dead().await;
+    let told = told_of_dead(&world).await;
+    assert!(told.len() == 1 && told[0].ends_with("bad grant"), "{told:?}");
+    world.echo.cured.store(true, Ordering::SeqCst);
+    let mut conn = world.pool().acquire().await.unwrap();
+    redrive_letter(&mut conn, world.now(), id).await.unwrap();
+    drain(&mut world.replica()).await;
+    assert!(told_of_dead(&world).await.is_empty());
+}
+
+/// What a delivery sets aside behind a subject must not be set aside behind one that is freed at that moment.
+#[tokio::test]
+async fn a_letter_is_not_dropped_while_its_partition_is_delivered() {
+    let (world, id) = dead().await;
+    let mut delivery = world.pool().begin().await.unwrap();
+    let claimed = "SELECT true FROM cursors WHERE stage = 'echo' ORDER BY part FOR NO KEY UPDATE";
+    sqlx::query(claimed).fetch_all(&mut *delivery).await.unwrap();
+    let mut tx = world.pool().begin().await.unwrap();
+    sqlx::query("SET LOCAL lock_timeout = '100ms'").execute(&mut *tx).await.unwrap();
+    let error = drop_letter(&mut tx, world.now(), id).await.unwrap_err();
+    assert!(matches!(error, RedriveError::Ledger(_)), "{error:?}");
+    tx.rollback().await.unwrap();
+    delivery.rollback().await.unwrap();
+    let mut conn = world.pool().acquire().await.unwrap();
+    assert_eq!(find_letter(&mut conn, id).await.unwrap().unwrap().state, LetterState::Dead);
+}

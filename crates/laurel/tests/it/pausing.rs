@@ -114,6 +114,21 @@ async fn an_operator_stops_everything_and_has_it_go_on() {
     story.until_paid(3).await;
     let (code, _, said) = story.command(&["pause"]).await;
     assert_eq!(code, Some(2), "{said}");
+    for nothing in [["--chain", "99999"], ["--campaign", "1"]] {
+        let (code, _, said) = story.command(&["pause", nothing[0], nothing[1]]).await;
+        assert!(code == Some(1) && said.contains("there is no"), "{said}");
+    }
+
+    // What was stopped for another reason stays so, and so does its vault.
+    let chain = story.world.chain_id.to_string();
+    story.must(&["pause", "--chain", &chain]).await;
+    story.must(&["pause", "--all"]).await;
+    let left = story.must(&["unpause", "--all"]).await;
+    let state = left["vaults"][0]["state"].as_str().unwrap();
+    assert!(state.starts_with("left as it is"), "{left}");
+    assert!(story.world.vault_is_paused().await);
+    story.must(&["unpause", "--chain", &chain]).await;
+    assert!(!story.world.vault_is_paused().await);
     assert_eq!(story.serving.terminate().await, Some(0));
     story.world.assert_books_balance(story.port).await;
 }

@@ -179,6 +179,17 @@ async fn a_nonce_is_what_a_quorum_has_reached(
     assert_eq!(world.all.nonce(Address::ZERO, at).await.unwrap(), agreed);
 }
 
+/// One that is left alone with the question says too much: it could halt a lane, or have nonces be passed over.
+#[tokio::test]
+async fn a_nonce_below_a_quorum_is_nobodys() {
+    let world = World::new(3, 2).await;
+    world.fakes[0].change(|script| script.nonce = 99);
+    world.fault(1, Fault::Down);
+    world.fault(2, Fault::Down);
+    assert!(world.all.nonce(Address::ZERO, NonceAt::Latest).await.is_err());
+    assert_eq!(world.all.nonce(Address::ZERO, NonceAt::Pending).await.unwrap(), 99);
+}
+
 proptest! {
     /// However many lie, as long as they are fewer than a quorum, no block of theirs is final; and if nobody lies, what is
     /// final is what a quorum has reached.
