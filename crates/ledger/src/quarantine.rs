@@ -80,14 +80,14 @@ pub async fn quarantine_another(
     let reason = format!("this is not the database that it was: {differs}");
     let (written, events) = begin_quarantine(&mut tx, now, epoch, &reason).await?;
     // Whoever ended one meanwhile has noted that this is the database now; the row waited for that.
-    if written == Written::Created && !matches!(recognise(&mut tx, now, epoch).await?, Recognised::Other(_)) {
+    if written != Written::Created || !matches!(recognise(&mut tx, now, epoch).await?, Recognised::Other(_)) {
         tx.rollback().await?;
         return Ok(None);
     }
     let events: Vec<NewEvent> = events.into_iter().map(NewEvent::from).collect();
     append(&mut tx, &Context::at(now), &events).await?;
     crate::commit(tx, "quarantine").await?;
-    Ok((written == Written::Created).then_some(reason))
+    Ok(Some(reason))
 }
 
 /// Notes which database this is from now on.

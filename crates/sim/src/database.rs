@@ -14,10 +14,12 @@ use crate::moments;
 const NAME: &str = "sim";
 
 /// Statements are planned the same way every time, and nothing but the scheduler decides what happens when.
-const SETTINGS: [&str; 4] = [
+const SETTINGS: [&str; 5] = [
     "ALTER DATABASE sim SET plan_cache_mode = force_generic_plan",
     // Plans outlive the world that they were made in, so they must not depend on how full its tables were.
     "ALTER DATABASE sim SET enable_seqscan = off",
+    // Where there is no other way, what is then called dear would be done by processes of its own.
+    "ALTER DATABASE sim SET max_parallel_workers_per_gather = 0",
     // The scheduler sees who waits for whom, and PostgreSQL must not choose a victim by the clock.
     "ALTER DATABASE sim SET deadlock_timeout = '1h'",
     "ALTER DATABASE sim SET jit = off",

@@ -11,9 +11,9 @@ use laurel_campaign::{
     reward::{Fixed, PerUnit, Reward},
 };
 use laurel_chain::{LaneSigner, RewardVault, Terms};
-use laurel_events::{Amount, CampaignId, LaneId, PlayerId};
+use laurel_events::{Amount, CampaignId, LaneId, PlayerId, time_ordered};
 use laurel_grant_saga::register_lane;
-use laurel_ledger::{Context, Vault, pin_vault};
+use laurel_ledger::{Context, Vault, pin_vault, recognise};
 use laurel_players::put_player;
 use rand::{Rng, RngCore, seq::SliceRandom};
 use sqlx::PgPool;
@@ -40,9 +40,8 @@ pub(crate) struct Size {
 impl Size {
     fn of_chance(rng: &mut dyn RngCore) -> Self {
         let (outcomes, steps) = match rng.random_range(0..20) {
-            0..15 => (12..=24, 60..=120),
-            15..19 => (24..=50, 120..=200),
-            _ => (50..=90, 300..=450),
+            0..19 => (50..=60, 300..=340),
+            _ => (60..=90, 350..=500),
         };
         Self { outcomes: rng.random_range(outcomes), steps: rng.random_range(steps) }
     }
@@ -91,6 +90,8 @@ impl Plan {
         rng: &mut (dyn RngCore + Send),
     ) -> anyhow::Result<Self> {
         let mut tx = pool.begin().await?;
+        // As whoever connects does.
+        recognise(&mut tx, context.now, time_ordered(context.now, rng)).await?;
         let vault = pin_vault(&mut tx, &genesis.identity).await?;
         let mut lanes = Vec::with_capacity(LANES);
         for lane in 0..LANES {

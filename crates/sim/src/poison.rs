@@ -15,7 +15,7 @@ use sqlx::PgConnection;
 use crate::{chain::Shared, dice::Fault};
 
 /// One in so many events is poison while it lasts: it is different in different worlds.
-pub(crate) const RARITIES: [u64; 3] = [12, 12, 4];
+pub(crate) const RARITIES: [u64; 3] = [24, 12, 6];
 
 /// Which events nobody can handle at the moment: none while it is zero.
 pub(crate) type Mistake = Arc<AtomicU64>;

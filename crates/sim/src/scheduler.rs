@@ -25,7 +25,7 @@ const SILENCES_MAX: u32 = 16;
 const YIELDS: f64 = 0.15;
 
 /// How much more often one moves that may have something to do.
-const STIRRED_WEIGHT: u32 = 25;
+const STIRRED_WEIGHT: u32 = 12;
 
 /// How much more often a stage does.
 const STAGE_WEIGHT: u32 = 6;

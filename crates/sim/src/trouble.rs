@@ -57,9 +57,9 @@ impl World<'_> {
     pub(crate) fn happen(&mut self) -> anyhow::Result<()> {
         let roll = self.shared.dice().rng.random_range(0..100);
         match roll {
-            0..64 => self.block(),
-            64..74 => self.reorganise(),
-            74..78 => self.forget_one(),
+            0..60 => self.block(),
+            60..72 => self.reorganise(),
+            72..78 => self.forget_one(),
             _ => self.trouble()?,
         }
         self.end_troubles(false)
@@ -86,7 +86,7 @@ impl World<'_> {
         let mut dice = self.shared.dice();
         let mut chain = self.shared.chain();
         let depth = dice.rng.random_range(1..=unfinal);
-        let careless = dice.rng.random_bool(0.3);
+        let careless = dice.rng.random_bool(0.5);
         let mut lost = 0;
         let owner = owner();
         let removed = chain.unwind(depth, &mut |tx| {
@@ -167,7 +167,7 @@ impl World<'_> {
                 self.hours_pass();
                 return Ok(());
             }
-            8 if self.mistake.load(Relaxed) == 0 && self.shared.dice().rng.random_bool(0.8) => {
+            8 if self.mistake.load(Relaxed) == 0 && self.shared.dice().rng.random_bool(0.5) => {
                 self.mistake.store(self.shared.dice().rng.random_range(1..u64::MAX), Relaxed);
                 Trouble::Mistake
             }
