@@ -1,10 +1,15 @@
 //! How a world comes to rest: nothing goes wrong any more, and everybody works until nothing moves.
 
+use alloy::{primitives::aliases::U96, sol_types::SolCall};
+use anyhow::Context;
+use laurel_chain::RewardVault;
+use laurel_events::CampaignId;
 use laurel_ledger::faults::Side;
 
 use crate::{
     actors::{Kind, State, Work},
     clients::Request,
+    genesis::owner_sends,
     world::{REPLICAS, TASKS, World},
 };
 
@@ -34,7 +39,7 @@ impl World<'_> {
         self.zombie_sends(true);
         self.tell("everything goes well from here on");
         let mut quiet = 0;
-        let mut deadlines_passed = 0_u32;
+        let (mut waits, mut calm_waits) = (0, 0);
         let mut written = self.written().await?;
         for round in 0..ROUNDS_MAX {
             self.steps += 1;
@@ -52,21 +57,47 @@ impl World<'_> {
             if quiet < QUIET_ROUNDS {
                 continue;
             }
-            if deadlines_passed >= 2 && !self.is_asked() {
+            if calm_waits >= 2 && !self.is_asked() {
                 return Ok(());
             }
-            if deadlines_passed == 1 && self.end_stubborn()? {
+            if waits >= 1 && (self.end_stubborn()? | self.raise_caps().await?) {
                 quiet = 0;
                 continue;
             }
             // Whoever still waits does so for a deadline, or for an operator.
             // What an operator does only now has deadlines of its own.
-            deadlines_passed += u32::from(!self.is_asked());
+            waits += 1;
+            calm_waits += u32::from(!self.is_asked());
             quiet = 0;
             self.pass(HOURS_MS);
             self.plan.requests.push_back(Request::Redrive);
         }
         anyhow::bail!("it does not come to rest")
+    }
+
+    /// Where players were paid for what is told in another way since a restore, a cap is less than what the books have granted: the
+    /// owner raises it. Says whether there was any.
+    async fn raise_caps(&mut self) -> anyhow::Result<bool> {
+        let lacking: Vec<(i64, String)> = sqlx::query_as(
+            "SELECT campaign, sum(amount)::text FROM orphans WHERE number IS NULL GROUP BY campaign ORDER BY campaign",
+        )
+        .fetch_all(&self.database.outside)
+        .await?;
+        let mut any = false;
+        for (campaign, paid) in lacking {
+            let id = CampaignId::try_from(campaign)?;
+            let paid: u64 = paid.parse()?;
+            let planned = self.plan.campaigns.iter().find(|planned| planned.id == id).context("a campaign")?;
+            let cap = planned.cap + paid;
+            if self.raised.insert(id, cap) == Some(cap) {
+                continue;
+            }
+            let raise = RewardVault::raiseCapCall { campaign: id.on_chain(), cap: U96::from(cap) };
+            owner_sends(&self.shared, Some(self.genesis.deployed.vault), raise.abi_encode().into())?;
+            self.tell(&format!("the cap of {id} is raised to {cap}"));
+            any = true;
+        }
+        Ok(any)
     }
 
     /// Before anything is asked of it, the world sees its campaigns funded.

@@ -8,7 +8,7 @@ use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes};
 use laurel_campaign::{BooksStage, DecisionStage};
 use laurel_chain::ChainNode;
 use laurel_chain_watcher::{Finality, Watcher, WatcherMetrics, WatcherParts};
-use laurel_events::{Clock, MockClock, PARTITIONS};
+use laurel_events::{CampaignId, Clock, MockClock, PARTITIONS};
 use laurel_grant_saga::{
     GrantStage, LaneDriver, LaneParts, LaneSettings, SagaMetrics, SettlementStage, WalletChecker,
 };
@@ -120,6 +120,8 @@ pub(crate) struct World<'a> {
     rarity: u64,
     /// How long a step takes, at the most.
     pub(crate) step_ms: i64,
+    /// To what campaigns' caps were raised.
+    pub(crate) raised: BTreeMap<CampaignId, u64>,
     /// What is to be undone, and at which step.
     pub(crate) troubles: Vec<(u64, crate::trouble::Trouble)>,
 }
@@ -181,6 +183,7 @@ impl<'a> World<'a> {
             mistake: Mistake::default(),
             rarity,
             step_ms,
+            raised: BTreeMap::new(),
             troubles: Vec::new(),
         };
         for replica in 0..REPLICAS {
