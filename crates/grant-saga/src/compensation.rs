@@ -96,8 +96,12 @@ pub(crate) async fn release_undone(
     Ok(())
 }
 
-/// Fails the grants of released campaigns once none of their batches can pay any more: whatever is in no batch then was
-/// never paid. In quarantine nothing fails: the chain may have paid it before this database knew of a batch.
+/// How many places of a released campaign fail in one transaction, or up to twice as many: there may be a million. The next ones
+/// follow when the books have released the holds of these.
+const RELEASED_MAX: i64 = 1_000;
+
+/// Fails grants of released campaigns, as many as [`RELEASED_MAX`], once none of their batches can pay any more: whatever is in no
+/// batch then was never paid. In quarantine nothing fails: the chain may have paid it before this database knew of a batch.
 pub(crate) async fn fail_released(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -123,7 +127,7 @@ pub(crate) async fn fail_released(
     }
     let over = sqlx::query!(
         r#"
-        SELECT campaign, next_seq, batched_to, released_tx AS "released_tx!" FROM queues q
+        SELECT campaign, released_tx AS "released_tx!" FROM queues q
         WHERE campaign = ANY ($1) AND released_tx IS NOT NULL
           AND NOT EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch
                           WHERE s.campaign = q.campaign AND s.posted_at IS NULL AND b.state <> 'reverted')
@@ -142,25 +146,58 @@ pub(crate) async fn fail_released(
             |column| LedgerError::Inconsistent { table: "queues", column, id: queue.campaign.to_string() };
         let campaign = CampaignId::try_from(queue.campaign).map_err(|_| wrong("campaign"))?;
         let tx = B256::try_from(queue.released_tx.as_slice()).map_err(|_| wrong("released_tx"))?;
-        let mut ranges = vec![(queue.batched_to, queue.next_seq - queue.batched_to)];
-        let requeued = sqlx::query!(
-            "DELETE FROM requeues WHERE campaign = $1 RETURNING first_seq, count",
-            queue.campaign
-        );
-        let requeued = requeued.fetch_all(&mut *conn).await?;
-        ranges.extend(requeued.iter().map(|row| (row.first_seq, i64::from(row.count))));
-        let mut places = Vec::new();
-        for (first_seq, count) in ranges {
-            let count = u32::try_from(count).map_err(|_| wrong("next_seq"))?;
-            places.extend(find_places(conn, campaign, first_seq.cast_unsigned(), count).await?);
-        }
-        sqlx::query!("UPDATE queues SET batched_to = next_seq WHERE campaign = $1", queue.campaign)
-            .execute(&mut *conn)
-            .await?;
         let proof = |seq| VoidProof::Released { seq, tx };
-        failed.extend(fail(conn, now, cause, (campaign, "campaign_released"), &places, proof).await?);
+        // Places may have failed before; only one that does now has the next ones follow.
+        loop {
+            let places = take_unsent(conn, campaign).await?;
+            let failed_now = fail(conn, now, cause, (campaign, "campaign_released"), &places, proof).await?;
+            let goes_on = failed_now.is_empty() && !places.is_empty();
+            failed.extend(failed_now);
+            if !goes_on {
+                break;
+            }
+        }
     }
     Ok(failed)
+}
+
+/// Takes the next places of a campaign, whose queue the caller has locked, that wait to be sent, or to be sent again.
+async fn take_unsent(conn: &mut PgConnection, campaign: CampaignId) -> Result<Vec<ChainPlace>, LedgerError> {
+    let requeued = sqlx::query!(
+        r#"
+        DELETE FROM requeues WHERE campaign = $1 AND first_seq IN (
+            SELECT first_seq FROM (
+                SELECT first_seq, sum(count) OVER (ORDER BY first_seq) - count AS before FROM requeues WHERE campaign = $1
+            ) r
+            WHERE before < $2
+        )
+        RETURNING first_seq, count
+        "#,
+        campaign.number(),
+        RELEASED_MAX,
+    );
+    let mut ranges: Vec<(i64, i32)> =
+        requeued.fetch_all(&mut *conn).await?.iter().map(|row| (row.first_seq, row.count)).collect();
+    ranges.sort_unstable();
+    let taken: i64 = ranges.iter().map(|(_, count)| i64::from(*count)).sum();
+    if taken < RELEASED_MAX {
+        let waiting = sqlx::query!(
+            r#"
+            UPDATE queues q SET batched_to = q.batched_to + w.count
+            FROM (SELECT batched_to, least(next_seq - batched_to, $2) AS count FROM queues WHERE campaign = $1) w
+            WHERE q.campaign = $1 AND w.count > 0
+            RETURNING w.batched_to AS "first_seq!", w.count::integer AS "count!"
+            "#,
+            campaign.number(),
+            RELEASED_MAX - taken,
+        );
+        ranges.extend(waiting.fetch_optional(&mut *conn).await?.map(|row| (row.first_seq, row.count)));
+    }
+    let mut places = Vec::new();
+    for (first_seq, count) in ranges {
+        places.extend(find_places(conn, campaign, first_seq.cast_unsigned(), count.unsigned_abs()).await?);
+    }
+    Ok(places)
 }
 
 /// The last word of the bitmap whose places have numbers here. Nobody is ever given one near it.

@@ -1,15 +1,15 @@
 //! The stage that gives grants their places and tells when they are complete.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use async_trait::async_trait;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{Stage, StageError, schedule_timers};
 use laurel_chain::{GrantWord, PaidMask};
 use laurel_events::{
-    BudgetPosted, Envelope, Event, EventId, EventKind, GrantId, NewEvent, PlayerId, TokenGrantAwaitingWallet,
-    TokenGrantCompleted, TokenGrantFailed, TokenGrantHeld, TokenGrantRequested, TokenGrantStarted, VoidProof,
-    WalletDeadlinePassed, WalletLinked,
+    BudgetPosted, CampaignId, Envelope, Event, EventId, EventKind, GrantId, NewEvent, PlayerId,
+    TokenGrantAwaitingWallet, TokenGrantCompleted, TokenGrantFailed, TokenGrantHeld, TokenGrantRequested,
+    TokenGrantStarted, VoidProof, WalletDeadlinePassed, WalletLinked,
 };
 use laurel_ledger::{ChainPlace, LedgerError, find_places, find_segments, in_quarantine, planted};
 use laurel_players::{Wallet, keep_wallets};
@@ -59,7 +59,8 @@ impl Stage for GrantStage {
         now: DateTime<Utc>,
         events: &[Envelope],
     ) -> Result<Vec<NewEvent>, StageError> {
-        let mut effects = Vec::new();
+        // Queues are locked before grants.
+        let mut effects = fail_released(conn, now, None, &given_back(events)).await?;
         let mut requests: Vec<(EventId, &TokenGrantRequested)> = Vec::new();
         for envelope in events {
             if let Event::TokenGrantRequested(requested) = &envelope.event {
@@ -89,6 +90,16 @@ impl Stage for GrantStage {
         effects.extend(start(conn, now, &requests).await?);
         Ok(effects)
     }
+}
+
+/// The campaigns whose holds the books have released: of one that the vault has released, the next grants fail.
+fn given_back(events: &[Envelope]) -> Vec<CampaignId> {
+    let campaigns = events.iter().filter_map(|envelope| match &envelope.event {
+        Event::BudgetReleased(released) => Some(released.grant.campaign),
+        _ => None,
+    });
+    let campaigns: BTreeSet<CampaignId> = campaigns.collect();
+    campaigns.into_iter().collect()
 }
 
 /// Queues requested grants whose players have a wallet; the others wait.

@@ -6,8 +6,8 @@ use chrono::TimeDelta;
 use laurel_bus::{Wakes, fire_timers};
 use laurel_chain::{ChainNode, RewardVault};
 use laurel_events::{
-    Amount, BlockchainTxReverted, CampaignId, CampaignReleased, Event, EventKind, GrantId, GrantsCancelled,
-    TokenGrantFailed, VoidProof,
+    Amount, BlockchainTxReverted, BudgetReleased, CampaignId, CampaignReleased, Event, EventKind, GrantId,
+    GrantsCancelled, TokenGrantFailed, VoidProof,
 };
 use laurel_grant_saga::{LaneDriver, Progress};
 
@@ -376,6 +376,29 @@ async fn what_cannot_be_ours_is_neither_failed_nor_in_the_way() {
 }
 
 /// The place that is being burned is the last thing under way. When its transaction has come to nothing, the release decides.
+#[tokio::test]
+async fn a_released_campaign_fails_portion_by_portion() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let (player, _) = world.player_with_wallet().await;
+    let grants = world.request(campaign, &[player; 1_300]).await;
+    drain(&mut world.grants).await;
+    let released = release_of(&world, campaign);
+    tell(&mut world, released).await;
+    let mut portions = Vec::new();
+    let mut told = failed(&world).await;
+    while told.len() > portions.iter().sum::<usize>() {
+        let last = told.split_off(portions.iter().sum());
+        portions.push(last.len());
+        let TokenGrantFailed { grant, amount, .. } = last[0];
+        tell(&mut world, BudgetReleased { grant, amount }).await;
+        told = failed(&world).await;
+    }
+    assert_eq!(portions, [1_000, 300]);
+    told.sort_unstable_by_key(|failed| failed.grant);
+    assert_eq!(told.iter().map(|failed| failed.grant).collect::<Vec<_>>(), grants);
+}
+
 #[tokio::test]
 async fn a_release_beside_a_cancellation_fails_what_is_left_when_that_has_ended() {
     let (mut world, mut driver, grants) = one_of_two_refused().await;
