@@ -8,6 +8,7 @@ DROP TABLE orphans;
 DROP TABLE recovered_txs;
 ALTER TABLE suspense DROP COLUMN block_number, DROP COLUMN block_hash;
 DROP TABLE quarantine_chains;
+DROP FUNCTION in_quarantine();
 DROP TABLE quarantine;
 DROP FUNCTION is_same_database();
 DROP FUNCTION present_identity();

@@ -59,6 +59,11 @@ CREATE TABLE quarantine (
     began_at timestamptz NOT NULL
 );
 
+-- Whether one is there, or has to begin: behind a pooler nobody may have noticed yet.
+CREATE FUNCTION in_quarantine() RETURNS boolean LANGUAGE sql STABLE AS $$
+    SELECT EXISTS (SELECT FROM quarantine) OR NOT is_same_database()
+$$;
+
 -- Block time, in seconds since 1970, up to which something may settle that was signed before.
 CREATE TABLE quarantine_chains (
     chain_id bigint PRIMARY KEY REFERENCES chains (id),

@@ -105,7 +105,7 @@ async fn move_ends(
         INSERT INTO queues AS q (campaign, vault, next_seq)
         SELECT c.id, c.vault, n.count
         FROM unnest($1::bigint[], $2::bigint[]) AS n (campaign, count) JOIN campaigns c ON c.id = n.campaign
-        WHERE NOT EXISTS (SELECT FROM quarantine)
+        WHERE NOT in_quarantine()
         ORDER BY c.id
         ON CONFLICT (campaign) DO UPDATE SET next_seq = q.next_seq + EXCLUDED.next_seq
         RETURNING campaign, next_seq, released_tx IS NOT NULL AS "released!", orphans

@@ -114,8 +114,7 @@ async fn take_nonce(
     ];
     let stopped = sqlx::query_scalar!(
         r#"
-        SELECT EXISTS (SELECT FROM stops WHERE about = ANY ($1)) OR EXISTS (SELECT FROM quarantine)
-               OR NOT is_same_database() AS "stopped!"
+        SELECT EXISTS (SELECT FROM stops WHERE about = ANY ($1)) OR in_quarantine() AS "stopped!"
         "#,
         &stops
     );

@@ -131,12 +131,12 @@ pub async fn find_quarantine(conn: &mut PgConnection) -> Result<Option<Quarantin
     Ok(found.fetch_optional(conn).await?)
 }
 
-/// Whether the database is in quarantine.
+/// Whether the database is in quarantine, or has to be and nobody has noticed yet.
 ///
 /// # Errors
 /// If the database does not answer.
 pub async fn in_quarantine(conn: &mut PgConnection) -> Result<bool, LedgerError> {
-    Ok(find_quarantine(conn).await?.is_some())
+    Ok(sqlx::query_scalar!(r#"SELECT in_quarantine() AS "quarantined!""#).fetch_one(conn).await?)
 }
 
 /// Begins a quarantine, unless there is one: from the commit on nothing is signed and no place is given. Returns the events;

@@ -113,8 +113,7 @@ pub async fn is_chain_stopped(conn: &mut PgConnection, chain_id: u64) -> Result<
     }
     let stopped = sqlx::query_scalar!(
         r#"
-        SELECT EXISTS (SELECT FROM stops WHERE about IN ('all', $1)) OR EXISTS (SELECT FROM quarantine)
-               OR NOT is_same_database() AS "stopped!"
+        SELECT EXISTS (SELECT FROM stops WHERE about IN ('all', $1)) OR in_quarantine() AS "stopped!"
         "#,
         Stop::Chain(chain_id).about(),
     );

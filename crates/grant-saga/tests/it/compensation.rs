@@ -431,9 +431,10 @@ async fn in_quarantine_nothing_fails_for_want_of_its_campaign_or_of_a_wallet() {
     let late = world.player().await;
     world.request(campaign, &[late]).await;
     drain(&mut world.grants).await;
-    let quarantine =
-        "INSERT INTO quarantine (epoch, reason, began_at) VALUES (gen_random_uuid(), 'test', now())";
-    sqlx::query(quarantine).execute(world.pool()).await.unwrap();
+    // It has to begin: nobody has noticed yet.
+    let other = "INSERT INTO identity (epoch, database_id, timeline, noted_at)
+                 SELECT gen_random_uuid(), database_id, timeline + 1, now() FROM present_identity()";
+    sqlx::query(other).execute(world.pool()).await.unwrap();
     let released = release_of(&world, campaign);
     tell(&mut world, released).await;
     world.clock.advance(TimeDelta::days(30));
@@ -441,7 +442,7 @@ async fn in_quarantine_nothing_fails_for_want_of_its_campaign_or_of_a_wallet() {
     assert!(world.grants.round().await.is_err(), "the deadline waits for the recovery");
     assert_eq!(failed(&world).await, []);
     // As the recovery does when it ends: there are three days more.
-    sqlx::query("DELETE FROM quarantine").execute(world.pool()).await.unwrap();
+    sqlx::query("DELETE FROM identity").execute(world.pool()).await.unwrap();
     sqlx::query("UPDATE exceptions SET wallet_until = $1 WHERE state = 'awaiting_wallet'")
         .bind(world.now() + TimeDelta::days(3))
         .execute(world.pool())
