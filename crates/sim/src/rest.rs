@@ -87,7 +87,8 @@ impl World<'_> {
         for (campaign, paid) in lacking {
             let id = CampaignId::try_from(campaign)?;
             let paid: u64 = paid.parse()?;
-            let planned = self.plan.campaigns.iter().find(|planned| planned.id == id).context("a campaign")?;
+            let planned =
+                self.plan.campaigns.iter().find(|planned| planned.id == id).context("a campaign")?;
             let cap = planned.cap + paid;
             if self.raised.insert(id, cap) == Some(cap) {
                 continue;
