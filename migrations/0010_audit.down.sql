@@ -1,4 +1,5 @@
 DROP TABLE findings;
+DROP TABLE acknowledgements;
 DROP TABLE reconciled_chains;
 DROP TABLE reconciliations;
 DROP TABLE audit_journal;

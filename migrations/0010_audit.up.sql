@@ -90,6 +90,14 @@ CREATE TABLE reconciled_chains (
     PRIMARY KEY (reconciliation, chain_id)
 );
 
+-- What operators say that they have dealt with.
+CREATE TABLE acknowledgements (
+    code text NOT NULL,
+    about text NOT NULL,
+    acknowledged_at timestamptz NOT NULL,
+    PRIMARY KEY (code, about)
+);
+
 CREATE TABLE findings (
     reconciliation uuid NOT NULL REFERENCES reconciliations (id),
     number integer NOT NULL CHECK (number >= 0),

@@ -129,6 +129,10 @@ codes! {
     CounterDiffers = "counter_differs", Error;
     /// Places that were given are in no run.
     SeqMissing = "seq_missing", Error;
+    /// A hold that has no place, waits for no wallet, and was not given back.
+    GrantStranded = "grant_stranded", Error;
+    /// A place that is neither paid nor on its way, and that nobody will send.
+    PlaceStranded = "place_stranded", Error;
     /// A lane's nonces have a gap.
     LaneNonceGap = "lane_nonce_gap", Error;
     /// The chain has counted another nonce of a lane than the ledger.
@@ -137,6 +141,8 @@ codes! {
     ChainNotCompared = "chain_not_compared", Error;
     /// The chain paid a grant that a restored database has lost; the payment is in suspense and waits for its outcome.
     PaymentOrphaned = "payment_orphaned", Warning;
+    /// A settlement that this ledger did not sign, and that operators have acknowledged: what it paid stays in suspense.
+    SettlementAcknowledged = "settlement_acknowledged", Warning;
     /// The chain took back a cap that grants stand on.
     BudgetShort = "budget_short", Warning;
     /// The chain paid, the books have it, and the grants do not know it.

@@ -144,7 +144,8 @@ async fn read_to(
         let before = match before {
             // The ledger went another way since: what was read is not its chain.
             Some(before) if before.number > target.number => {
-                if before_is_ahead(chain, before).await? {
+                // Another audit was quicker.
+                if is_canonical(chain, before).await? {
                     return Ok(());
                 }
                 forget(pool, id).await?;
@@ -161,15 +162,15 @@ async fn read_to(
             return Ok(());
         }
         let read = read_some(chain, vaults, from, target.number, before).await;
-        let blocks = match read {
-            Err(ChainError::Untrue(problem)) if before.is_some() => {
-                // The checkpoint may be of a chain that was left; from the beginning, it is the node that lies.
-                tracing::warn!(chain.id = id, problem, "what was read of the chain is read again");
-                forget(pool, id).await?;
-                continue;
-            }
-            read => read?,
-        };
+        // The checkpoint may be of a chain that was left; if it is not, it is the node that lies.
+        if let (Err(ChainError::Untrue(problem)), Some(before)) = (&read, before)
+            && !is_canonical(chain, before).await?
+        {
+            tracing::warn!(chain.id = id, problem, "what was read of the chain is read again");
+            forget(pool, id).await?;
+            continue;
+        }
+        let blocks = read?;
         let last = blocks.last().map(|block| (block.number, block.hash));
         if last.is_some_and(|(number, hash)| number == target.number && hash != target.hash) {
             forget(pool, id).await?;
@@ -180,8 +181,8 @@ async fn read_to(
     }
 }
 
-/// Whether a checkpoint beyond the block in question is still of the chain: another audit was quicker.
-async fn before_is_ahead(chain: &AuditedChain, before: BlockAt) -> Result<bool, AuditError> {
+/// Whether a checkpoint is still of the chain.
+async fn is_canonical(chain: &AuditedChain, before: BlockAt) -> Result<bool, AuditError> {
     let block = chain.node.block(BlockRef::Number(before.number)).await?;
     Ok(block.is_some_and(|block| block.hash == before.hash))
 }

@@ -34,6 +34,8 @@ pub(crate) struct Pending {
     pub(crate) unvoided: HashSet<GrantId>,
     /// Postings that the grants do not know of.
     pub(crate) unposted: HashSet<(BatchId, CampaignId)>,
+    /// Grants that were asked for and have neither a place nor a wait.
+    pub(crate) unstarted: HashSet<GrantId>,
 }
 
 /// Reads it, as of the snapshot that `conn` is in.
@@ -71,9 +73,11 @@ pub(crate) async fn read_pending(conn: &mut PgConnection) -> Result<Pending, Aud
             _ => {}
         }
     }
-    for event in unhandled(conn, GRANTS, &[EventKind::BudgetPosted]).await? {
-        if let Event::BudgetPosted(posted) = event {
-            pending.unposted.insert((posted.batch, posted.campaign));
+    for event in unhandled(conn, GRANTS, &[EventKind::BudgetPosted, EventKind::TokenGrantRequested]).await? {
+        match event {
+            Event::BudgetPosted(posted) => drop(pending.unposted.insert((posted.batch, posted.campaign))),
+            Event::TokenGrantRequested(requested) => drop(pending.unstarted.insert(requested.grant)),
+            _ => {}
         }
     }
     Ok(pending)

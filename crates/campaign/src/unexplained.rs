@@ -89,6 +89,17 @@ pub async fn acknowledge_alert(
     {
         resume_queue(&mut tx, campaign, PAYMENT_WITHOUT_HOLD).await?;
     }
+    sqlx::query!(
+        r#"
+        INSERT INTO acknowledgements (code, about, acknowledged_at) VALUES ($1, $2, $3)
+        ON CONFLICT (code, about) DO UPDATE SET acknowledged_at = EXCLUDED.acknowledged_at
+        "#,
+        code,
+        about,
+        context.now,
+    )
+    .execute(&mut *tx)
+    .await?;
     append(&mut tx, context, &[cleared.into()]).await?;
     commit(tx, "acknowledge").await?;
     Ok(true)

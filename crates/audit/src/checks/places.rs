@@ -11,8 +11,9 @@
 
 mod judge;
 mod load;
+mod stranded;
 
-use self::{judge::judge, load::load};
+use self::{judge::judge, load::load, stranded::find_stranded};
 use crate::{
     AuditError,
     finding::Code,
@@ -51,6 +52,7 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
             snapshot.known.places += window.count(&span);
             from = span.to;
         }
+        find_stranded(snapshot, &campaign, &met).await?;
     }
     Ok(())
 }
@@ -78,18 +80,30 @@ async fn end_of(snapshot: &mut Snapshot<'_>, campaign: &Campaign) -> Result<i64,
 
 /// Which grants of a campaign were met in a run: a bit a grant.
 #[derive(Debug)]
-struct Met(Vec<u64>);
+struct Met {
+    words: Vec<u64>,
+    /// Whether there are places that no run has, so that nobody knows whose they were.
+    gaps: bool,
+}
 
 impl Met {
     fn of(grants: i64) -> Self {
         let words = usize::try_from(grants).unwrap_or(0).div_ceil(64);
-        Self(vec![0; words])
+        Self { words: vec![0; words], gaps: false }
+    }
+
+    /// Those of the first `grants` that were not.
+    fn others(&self, grants: i64) -> impl Iterator<Item = i64> {
+        (0..grants).filter(|number| {
+            let word = usize::try_from(number / 64).ok().and_then(|at| self.words.get(at));
+            word.is_some_and(|word| word & 1 << (number % 64) == 0)
+        })
     }
 
     /// Notes a grant. Says whether it was met before; of one that cannot be, nothing is known.
     fn again(&mut self, number: i64) -> bool {
         let Ok(number) = usize::try_from(number) else { return false };
-        let Some(word) = self.0.get_mut(number / 64) else { return false };
+        let Some(word) = self.words.get_mut(number / 64) else { return false };
         let bit = 1 << (number % 64);
         let again = *word & bit != 0;
         *word |= bit;

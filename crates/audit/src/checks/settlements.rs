@@ -46,6 +46,8 @@ struct Row {
     suspended: Option<BigDecimal>,
     // a settlement that was lost, and found by a recovery
     recovered: bool,
+    // by an operator
+    acknowledged: bool,
 }
 
 /// Whose a settlement is.
@@ -110,7 +112,9 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
                (SELECT u.amount FROM suspense u
                 WHERE u.chain_id = s.chain_id AND u.tx = s.tx AND u.log_index = s.log_index
                 ORDER BY u.turn DESC LIMIT 1) AS suspended,
-               EXISTS (SELECT FROM recovered_txs r WHERE r.chain_id = s.chain_id AND r.tx = s.tx) AS "recovered!"
+               EXISTS (SELECT FROM recovered_txs r WHERE r.chain_id = s.chain_id AND r.tx = s.tx) AS "recovered!",
+               EXISTS (SELECT FROM acknowledgements k WHERE split_part(k.about, '/tx:0x', 2) = encode(s.tx, 'hex'))
+                   AS "acknowledged!"
         FROM unnest($1::bigint[], $2::bigint[]) AS f (chain_id, number)
         JOIN audit_settlements s ON s.chain_id = f.chain_id AND s.block_number <= f.number
         LEFT JOIN attempts a ON a.tx = s.tx
@@ -232,7 +236,8 @@ fn from_outside(
         row.paid(),
         row.chain_id.cast_unsigned()
     );
-    findings.add(Code::SettlementFromOutside, about, campaign, detail);
+    let code = if row.acknowledged { Code::SettlementAcknowledged } else { Code::SettlementFromOutside };
+    findings.add(code, about, campaign, detail);
     compare_suspense(row, campaign, findings, pending)
 }
 

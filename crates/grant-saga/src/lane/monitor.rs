@@ -2,7 +2,7 @@
 //! room. Only the lowest nonce is judged: the others wait for it.
 
 use chrono::{DateTime, Utc};
-use laurel_chain::{BlockRef, ChainError, Fees, NextStep, Refusal, find_nonce_user};
+use laurel_chain::{BlockRef, ChainError, Fees, NextStep, NonceAt, Refusal, find_nonce_user};
 use laurel_events::{
     NewEvent, OperatorAlertRaised,
     alert::{self, FEE_ABOVE_CAP, LANE_REJECTED, NONCE_USED_ELSEWHERE, OUT_OF_GAS_MONEY},
@@ -104,6 +104,11 @@ impl LaneDriver {
     ) -> Result<Option<Trouble>, LaneError> {
         let chain_time = self.chain_time().await?;
         let Some(ailment) = self.ailment(lowest, chain_time) else { return Ok(None) };
+        if matches!(ailment, Ailment::Expired | Ailment::Stuck { .. }) && self.is_used(lowest).await {
+            // Whoever watches has not said so yet: another price would change nothing.
+            self.halt_if_used_elsewhere(lease, lowest).await?;
+            return Ok(None);
+        }
         let mut to = Replacement { empty: lowest.empty, raise: Raise::Least, chain_time };
         match ailment {
             Ailment::Unsendable(refusal) if lowest.empty => {
@@ -114,9 +119,6 @@ impl LaneDriver {
             Ailment::Expired | Ailment::Unsendable(_) => to.empty = true,
             Ailment::Underpriced => to.raise = Raise::Double,
             Ailment::Stuck { still } => {
-                if self.used_elsewhere(lease, lowest).await? {
-                    return Ok(None);
-                }
                 // It was sent again just now; a node may have lost it.
                 if !still && lowest.price.suffices(self.node.fees().await?) {
                     return Ok(None);
@@ -165,9 +167,20 @@ impl LaneDriver {
         Ok(above.map(|above| Trouble { code: FEE_ABOVE_CAP, detail: above.to_string() }))
     }
 
+    /// Whether a block has the nonce. Where nobody knows, it is outbid as if none had: that is refused at the worst.
+    async fn is_used(&self, lowest: &Unmined) -> bool {
+        match self.node.nonce(self.address(), NonceAt::Latest).await {
+            Ok(next) => next > lowest.nonce,
+            Err(error) => {
+                tracing::warn!(lane.id = %self.lane, %error, "the node does not tell which nonces are used");
+                false
+            }
+        }
+    }
+
     /// Halts the lane if a final block has another transaction than ours for the lowest nonce. A node that does not tell, or no
     /// longer knows, proves nothing.
-    async fn used_elsewhere(&self, lease: Lease, lowest: &Unmined) -> Result<bool, LaneError> {
+    async fn halt_if_used_elsewhere(&self, lease: Lease, lowest: &Unmined) -> Result<(), LaneError> {
         let mut conn = self.pool.acquire().await?;
         let last_final = sqlx::query_scalar!(
             "SELECT final_number FROM chains WHERE id = $1",
@@ -177,21 +190,20 @@ impl LaneDriver {
         .await?;
         let ours = attempt_hashes(&mut conn, lowest.batch).await?;
         drop(conn);
-        let Some(last_final) = last_final.map(i64::cast_unsigned) else { return Ok(false) };
+        let Some(last_final) = last_final.map(i64::cast_unsigned) else { return Ok(()) };
         let user = match find_nonce_user(&*self.node, self.address(), lowest.nonce, last_final).await {
             Ok(user) => user,
             Err(error) => {
                 tracing::warn!(lane.id = %self.lane, %error, "the node cannot tell who used a nonce");
-                return Ok(false);
+                return Ok(());
             }
         };
-        let Some(user) = user.filter(|user| !ours.contains(&user.tx)) else { return Ok(false) };
+        let Some(user) = user.filter(|user| !ours.contains(&user.tx)) else { return Ok(()) };
         let detail = format!(
             "nonce {} was used by transaction {} in block {}, which is none of ours",
             lowest.nonce, user.tx, user.block_number
         );
-        self.halt(lease, NONCE_USED_ELSEWHERE, detail).await?;
-        Ok(true)
+        self.halt(lease, NONCE_USED_ELSEWHERE, detail).await
     }
 
     /// Stops the lane until an operator has looked.

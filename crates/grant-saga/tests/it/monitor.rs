@@ -113,6 +113,27 @@ async fn what_is_stuck_below_the_base_fee_is_outbid_with_the_same_payload() {
     assert_eq!(total_paid(&world, &grants).await, owed(&grants));
 }
 
+/// As it is while the stage that would be told of the block is halted.
+#[tokio::test]
+async fn what_a_block_has_is_neither_outbid_nor_emptied_while_nobody_has_told() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 2).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.control.mine(1).await.unwrap();
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+    for _ in 0..3 {
+        time_out(&world, 50 * GWEI).await;
+        driver.step().await.unwrap();
+    }
+    world.control.warp(LIFETIME.as_secs()).await.unwrap();
+    world.clock.advance(TimeDelta::from_std(LIFETIME).unwrap());
+    driver.step().await.unwrap();
+    assert_eq!(attempts(&world).await.len(), 1);
+    assert_eq!(state(&world).await, (LaneState::Active, None));
+}
+
 #[tokio::test]
 async fn only_the_lowest_nonce_is_judged() {
     let mut world = World::new().await;
@@ -286,6 +307,7 @@ async fn what_the_vault_will_refuse_as_too_late_makes_room() {
     driver.step().await.unwrap();
     assert_eq!(attempts(&world).await.iter().map(|(_, empty, _)| *empty).collect::<Vec<_>>(), [false, true]);
     assert!(replaced(&world).await[0].empty);
+    world.control.set_base_fee(100 * GWEI).await.unwrap();
     time_out(&world, 100 * GWEI).await;
     driver.step().await.unwrap();
     let empties: Vec<bool> = attempts(&world).await.iter().map(|(_, empty, _)| *empty).collect();

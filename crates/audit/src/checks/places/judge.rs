@@ -8,6 +8,7 @@ use laurel_ledger::amount_to_sql;
 use super::{
     Met, Span,
     load::{Held, Place, Segment, Settled, Window},
+    stranded::check_stranded,
 };
 use crate::{AuditError, error::inconsistent, finding::Code, snapshot::Snapshot};
 
@@ -36,6 +37,7 @@ pub(super) fn judge(
                 tell_gap(snapshot, span, gap.take());
                 continue;
             }
+            met.gaps = true;
             gap = Some(gap.map_or((seq, seq), |(first, _)| (first, seq)));
             continue;
         };
@@ -55,6 +57,9 @@ pub(super) fn judge(
             check_void(snapshot, id, seq, place, held, window)?;
             let segment = latest[(seq - span.from) as usize].map(|at| &window.segments[at]);
             check_completed(snapshot, id, seq, place, held, outcome, segment);
+            if outcome.paid.is_none() {
+                check_stranded(snapshot, id, seq, place.number, held, segment, &window.waiting);
+            }
         }
     }
     tell_gap(snapshot, span, gap);

@@ -85,6 +85,8 @@ pub(super) struct Window {
     pub(super) skipped: Vec<(i64, i64)>,
     /// Places that were paid and wait for their grants.
     pub(super) orphaned: HashSet<i64>,
+    /// Places that wait to be sent, or to be burned, and those behind them.
+    pub(super) waiting: Vec<(i64, i64)>,
 }
 
 impl Window {
@@ -104,7 +106,8 @@ pub(super) async fn load(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Win
     let (cancelled, released) = burned(snapshot, span).await?;
     let skipped = skipped(snapshot, span).await?;
     let orphaned = orphaned(snapshot, span).await?;
-    Ok(Window { places, held, settled, segments, cancelled, released, skipped, orphaned })
+    let waiting = waiting(snapshot, span).await?;
+    Ok(Window { places, held, settled, segments, cancelled, released, skipped, orphaned, waiting })
 }
 
 async fn places(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<Option<Place>>, AuditError> {
@@ -300,4 +303,25 @@ async fn orphaned(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<HashSet<i6
     .fetch_all(&mut *snapshot.conn)
     .await?;
     Ok(seqs.into_iter().collect())
+}
+
+async fn waiting(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<(i64, i64)>, AuditError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT first_seq AS "first_seq!", upto AS "upto!"
+        FROM (
+            SELECT campaign, batched_to AS first_seq, next_seq AS upto FROM queues
+            UNION ALL SELECT campaign, first_seq, first_seq + count FROM requeues
+            UNION ALL SELECT c.campaign, c.seq, c.seq + 1
+            FROM cancels c JOIN batches b ON b.id = c.batch WHERE b.state <> 'reverted'
+        ) w
+        WHERE campaign = $1 AND first_seq < $3 AND upto > $2
+        "#,
+        span.campaign.id.number(),
+        span.from,
+        span.to,
+    )
+    .fetch_all(&mut *snapshot.conn)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.first_seq, row.upto)).collect())
 }

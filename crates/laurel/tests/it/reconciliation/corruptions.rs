@@ -271,3 +271,50 @@ async fn a_batch_that_no_block_has_marked_reverted() {
     ];
     ledger.assert_found(&wanted).await;
 }
+
+/// One more hold, as the campaign's stage makes it; `$1` is the campaign. Its outcome is that of another grant, in another place.
+macro_rules! one_more_hold {
+    ($then:literal) => {
+        concat!(
+            "WITH one AS (SELECT * FROM grants WHERE campaign = $1 AND number = 5),
+             held AS (
+                 INSERT INTO grants (campaign, number, part, position, idx, outcome, player, amount, rule_version, recorded_at)
+                 SELECT campaign, (SELECT grants FROM accounts WHERE campaign = $1), part, position, idx + 1000, outcome, player,
+                        amount, rule_version, recorded_at
+                 FROM one RETURNING *),
+             booked AS (
+                 UPDATE accounts a SET grants = a.grants + 1, reserved = a.reserved + held.amount,
+                        available = a.available - held.amount
+                 FROM held WHERE a.campaign = held.campaign),
+             counted AS (
+                 UPDATE counters c SET grants = c.grants + 1, amount = c.amount + held.amount FROM held
+                 WHERE c.campaign = held.campaign AND c.player = held.player
+                   AND c.period IN (date '1970-01-01', (held.recorded_at AT TIME ZONE 'UTC')::date)) ",
+            $then
+        )
+    };
+}
+
+#[tokio::test]
+async fn a_request_lost_after_its_hold() {
+    let mut ledger = Ledger::copy().await;
+    let grant = ledger.corrupt(one_more_hold!("SELECT campaign || '-' || number FROM held")).await;
+    ledger.assert_found(&[("grant_stranded", &format!("grant:{grant}"))]).await;
+}
+
+#[tokio::test]
+async fn a_place_lost_after_it_was_given() {
+    let mut ledger = Ledger::copy().await;
+    let grant = ledger
+        .corrupt(one_more_hold!(
+            ", queue AS (
+                 UPDATE queues q SET next_seq = next_seq + 1, batched_to = batched_to + 1 FROM held
+                 WHERE q.campaign = held.campaign RETURNING next_seq - 1 AS seq)
+             INSERT INTO runs (campaign, first_seq, count, numbers, words, queued_at)
+             SELECT r.campaign, queue.seq, 1, ARRAY[held.number], substring(r.words FROM 97 FOR 32), r.queued_at
+             FROM runs r, held, queue WHERE r.campaign = held.campaign AND r.first_seq = 0
+             RETURNING campaign || '-' || numbers[1]"
+        ))
+        .await;
+    ledger.assert_found(&[("place_stranded", &format!("grant:{grant}"))]).await;
+}

@@ -108,3 +108,23 @@ async fn what_was_not_read_again_is_not_taken_back() {
     let raised = alerts(&mut ledger).await;
     assert!(raised.contains(&("posting_differs".to_owned(), about)), "{raised:?}");
 }
+
+/// What was read before is of the chain still, so a lie about what follows is no reason to read that again, and again.
+#[tokio::test]
+async fn what_was_read_before_a_lie_is_kept() {
+    let mut ledger = Ledger::copy().await;
+    ledger.assert_found(&[]).await;
+    sqlx::raw_sql(
+        "UPDATE audit_checkpoints SET number = 0, hash = (SELECT genesis_hash FROM chains);
+         DELETE FROM audit_settlements; DELETE FROM audit_logs",
+    )
+    .execute(&mut ledger.conn)
+    .await
+    .unwrap();
+    ledger.rpc_url = start(&ledger.rpc_url, without_logs).await;
+    let chain = format!("chain:{}", ledger.settled.world.chain_id);
+    ledger.assert_found(&[("chain_not_compared", &chain)]).await;
+    let read: i64 =
+        sqlx::query_scalar("SELECT number FROM audit_checkpoints").fetch_one(&mut ledger.conn).await.unwrap();
+    assert_eq!(read, 0);
+}

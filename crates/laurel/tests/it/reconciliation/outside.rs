@@ -14,7 +14,7 @@ use laurel_devnet::dev_keys::DEV_KEYS;
 use tokio::time::{sleep, timeout};
 
 use super::settled::Ledger;
-use crate::process::Running;
+use crate::process::{Running, output};
 
 /// How long a final block, or a stage, may take; and how often it is looked for.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -95,6 +95,16 @@ async fn a_settlement_sent_from_outside() {
     let report = ledger.assert_found(&[("settlement_from_outside", &about)]).await;
     let detail = report["findings"][0]["detail"].as_str().unwrap();
     assert!(detail.contains("paid 77") && detail.contains("has it in suspense"), "{detail}");
+
+    // Operators have dealt with it: it is told, and raises no alarm any more. A copy is in quarantine, where the books raise none either.
+    let alert = "INSERT INTO alerts (code, about, detail, raised_at)
+                 SELECT 'payment_without_hold', 'campaign:' || on_chain_campaign || '/tx:0x' || encode(tx, 'hex'), 'test', now()
+                 FROM suspense WHERE $1 > 0 RETURNING about";
+    assert_eq!(ledger.corrupt(alert).await, about);
+    let acknowledge = ledger.laurel(&["alerts", "acknowledge", "payment_without_hold", &about]);
+    assert!(output(acknowledge).await.status.success());
+    ledger.assert_found(&[("settlement_acknowledged", &about)]).await;
+    ledger.corrupt("DELETE FROM acknowledgements WHERE $1 > 0 RETURNING 'it'").await;
 
     // And if the books forget it, too.
     ledger.corrupt("DELETE FROM suspense WHERE $1 > 0 RETURNING 'it'").await;
