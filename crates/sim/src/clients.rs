@@ -10,6 +10,7 @@ use laurel_campaign::{CampaignError, Move, move_campaign};
 use laurel_chain::{ChainNode, LaneSigner, LocalKey};
 use laurel_devnet::testing::CONTRACT_WALLET_SIGNATURE;
 use laurel_events::{CampaignId, Clock, Event, GameOutcomeRecorded, NewEvent, OrgId, OutcomeKey, PlayerId};
+use laurel_grant_saga::{LaneState, list_lanes, resume_lane};
 use laurel_ledger::{
     Context, LedgerError, Place, RecordedOutcome, Vault, append, commit, find_outcomes, insert_outcomes,
 };
@@ -50,6 +51,8 @@ pub(crate) enum Request {
     Redrive,
     /// An operator recovers the database, which was set back.
     Recover,
+    /// An operator has lanes go on that were halted.
+    ResumeLanes,
     /// The watcher tells again what it told.
     Retell,
 }
@@ -62,13 +65,14 @@ impl Request {
             Self::Campaign { .. } => "campaign",
             Self::Redrive => "redrive",
             Self::Recover => "recover",
+            Self::ResumeLanes => "lanes that go on",
             Self::Retell => "telling again",
         }
     }
 
     /// Whether it comes from neither game servers nor players.
     pub(crate) const fn is_of_staff(&self) -> bool {
-        matches!(self, Self::Campaign { .. } | Self::Redrive | Self::Recover | Self::Retell)
+        !matches!(self, Self::Outcomes(_) | Self::LinkKey { .. } | Self::LinkContract { .. })
     }
 }
 
@@ -101,7 +105,18 @@ impl Door {
                 let chain = (self.vault, self.node.clone());
                 recover(&self.pool, chain, &*self.clock, &mut self.rng).await
             }
+            Request::ResumeLanes => self.resume_lanes().await,
         }
+    }
+
+    /// As `laurel lanes resume` does.
+    async fn resume_lanes(&self) -> anyhow::Result<String> {
+        let lanes = list_lanes(&mut *self.pool.acquire().await?).await?;
+        let mut displaced = 0;
+        for lane in lanes.iter().filter(|lane| lane.state == LaneState::Halted) {
+            displaced += resume_lane(&self.pool, &*self.node, self.clock.now(), &self.vault, lane).await?;
+        }
+        Ok(format!("{displaced} batches were displaced"))
     }
 
     /// Records what is new and tells duplicates and conflicts, as `POST /outcomes` does.

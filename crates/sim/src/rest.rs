@@ -4,7 +4,6 @@ use alloy::{primitives::aliases::U96, sol_types::SolCall};
 use anyhow::Context;
 use laurel_chain::RewardVault;
 use laurel_events::CampaignId;
-use laurel_ledger::faults::Side;
 
 use crate::{
     actors::{Kind, State, Work},
@@ -41,6 +40,7 @@ impl World<'_> {
         let mut quiet = 0;
         let (mut waits, mut calm_waits) = (0, 0);
         let mut written = self.written().await?;
+        let mut taken = self.shared.chain().taken;
         for round in 0..ROUNDS_MAX {
             self.steps += 1;
             self.pass(ROUND_MS);
@@ -50,9 +50,10 @@ impl World<'_> {
             if quietly {
                 self.stir();
             }
-            let moved = self.everybody(round, quietly).await?;
+            self.everybody(round, quietly).await?;
             let before = std::mem::replace(&mut written, self.written().await?);
-            let rests = !moved && written == before && self.plan.requests.is_empty();
+            let taken_before = std::mem::replace(&mut taken, self.shared.chain().taken);
+            let rests = taken == taken_before && written == before && self.plan.requests.is_empty();
             quiet = if rests { quiet + 1 } else { 0 };
             if quiet < QUIET_ROUNDS {
                 continue;
@@ -60,7 +61,7 @@ impl World<'_> {
             if calm_waits >= 2 && !self.is_asked() {
                 return Ok(());
             }
-            if waits >= 1 && (self.end_stubborn()? | self.raise_caps().await?) {
+            if waits >= 1 && (self.end_stubborn()? | self.raise_caps().await? | self.resume_lanes().await?) {
                 quiet = 0;
                 continue;
             }
@@ -73,6 +74,19 @@ impl World<'_> {
             self.plan.requests.push_back(Request::Redrive);
         }
         anyhow::bail!("it does not come to rest")
+    }
+
+    /// What was signed in the part that a restore has lost may come out after the recovery, when it can settle nothing any more: it takes
+    /// a nonce and halts its lane, and an operator knows why. Says whether there was any.
+    async fn resume_lanes(&mut self) -> anyhow::Result<bool> {
+        let halted = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM lanes WHERE state = 'halted' AND reason = 'nonce_used_elsewhere')",
+        );
+        let halted = self.restore.is_some() && halted.fetch_one(&self.database.outside).await?;
+        if halted {
+            self.plan.requests.push_back(Request::ResumeLanes);
+        }
+        Ok(halted)
     }
 
     /// Where players were paid for what is told in another way since a restore, a cap is less than what the books have granted: the
@@ -139,9 +153,8 @@ impl World<'_> {
     }
 
     /// Everybody gets a turn; every other round it is the other replica's. Views get theirs only `quietly`, when nothing else
-    /// moves: nobody waits for them. Says whether anything was sent to the chain.
-    async fn everybody(&mut self, round: u32, quietly: bool) -> anyhow::Result<bool> {
-        let mut moved = false;
+    /// moves: nobody waits for them.
+    async fn everybody(&mut self, round: u32, quietly: bool) -> anyhow::Result<()> {
         let awake = if round.is_multiple_of(2) { 0 } else { REPLICAS - 1 };
         for task in [TASKS - 1].into_iter().chain(0..TASKS - 1) {
             for replica in 0..REPLICAS {
@@ -154,34 +167,28 @@ impl World<'_> {
                 if task == TASKS - 1 {
                     self.hand_out(index);
                 }
-                let (sent, committed) = self.finish(index).await?;
-                moved |= sent;
-                if committed {
+                if self.finish(index).await? {
                     self.stir_after_commits().await?;
                 }
             }
         }
-        Ok(moved)
+        Ok(())
     }
 
-    /// Moves an actor to the end of its step, as often as it says that there is more. Says whether it sent anything, and
-    /// whether it committed.
-    async fn finish(&mut self, index: usize) -> anyhow::Result<(bool, bool)> {
-        let (mut moved, mut commits) = (false, false);
+    /// Moves an actor to the end of its step, as often as it says that there is more. Says whether it committed.
+    async fn finish(&mut self, index: usize) -> anyhow::Result<bool> {
+        let mut commits = false;
         let actor = &self.actors[index];
         if !actor.can_move() || !(actor.stirred || actor.is_busy()) {
-            return Ok((false, false));
+            return Ok(false);
         }
         loop {
             self.actors[index].begin();
             while self.actors[index].is_busy() {
                 commits |= self.push(index).await?.1;
-                if let State::Stopped(_, Some(point)) = &self.actors[index].state {
-                    moved |= point.side == Side::After && point.at == "eth_sendRawTransaction";
-                }
             }
             if !self.actors[index].can_move() || !self.actors[index].more {
-                return Ok((moved, commits));
+                return Ok(commits);
             }
         }
     }

@@ -307,8 +307,8 @@ async fn what_the_vault_will_refuse_as_too_late_makes_room() {
     driver.step().await.unwrap();
     assert_eq!(attempts(&world).await.iter().map(|(_, empty, _)| *empty).collect::<Vec<_>>(), [false, true]);
     assert!(replaced(&world).await[0].empty);
-    world.control.set_base_fee(100 * GWEI).await.unwrap();
-    time_out(&world, 100 * GWEI).await;
+    world.control.set_base_fee(110 * GWEI).await.unwrap();
+    time_out(&world, 110 * GWEI).await;
     driver.step().await.unwrap();
     let empties: Vec<bool> = attempts(&world).await.iter().map(|(_, empty, _)| *empty).collect();
     assert_eq!(empties, [false, true, true], "an empty one is outbid by an empty one");

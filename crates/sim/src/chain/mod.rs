@@ -58,6 +58,8 @@ pub(crate) struct SimChain {
     pub(crate) base_fee: u128,
     /// Whether every transaction gets a block at once: while the world is made.
     pub(crate) automine: bool,
+    /// How many transactions its pool has taken.
+    pub(crate) taken: u64,
     sealed: u64,
 }
 
@@ -82,6 +84,7 @@ impl SimChain {
             final_number: 0,
             base_fee: QUIET_BASE_FEE,
             automine: false,
+            taken: 0,
             sealed: 0,
         };
         chain.seal(B256::ZERO, 0, timestamp, Vec::new(), Vec::new(), Arc::new(state));
@@ -139,6 +142,7 @@ impl SimChain {
         let hash = tx.hash;
         let state = self.head().state.clone();
         self.pool.take(&state, self.base_fee, BLOCK_GAS, tx)?;
+        self.taken += 1;
         if self.automine {
             let timestamp = self.head().block.header.timestamp + 1;
             self.mine(timestamp, &mut |_| true);
