@@ -11,6 +11,8 @@ use laurel_chain::{
     TxRequest, revert_reason,
 };
 
+use crate::fees::{AboveCap, Price};
+
 /// How long to wait for a transaction to be mined before the chain is asked again what is missing.
 const MINED_WITHIN: Duration = Duration::from_secs(60);
 
@@ -49,6 +51,16 @@ pub enum CallFailed {
         #[source]
         source: SendError,
     },
+    /// Gas costs more than may be spent on it.
+    #[error("{step}: gas costs at least {needed} wei, and the cap is {cap}")]
+    FeeAboveCap {
+        /// The step.
+        step: &'static str,
+        /// What a unit of gas would have to cost.
+        needed: u128,
+        /// The cap.
+        cap: u128,
+    },
     /// The transaction was not mined in time; the next round sees what came of it.
     #[error("{step}: transaction {tx} was not mined within {MINED_WITHIN:?}")]
     NotMined {
@@ -73,7 +85,7 @@ impl CallFailed {
             Self::Reverts { .. } | Self::Key(_) => true,
             Self::Chain(error) => matches!(error, ChainError::Untrue(_)),
             Self::Send { source, .. } => source.refusal().is_some_and(Refusal::lasts),
-            Self::NotMined { .. } => false,
+            Self::FeeAboveCap { .. } | Self::NotMined { .. } => false,
         }
     }
 }
@@ -84,6 +96,8 @@ pub(crate) struct Account {
     pub(crate) chain_id: u64,
     pub(crate) signer: Arc<dyn LaneSigner>,
     pub(crate) node: Arc<dyn ChainNode>,
+    /// The most that a unit of gas may cost; nothing where it has to come through at any price.
+    pub(crate) max_fee_per_gas: Option<u128>,
 }
 
 impl Account {
@@ -118,15 +132,21 @@ impl Account {
         self.node.call(call).await.map_err(|error| CallFailed::call(step, error))?;
         let nonce = self.node.nonce(from, NonceAt::Latest).await?;
         let market = self.node.fees().await?;
+        let cap = self.max_fee_per_gas.unwrap_or(u128::MAX);
+        Price::at(market, cap).map_err(|AboveCap { needed, cap }| CallFailed::FeeAboveCap {
+            step,
+            needed,
+            cap,
+        })?;
         let times = 1 << failures.min(DOUBLINGS_MAX);
-        let tip = market.priority_fee.saturating_mul(times);
+        let tip = market.priority_fee.saturating_mul(times).min(cap);
         let signed = self.signer.sign(&TxRequest {
             chain_id: self.chain_id,
             nonce,
             to: Some(to),
             data,
             gas_limit: GAS_LIMIT,
-            max_fee_per_gas: market.base_fee.saturating_mul(2 * times).saturating_add(tip),
+            max_fee_per_gas: market.base_fee.saturating_mul(2 * times).saturating_add(tip).min(cap),
             max_priority_fee_per_gas: tip,
         })?;
         match self.node.send(signed.raw).await {

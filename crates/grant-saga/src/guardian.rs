@@ -52,7 +52,9 @@ pub struct Guardian {
 impl Guardian {
     /// The guardian of a vault, whose guardian or owner is `signer`.
     pub fn new(vault: Vault, signer: Arc<dyn LaneSigner>, node: Arc<dyn ChainNode>, pool: PgPool) -> Self {
-        let account = Account { chain_id: vault.identity.chain_id, signer, node };
+        let chain_id = vault.identity.chain_id;
+        // What a thief may take is more than any gas.
+        let account = Account { chain_id, signer, node, max_fee_per_gas: None };
         Self { vault, account, pool, failures: 0 }
     }
 
@@ -125,7 +127,7 @@ pub async fn unpause_vault(
     owner: Arc<dyn LaneSigner>,
     node: Arc<dyn ChainNode>,
 ) -> Result<bool, CallFailed> {
-    let account = Account { chain_id: vault.identity.chain_id, signer: owner, node };
+    let account = Account { chain_id: vault.identity.chain_id, signer: owner, node, max_fee_per_gas: None };
     let address = vault.identity.vault;
     if !account.ask("paused", address, RewardVault::pausedCall {}).await? {
         return Ok(false);

@@ -97,7 +97,7 @@ pub struct Treasury {
 }
 
 impl Treasury {
-    /// The treasury of a vault that `signer` owns.
+    /// The treasury of a vault that `signer` owns, who pays at the most `max_fee_per_gas` for a unit of gas.
     pub fn new(
         vault: Vault,
         signer: Arc<dyn LaneSigner>,
@@ -105,8 +105,10 @@ impl Treasury {
         pool: PgPool,
         clock: Arc<dyn Clock>,
         holder: String,
+        max_fee_per_gas: u128,
     ) -> Self {
-        let account = Account { chain_id: vault.identity.chain_id, signer, node };
+        let chain_id = vault.identity.chain_id;
+        let account = Account { chain_id, signer, node, max_fee_per_gas: Some(max_fee_per_gas) };
         Self { vault, account, pool, clock, holder }
     }
 

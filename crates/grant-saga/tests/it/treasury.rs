@@ -4,20 +4,23 @@ use std::sync::Arc;
 
 use alloy::{primitives::U256, sol_types::SolCall};
 use chrono::TimeDelta;
-use laurel_chain::Erc20;
+use laurel_chain::{ChainNode, Erc20};
 use laurel_events::{CampaignId, Event, EventKind};
 use laurel_grant_saga::Treasury;
 use laurel_ledger::list_alerts;
 
-use crate::world::{World, key};
+use crate::world::{GWEI, MAX_FEE_PER_GAS, World, key};
 
 /// More than the treasury owns: the most that a cap can be.
 const TOO_MUCH: u128 = (1 << 96) - 1;
 
 fn treasury(world: &World) -> Treasury {
-    let signer = Arc::new(key(0));
-    let pool = world.pool().clone();
-    Treasury::new(world.vault, signer, world.node.clone(), pool, world.clock.clone(), "one".to_owned())
+    treasury_of(world, 0, world.node.clone())
+}
+
+fn treasury_of(world: &World, account: usize, node: Arc<dyn ChainNode>) -> Treasury {
+    let (signer, pool, clock) = (Arc::new(key(account)), world.pool().clone(), world.clock.clone());
+    Treasury::new(world.vault, signer, node, pool, clock, "one".to_owned(), MAX_FEE_PER_GAS)
 }
 
 async fn ask(world: &World, campaign: CampaignId, cap: u128) {
@@ -83,9 +86,7 @@ async fn a_node_that_is_away_is_no_alert() {
     let campaign = world.campaign(7).await;
     ask(&world, campaign, 1_000_500).await;
     let away = Arc::new(laurel_chain::HttpNode::new("http://127.0.0.1:9").unwrap());
-    let pool = world.pool().clone();
-    let blind =
-        Treasury::new(world.vault, Arc::new(key(0)), away, pool, world.clock.clone(), "one".to_owned());
+    let blind = treasury_of(&world, 0, away);
     blind.round().await.unwrap();
     assert_eq!(failures(&world).await.0, 1);
     assert_eq!(alerts(&world).await, []);
@@ -98,14 +99,7 @@ async fn a_node_that_is_away_is_no_alert() {
 async fn the_vaults_own_errors_are_told_in_words() {
     let world = World::new().await;
     let campaign = world.campaign(7).await;
-    let stranger = Treasury::new(
-        world.vault,
-        Arc::new(key(3)),
-        world.node.clone(),
-        world.pool().clone(),
-        world.clock.clone(),
-        "one".to_owned(),
-    );
+    let stranger = treasury_of(&world, 3, world.node.clone());
     // The vault has what backs it; only its owner may raise the cap.
     let transfer = Erc20::transferCall { to: world.deployed.vault, value: U256::from(500) };
     world.owner_sends(world.deployed.token, transfer.abi_encode().into()).await;
@@ -113,4 +107,23 @@ async fn the_vaults_own_errors_are_told_in_words() {
     stranger.round().await.unwrap();
     let error = failures(&world).await.1.unwrap();
     assert!(error.contains("may not do this in the vault"), "{error}");
+}
+
+#[tokio::test]
+async fn above_its_cap_it_waits_for_the_market() {
+    let world = World::new().await;
+    let campaign = world.campaign(7).await;
+    ask(&world, campaign, 1_000_500).await;
+    world.control.set_base_fee(MAX_FEE_PER_GAS).await.unwrap();
+    world.control.mine(1).await.unwrap();
+    world.control.set_base_fee(MAX_FEE_PER_GAS).await.unwrap();
+    treasury(&world).round().await.unwrap();
+    let (failed, error) = failures(&world).await;
+    assert!(failed == 1 && error.as_ref().is_some_and(|error| error.contains("and the cap is")), "{error:?}");
+    assert_eq!(alerts(&world).await, []);
+    world.control.set_base_fee(GWEI).await.unwrap();
+    world.control.mine(1).await.unwrap();
+    world.clock.advance(TimeDelta::seconds(2));
+    treasury(&world).round().await.unwrap();
+    assert_eq!(failures(&world).await, (0, None));
 }

@@ -44,7 +44,7 @@ pub(crate) struct Chain {
     /// The organisations whose managers may spend the treasury; the others are told what to call.
     #[serde(default = "treasury_orgs")]
     pub(crate) treasury_orgs: Vec<String>,
-    /// The most a unit of gas may cost.
+    /// The most a unit of gas may cost a lane or the treasury. A guardian pauses at any price.
     #[serde(default = "max_fee_per_gas_gwei")]
     pub(crate) max_fee_per_gas_gwei: u64,
     /// How long after its signature the vault refuses a settlement.
@@ -66,6 +66,9 @@ const fn finalized() -> Finality {
 fn treasury_orgs() -> Vec<String> {
     vec!["default".to_owned()]
 }
+
+/// Wei in a gwei.
+const GWEI: u128 = 1_000_000_000;
 
 const fn max_fee_per_gas_gwei() -> u64 {
     200
@@ -104,6 +107,11 @@ impl Chain {
             give_up_refused_ms: give_up_refused_ms(),
             poll_interval_ms: poll_interval_ms(),
         }
+    }
+
+    /// The most a unit of gas may cost, in wei.
+    pub(crate) fn max_fee_per_gas(&self) -> u128 {
+        u128::from(self.max_fee_per_gas_gwei) * GWEI
     }
 
     /// How many endpoints have to agree on what is final. More than half, so that two halves cannot agree on two truths.

@@ -43,6 +43,7 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
                 app.pool.clone(),
                 app.clock.clone(),
                 app.replica.clone(),
+                chain.config.max_fee_per_gas(),
             );
             app.spawn(treasury.run(app.shutdown.clone()));
         }

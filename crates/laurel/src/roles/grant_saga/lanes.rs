@@ -18,9 +18,6 @@ use crate::{app::App, connect::ConnectedChain};
 /// The most unmined transactions of an account that nodes keep without complaint.
 const UNMINED_MAX: usize = 16;
 
-/// Wei in a gwei.
-const GWEI: u128 = 1_000_000_000;
-
 /// How often is looked for lanes that were added: seconds are soon enough for what an operator types.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
@@ -108,7 +105,7 @@ impl Lanes {
             age_max: Duration::from_millis(app.config.batch.age_max_ms),
             unmined_max: UNMINED_MAX,
             settlement_lifetime: Duration::from_millis(chain.config.settlement_lifetime_ms),
-            max_fee_per_gas: u128::from(chain.config.max_fee_per_gas_gwei) * GWEI,
+            max_fee_per_gas: chain.config.max_fee_per_gas(),
             monitor_timeout: app.config.monitor.timeout(),
             monitor_interval: app.config.monitor.check_interval(),
             give_up_refused: Duration::from_millis(chain.config.give_up_refused_ms),
