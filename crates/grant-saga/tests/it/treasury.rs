@@ -114,9 +114,8 @@ async fn above_its_cap_it_waits_for_the_market() {
     let world = World::new().await;
     let campaign = world.campaign(7).await;
     ask(&world, campaign, 1_000_500).await;
-    world.control.set_base_fee(MAX_FEE_PER_GAS).await.unwrap();
+    world.control.set_base_fee(2 * MAX_FEE_PER_GAS).await.unwrap();
     world.control.mine(1).await.unwrap();
-    world.control.set_base_fee(MAX_FEE_PER_GAS).await.unwrap();
     treasury(&world).round().await.unwrap();
     let (failed, error) = failures(&world).await;
     assert!(failed == 1 && error.as_ref().is_some_and(|error| error.contains("and the cap is")), "{error:?}");
