@@ -5,6 +5,7 @@ DROP INDEX batches_nonce;
 -- Refused while one settlement has several batches: they cannot be told apart without the column.
 ALTER TABLE batches DROP COLUMN adopted, ADD CONSTRAINT batches_lane_nonce_key UNIQUE (lane, nonce);
 DROP TABLE orphans;
+DROP TABLE unpaid_settlements;
 DROP TABLE recovered_txs;
 ALTER TABLE suspense DROP COLUMN block_number, DROP COLUMN block_hash;
 DROP TABLE quarantine_chains;

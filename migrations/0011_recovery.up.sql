@@ -92,6 +92,19 @@ CREATE TABLE recovered_txs (
     PRIMARY KEY (chain_id, tx)
 );
 
+-- Settlements that this ledger has not signed and that paid nothing, as one is whose places another had paid. There is nothing to
+-- explain of them but who signed.
+CREATE TABLE unpaid_settlements (
+    chain_id bigint NOT NULL REFERENCES chains (id),
+    tx bytea NOT NULL CHECK (length(tx) = 32),
+    -- of its first segment
+    log_index integer NOT NULL,
+    vault integer NOT NULL REFERENCES vaults (id),
+    block_number bigint NOT NULL,
+    block_hash bytea NOT NULL CHECK (length(block_hash) = 32),
+    PRIMARY KEY (chain_id, tx)
+);
+
 -- Places that they paid and this database never gave: the grants are lost. A grant of the same campaign, recipient and amount
 -- takes such a place, and with it the payment.
 CREATE TABLE orphans (

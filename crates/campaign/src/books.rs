@@ -14,7 +14,8 @@ use laurel_events::{
 };
 use laurel_ledger::{
     Funding, LedgerError, Posting, Written, clear_alert, find_balances, find_grant, find_places,
-    find_segments, fund, halt_queues, lock_accounts, planted, post, raise_alert, resume_queue, void,
+    find_segments, fund, halt_queues, lock_accounts, note_unpaid, planted, post, raise_alert, resume_queue,
+    void,
 };
 use sqlx::PgConnection;
 
@@ -146,6 +147,10 @@ async fn post_confirmed(
         Some(batch) => find_segments(conn, batch).await?,
         None => Vec::new(),
     };
+    let paid_nothing = confirmed.segments.iter().all(|settled| settled.total.is_zero());
+    if let (None, true, Some(first)) = (confirmed.sighting.batch, paid_nothing, confirmed.segments.first()) {
+        note_unpaid(conn, &confirmed.sighting, first).await?;
+    }
     let mut events = Vec::new();
     let mut postings: BTreeMap<CampaignId, BudgetPosted> = BTreeMap::new();
     for settled in confirmed.segments.iter().filter(|settled| !settled.total.is_zero()) {

@@ -10,7 +10,7 @@ use laurel_events::{
     PaidSegment, alert::BUDGET_SHORT,
 };
 use laurel_ledger::{
-    Reheld, Unfunded, has_alert, raise_alert, undo_suspense, unfund, unpost, unvoid, voided_by,
+    Reheld, Unfunded, forget_unpaid, has_alert, raise_alert, undo_suspense, unfund, unpost, unvoid, voided_by,
 };
 use sqlx::PgConnection;
 
@@ -66,6 +66,7 @@ async fn unpost_batch(
             .into(),
         );
     }
+    forget_unpaid(conn, &undone.sighting).await?;
     for settled in &undone.segments {
         undo_suspense(conn, now, &undone.sighting, settled).await?;
     }

@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use alloy::sol_types::SolCall;
+use alloy::{primitives::Address, sol_types::SolCall};
 use laurel_chain::{ChainNode, LaneSigner, RewardVault};
 use laurel_ledger::{LedgerError, Vault, answered, is_chain_stopped};
 use sqlx::PgPool;
@@ -100,15 +100,35 @@ impl Guardian {
             self.failures = 0;
             return Ok(false);
         }
-        let done = pause_vault(&self.vault, &self.account, self.failures).await;
+        let done = pause(self.vault.identity.vault, &self.account, self.failures).await;
         self.failures = if done.is_ok() { 0 } else { self.failures.saturating_add(1) };
         Ok(done?)
     }
 }
 
-/// Pauses a vault that is not, now. Says whether it was not.
-async fn pause_vault(vault: &Vault, account: &Account, failures: u32) -> Result<bool, CallFailed> {
-    let address = vault.identity.vault;
+/// Pauses a vault that is not, whatever a database says, and tries again for so long. Says whether it was not.
+///
+/// # Errors
+/// That of the last try.
+pub async fn pause_vault(
+    (chain_id, vault): (u64, Address),
+    guardian: Arc<dyn LaneSigner>,
+    node: Arc<dyn ChainNode>,
+    limit: Duration,
+) -> Result<bool, CallFailed> {
+    let account = Account { chain_id, signer: guardian, node, max_fee_per_gas: None };
+    let began = Instant::now();
+    let mut failures = 0;
+    loop {
+        match pause(vault, &account, failures).await {
+            Err(_) if began.elapsed() < limit => tokio::time::sleep(POLL).await,
+            done => return done,
+        }
+        failures += 1;
+    }
+}
+
+async fn pause(address: Address, account: &Account, failures: u32) -> Result<bool, CallFailed> {
     if account.ask("paused", address, RewardVault::pausedCall {}).await? {
         return Ok(false);
     }

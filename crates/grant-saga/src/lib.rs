@@ -48,7 +48,7 @@ mod wallet_checks;
 pub use self::{
     account::CallFailed,
     grants::GrantStage,
-    guardian::{Guardian, GuardianError, unpause_vault},
+    guardian::{Guardian, GuardianError, pause_vault, unpause_vault},
     lane::{LaneDriver, LaneError, LaneParts, LaneSettings, Progress},
     lanes::{Lane, LaneState, list_lanes, register_lane},
     metrics::SagaMetrics,

@@ -220,6 +220,16 @@ pub(crate) async fn chain(
     Ok(ConnectedChain { config: config.clone(), node: endpoints.clone(), endpoints, vault })
 }
 
+/// Connects to a chain of which only the id is checked: no database says more.
+pub(crate) async fn unpinned_chain(
+    config: &config::Chain,
+    parts: &ChainParts,
+) -> anyhow::Result<Arc<dyn ChainNode>> {
+    let (endpoints, _) = endpoints(config, parts)?;
+    endpoints.identify(None).await?;
+    Ok(Arc::new(endpoints))
+}
+
 /// The endpoints of a chain, and their hosts, which may be shown.
 fn endpoints(config: &config::Chain, parts: &ChainParts) -> anyhow::Result<(Endpoints, String)> {
     let mut endpoints = Vec::with_capacity(config.rpc_urls.len());

@@ -74,7 +74,7 @@ pub use self::{
     ranges::{ahead_positions, ensure_ranges},
     segments::{Place as ChainPlace, find_given_places, find_places, find_segments},
     stops::{Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_payouts},
-    suspense::record_suspense,
+    suspense::{forget_unpaid, note_unpaid, record_suspense},
     transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
     undoing::{Reheld, Unfunded, undo_suspense, unfund, unpost, unvoid, voided_by},
 };

@@ -80,3 +80,45 @@ pub async fn record_suspense(
         }
     }
 }
+
+/// Notes a settlement that no batch explains and that paid nothing, unless that was noted.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn note_unpaid(
+    conn: &mut PgConnection,
+    sighting: &Sighting,
+    settled: &SettledSegment,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO unpaid_settlements (chain_id, tx, log_index, vault, block_number, block_hash)
+        SELECT chain_id, $3, $4, id, $5, $6 FROM vaults WHERE chain_id = $1 AND address = $2
+        ON CONFLICT DO NOTHING
+        "#,
+        sighting.chain_id.cast_signed(),
+        sighting.vault.as_slice(),
+        sighting.tx.as_slice(),
+        settled.log_index.cast_signed(),
+        sighting.block_number.cast_signed(),
+        sighting.block_hash.as_slice(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Forgets it: the chain took the settlement back.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn forget_unpaid(conn: &mut PgConnection, sighting: &Sighting) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "DELETE FROM unpaid_settlements WHERE chain_id = $1 AND tx = $2",
+        sighting.chain_id.cast_signed(),
+        sighting.tx.as_slice(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

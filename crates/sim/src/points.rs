@@ -48,7 +48,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 21] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 22] = [
     ("acknowledge", "no world pays without the ledger"),
     ("audit_block", "no world is reconciled but by its own auditor"),
     ("audit_forgotten", "no world is reconciled but by its own auditor"),
@@ -67,6 +67,7 @@ pub(crate) const ELSEWHERE: [(&str, &str); 21] = [
     ("paused", "an operator's command"),
     ("player", "players are made before a world begins"),
     ("rebase_ended", "an operator's command"),
+    ("recovery_unpaid", "places are seldom sent by two that sign"),
     ("send_alert", "lanes have gas money, and sign what nodes take"),
     ("stats_rebuilt", "an operator's command"),
     ("unpaused", "an operator's command"),

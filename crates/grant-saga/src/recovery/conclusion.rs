@@ -80,7 +80,8 @@ async fn clear_chains(conn: &mut PgConnection) -> Result<Vec<Event>, LedgerError
         r#"
         SELECT chain_id AS "chain_id!", tx AS "tx!" FROM open_suspense
         GROUP BY chain_id, tx HAVING max(unknown) = 0
-        ORDER BY chain_id, tx
+        UNION SELECT chain_id, tx FROM unpaid_settlements JOIN recovered_txs USING (chain_id, tx)
+        ORDER BY 1, 2
         "#
     );
     let mut events = Vec::new();

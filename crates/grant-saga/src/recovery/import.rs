@@ -45,6 +45,13 @@ pub struct Imported {
     pub found: Vec<Found>,
 }
 
+/// What was read of a vault.
+struct ReadVault {
+    campaigns: BTreeMap<CampaignId, Payments>,
+    /// Settlements that paid nothing.
+    unpaid: Vec<Settlement>,
+}
+
 /// What was read of one campaign.
 #[derive(Default)]
 struct Payments {
@@ -65,8 +72,15 @@ impl Recovery {
         let mut imported = Imported::default();
         for (vault, node) in &self.chains {
             let of_vault: Vec<Lane> = lanes.iter().filter(|lane| lane.vault == vault.id).cloned().collect();
-            let campaigns = self.read(vault, &**node, &of_vault, &mut imported).await?;
-            for (campaign, payments) in campaigns {
+            let read = self.read(vault, &**node, &of_vault, &mut imported).await?;
+            if !read.unpaid.is_empty() {
+                let mut tx = self.pool.begin().await?;
+                for settlement in &read.unpaid {
+                    insert_recovered(&mut tx, now, vault.identity.chain_id, settlement).await?;
+                }
+                commit(tx, "recovery_unpaid").await?;
+            }
+            for (campaign, payments) in read.campaigns {
                 let mut tx = self.pool.begin().await?;
                 let events =
                     explain(&mut tx, now, vault.identity.chain_id, campaign, &payments, &mut imported)
@@ -78,22 +92,26 @@ impl Recovery {
         Ok(imported)
     }
 
-    /// Reads everything of a vault that is in suspense and not explained, by campaign of ours. The burned places of other
-    /// campaigns, too, are not given again.
+    /// Reads everything of a vault that is in suspense and not explained, by campaign of ours, and who signed what paid nothing. The
+    /// burned places of other campaigns, too, are not given again.
     async fn read(
         &self,
         vault: &Vault,
         node: &dyn ChainNode,
         lanes: &[Lane],
         imported: &mut Imported,
-    ) -> Result<BTreeMap<CampaignId, Payments>, RecoverError> {
+    ) -> Result<ReadVault, RecoverError> {
         let rows = sqlx::query!(
             r#"
-            SELECT s.tx AS "tx!", s.log_index AS "log_index!", s.block_number, s.block_hash,
-                   s.on_chain_campaign AS "on_chain_campaign!"
-            FROM open_suspense s
-            WHERE s.vault = $1 AND s.unknown > 0
-            ORDER BY s.block_number, s.log_index
+            SELECT tx AS "tx!", log_index AS "log_index!", block_number, block_hash, paid AS "paid!"
+            FROM (
+                SELECT tx, log_index, block_number, block_hash, true AS paid FROM open_suspense
+                WHERE vault = $1 AND unknown > 0
+                UNION ALL SELECT tx, log_index, block_number, block_hash, false FROM unpaid_settlements u
+                WHERE vault = $1
+                  AND NOT EXISTS (SELECT FROM recovered_txs r WHERE r.chain_id = u.chain_id AND r.tx = u.tx)
+            ) s
+            ORDER BY block_number, log_index
             "#,
             vault.id.0,
         )
@@ -103,6 +121,7 @@ impl Recovery {
         for number in self.campaigns(vault).await? {
             campaigns.insert(number, Payments::default());
         }
+        let mut unpaid = Vec::new();
         for row in rows {
             let tx = hash(&row.tx)?;
             let (Some(block_number), Some(block_hash)) = (row.block_number, &row.block_hash) else {
@@ -116,6 +135,13 @@ impl Recovery {
             };
             let Read { campaign, end, ours } =
                 read_settlement(node, vault.identity.vault, lanes, place).await?;
+            if !row.paid {
+                match ours {
+                    Ok((settlement, _)) => unpaid.push(settlement),
+                    Err(why) => imported.found.push(Found { campaign, tx, why }),
+                }
+                continue;
+            }
             let Some(payments) = campaigns.get_mut(&campaign) else {
                 let why = "pays for a campaign that this database does not know".to_owned();
                 imported.found.push(Found { campaign, tx, why });
@@ -127,7 +153,7 @@ impl Recovery {
                 Err(why) => imported.found.push(Found { campaign, tx, why }),
             }
         }
-        Ok(campaigns)
+        Ok(ReadVault { campaigns, unpaid })
     }
 
     /// The campaigns of a vault that something was paid or burned of which this database does not know.

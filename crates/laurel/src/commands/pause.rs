@@ -7,7 +7,7 @@ use anyhow::{Context as _, ensure};
 use laurel_campaign::find_campaign;
 use laurel_chain::RewardVault;
 use laurel_events::{Clock, NewEvent, SystemClock};
-use laurel_grant_saga::{Guardian, unpause_vault};
+use laurel_grant_saga::{Guardian, pause_vault, unpause_vault};
 use laurel_ledger::{
     Context, Stop, Written, append, commit, is_chain_stopped, list_vaults, resume_payouts, stop_payouts,
 };
@@ -35,8 +35,11 @@ pub(crate) async fn pause(
     paused: &Paused,
     json: Option<&JsonTo>,
 ) -> anyhow::Result<()> {
-    let pool = connected(config).await?;
     let stop = paused.stop();
+    let pool = match connected(config).await {
+        Ok(pool) => pool,
+        Err(error) => return pause_vaults_alone(config, environment, stop, json, &error).await,
+    };
     require_known(&pool, stop).await?;
     let mut tx = pool.begin().await?;
     let now = SystemClock.now();
@@ -46,7 +49,7 @@ pub(crate) async fn pause(
     append(&mut tx, &Context::at(now), &events).await?;
     commit(tx, "paused").await?;
     let vaults = at_vaults(config, stop, async |chain| {
-        pause_vault(&pool, chain, environment).await.context("not paused")
+        pause_connected(&pool, chain, environment).await.context("not paused")
     })
     .await;
     let was = if written == Written::Exists { "was stopped before" } else { "is stopped" };
@@ -135,16 +138,36 @@ fn answer(json: Option<&JsonTo>, stop: &Stop, was: &str, vaults: &Vaults) -> any
     Ok(())
 }
 
-async fn pause_vault(
+/// What is said of a vault whose guardian's key is not in the configuration.
+const NO_KEY: &str = "left to whoever runs the role chain-watcher with guardian_key: there is none here";
+
+/// Without the database nothing of ours can be stopped, and the vaults can be paused all the same: that is what stops a thief.
+async fn pause_vaults_alone(
+    config: &Config,
+    environment: &Environment,
+    stop: Stop,
+    json: Option<&JsonTo>,
+    error: &anyhow::Error,
+) -> anyhow::Result<()> {
+    let mut vaults = at_vaults(config, stop, async |chain| {
+        let source = chain.guardian_key.as_ref().context(NO_KEY)?;
+        let key = Arc::new(connect::key(source, environment)?);
+        let node = connect::unpinned_chain(chain, &ChainParts::unwatched()?).await?;
+        let did = pause_vault((chain.id, chain.vault), key, node, PAUSED_WITHIN).await?;
+        Ok(if did { "paused" } else { "is paused already" }.to_owned())
+    })
+    .await;
+    // An error by itself: whoever signs goes on, and the vault refuses it.
+    vaults.all = false;
+    answer(json, &stop, &format!("is not stopped: {error:#}"), &vaults)
+}
+
+async fn pause_connected(
     pool: &PgPool,
     chain: &config::Chain,
     environment: &Environment,
 ) -> anyhow::Result<String> {
-    let Some(source) = &chain.guardian_key else {
-        return Ok(
-            "left to whoever runs the role chain-watcher with guardian_key: there is none here".to_owned()
-        );
-    };
+    let Some(source) = &chain.guardian_key else { return Ok(NO_KEY.to_owned()) };
     let key = Arc::new(connect::key(source, environment)?);
     let connected = connect::chain(pool, chain, &ChainParts::unwatched()?).await?;
     let ConnectedChain { vault, node, .. } = connected;

@@ -133,6 +133,25 @@ async fn an_operator_stops_everything_and_has_it_go_on() {
     story.world.assert_books_balance(story.port).await;
 }
 
+#[tokio::test]
+async fn without_the_database_the_vault_is_paused_all_the_same() {
+    let story = Story::begin().await;
+    let mut command = story.world.laurel(story.port, &["pause", "--all", "--json"]);
+    command.env("LAUREL_DATABASE__URL", "postgres://127.0.0.1:9/nobody");
+    let answer = output(command).await;
+    let printed: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    assert_eq!(
+        (answer.status.code(), &printed["vaults"][0]["state"]),
+        (Some(1), &json!("paused")),
+        "{printed}"
+    );
+    assert!(
+        printed["payouts"].as_str().unwrap().starts_with("is not stopped: the database cannot be reached")
+    );
+    assert!(story.world.vault_is_paused().await);
+    assert_eq!(story.serving.terminate().await, Some(0));
+}
+
 /// A key is stolen and pays a stranger from the vault: the vault is paused before the block is final, the money is in
 /// suspense, and everything says so until operators have dealt with it.
 #[tokio::test]
