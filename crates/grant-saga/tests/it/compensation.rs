@@ -375,7 +375,7 @@ async fn what_cannot_be_ours_is_neither_failed_nor_in_the_way() {
     assert_eq!(total_paid(&world, &grants).await, owed(&grants));
 }
 
-/// The place that is being burned is the last thing under way. When its transaction has come to nothing, the release decides.
+/// What the books release of one portion has the next one fail.
 #[tokio::test]
 async fn a_released_campaign_fails_portion_by_portion() {
     let mut world = World::new().await;
@@ -399,6 +399,7 @@ async fn a_released_campaign_fails_portion_by_portion() {
     assert_eq!(told.iter().map(|failed| failed.grant).collect::<Vec<_>>(), grants);
 }
 
+/// The place that is being burned is the last thing under way. When its transaction has come to nothing, the release decides.
 #[tokio::test]
 async fn a_release_beside_a_cancellation_fails_what_is_left_when_that_has_ended() {
     let (mut world, mut driver, grants) = one_of_two_refused().await;
