@@ -133,21 +133,18 @@ impl Account {
         let nonce = self.node.nonce(from, NonceAt::Latest).await?;
         let market = self.node.fees().await?;
         let cap = self.max_fee_per_gas.unwrap_or(u128::MAX);
-        Price::at(market, cap).map_err(|AboveCap { needed, cap }| CallFailed::FeeAboveCap {
-            step,
-            needed,
-            cap,
-        })?;
-        let times = 1 << failures.min(DOUBLINGS_MAX);
-        let tip = market.priority_fee.saturating_mul(times).min(cap);
+        let price = Price::at(market, cap);
+        let price =
+            price.map_err(|AboveCap { needed, cap }| CallFailed::FeeAboveCap { step, needed, cap })?;
+        let price = price.times(1 << failures.min(DOUBLINGS_MAX), cap);
         let signed = self.signer.sign(&TxRequest {
             chain_id: self.chain_id,
             nonce,
             to: Some(to),
             data,
             gas_limit: GAS_LIMIT,
-            max_fee_per_gas: market.base_fee.saturating_mul(2 * times).saturating_add(tip).min(cap),
-            max_priority_fee_per_gas: tip,
+            max_fee_per_gas: price.max_fee,
+            max_priority_fee_per_gas: price.tip,
         })?;
         match self.node.send(signed.raw).await {
             Ok(_) | Err(SendError::PerhapsSent(_)) => {}

@@ -56,6 +56,12 @@ impl Price {
         Ok(Self { max_fee: wanted.min(cap), tip: market.priority_fee })
     }
 
+    /// So many times this, up to the cap.
+    pub(crate) fn times(self, times: u128, cap: u128) -> Self {
+        let up_to = |wei: u128| wei.saturating_mul(times).min(cap);
+        Self { max_fee: up_to(self.max_fee), tip: up_to(self.tip) }
+    }
+
     /// What to offer in the place of a transaction that offers this: more of both.
     pub(crate) fn outbid(self, market: Fees, raise: Raise, cap: u128) -> Result<Self, AboveCap> {
         let fresh = Self::at(market, cap)?;
