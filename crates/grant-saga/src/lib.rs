@@ -36,6 +36,7 @@ mod recovery;
 mod refused;
 mod requeues;
 mod seats;
+mod setbacks;
 mod settlements;
 mod simulate;
 mod skipping;

@@ -7,7 +7,7 @@ use laurel_events::{CampaignId, VaultId};
 use laurel_ledger::{ChainPlace, LedgerError, find_places};
 use sqlx::PgConnection;
 
-use crate::{compensation::failed_among, requeues::requeue};
+use crate::compensation::failed_among;
 
 /// When a batch is closed.
 #[derive(Clone, Copy, Debug)]
@@ -54,6 +54,13 @@ impl Plan {
     pub(crate) fn holes(&self) -> Vec<u64> {
         let words = self.places.iter().zip(&self.segment.words);
         words.filter(|(_, word)| word.is_zero()).map(|(place, _)| place.seq).collect()
+    }
+
+    /// The sequence numbers of the places that were left out, in their order.
+    pub(crate) fn left_out(&self) -> Vec<u64> {
+        let mut seqs: Vec<u64> = self.refused.iter().chain(&self.burned).map(|place| place.seq).collect();
+        seqs.sort_unstable();
+        seqs
     }
 
     /// Keeps only the first places.
@@ -104,112 +111,6 @@ pub(crate) async fn plan_batch(
     let words = places.iter().map(word_of).collect();
     let segment = SettlementSegment { campaign, first_seq, words };
     Ok(Some(Plan { segment, places, source, refused: Vec::new(), burned: Vec::new() }))
-}
-
-/// What was done about a plan that the chain would not pay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SetBack {
-    /// Nothing: another lane has the places, so the chain spoke of that lane's batch.
-    Overtaken,
-    /// The places rest and do not keep others waiting.
-    Places,
-    /// The places are still next in their campaign's queue.
-    Campaign,
-}
-
-/// How long places that the chain would not pay rest at first; doubled with every time after that.
-pub(crate) const SET_BACK_BASE: TimeDelta = TimeDelta::seconds(15);
-
-/// How long they rest at most: what kept them back may end at any time, and asking costs one call.
-const SET_BACK_CAP_S: f64 = 600.0;
-
-/// Whose trouble it is that the chain would not pay a plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    /// The recipient's, whose place is the plan's only one.
-    Recipient,
-    /// Nobody knows.
-    Unknown,
-}
-
-/// Sets back the places of a plan that the chain would not pay. Places that go again rest by themselves, and so does a
-/// single place with others behind it in the queue; what is more than that is the campaign's trouble, not the places',
-/// unless it is known to be the recipient's.
-pub(crate) async fn set_back(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-    plan: &Plan,
-    trouble: Trouble,
-) -> Result<SetBack, LedgerError> {
-    let campaign = plan.segment.campaign.number();
-    let first_seq = plan.segment.first_seq.cast_signed();
-    let taken = i32::try_from(plan.segment.words.len()).unwrap_or(i32::MAX);
-    if let Source::Requeue { count } = plan.source {
-        let count = count.cast_signed();
-        let rested = rest_requeue(conn, now, (campaign, first_seq, count), taken).await?;
-        return Ok(if rested { SetBack::Places } else { SetBack::Overtaken });
-    }
-    let queue = sqlx::query!(
-        "SELECT next_seq FROM queues WHERE campaign = $1 AND batched_to = $2 FOR NO KEY UPDATE",
-        campaign,
-        first_seq,
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    let Some(queue) = queue else { return Ok(SetBack::Overtaken) };
-    let open: Vec<u64> = plan.open().map(|place| place.seq).collect();
-    let others_behind = queue.next_seq > first_seq + i64::from(taken);
-    if trouble == Trouble::Unknown && (open.len() != 1 || !others_behind) {
-        return Ok(SetBack::Campaign);
-    }
-    sqlx::query!(
-        "UPDATE queues SET batched_to = batched_to + $2 WHERE campaign = $1",
-        campaign,
-        i64::from(taken)
-    )
-    .execute(&mut *conn)
-    .await?;
-    requeue(conn, plan.segment.campaign, open, now + SET_BACK_BASE, 1).await?;
-    Ok(SetBack::Places)
-}
-
-/// Has the first `taken` places of a requeued run rest; the others stay as they are. Says whether the run was still there,
-/// and not set back already by another lane that had planned it.
-async fn rest_requeue(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-    (campaign, first_seq, count): (i64, i64, i32),
-    taken: i32,
-) -> Result<bool, LedgerError> {
-    let rested = sqlx::query!(
-        r#"
-        UPDATE requeues
-        SET count = $4, setbacks = setbacks + 1,
-            queued_at = $5::timestamptz + make_interval(secs => least($6 * power(2, least(setbacks, 16)), $7))
-        WHERE campaign = $1 AND first_seq = $2 AND count = $3 AND queued_at <= $5
-        "#,
-        campaign,
-        first_seq,
-        count,
-        taken,
-        now,
-        SET_BACK_BASE.as_seconds_f64(),
-        SET_BACK_CAP_S,
-    )
-    .execute(&mut *conn)
-    .await?;
-    if rested.rows_affected() == 1 && taken < count {
-        sqlx::query!(
-            "INSERT INTO requeues (campaign, first_seq, count, queued_at) VALUES ($1, $2, $3, $4)",
-            campaign,
-            first_seq + i64::from(taken),
-            count - taken,
-            now,
-        )
-        .execute(conn)
-        .await?;
-    }
-    Ok(rested.rows_affected() == 1)
 }
 
 type Chosen = (CampaignId, u64, u32, Source);

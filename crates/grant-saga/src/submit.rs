@@ -2,18 +2,15 @@
 
 use chrono::{DateTime, Utc};
 use laurel_chain::{SignedTx, TxRequest};
-use laurel_events::{
-    Amount, AttemptId, BatchId, BlockchainTxSubmitted, CancelRef, LaneId, NewEvent, SegmentRef,
-};
+use laurel_events::{Amount, AttemptId, BatchId, BlockchainTxSubmitted, CancelRef, LaneId, SegmentRef};
 use laurel_ledger::{Context, LedgerError, Stop, Vault, amount_to_sql, append, planted};
 use sqlx::PgConnection;
 
 use crate::{
     alerts::paid_after_all,
     lanes::Lease,
-    plan::{Plan, SET_BACK_BASE, Source},
-    refused::{held, hold_refused},
-    requeues::requeue,
+    plan::{Plan, Source},
+    setbacks::leave_out,
 };
 
 /// A batch that is signed and not yet committed.
@@ -133,26 +130,6 @@ pub(crate) async fn pass_over(
     let events = leave_out(conn, now, plan).await?;
     append(conn, &Context::at(now), &events).await?;
     Ok(true)
-}
-
-/// Has the places that a plan leaves out rest by themselves; those whose recipients refuse are held.
-async fn leave_out(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-    plan: &Plan,
-) -> Result<Vec<NewEvent>, LedgerError> {
-    let campaign = plan.segment.campaign;
-    let mut seqs: Vec<u64> = plan.refused.iter().chain(&plan.burned).map(|place| place.seq).collect();
-    if seqs.is_empty() {
-        return Ok(Vec::new());
-    }
-    seqs.sort_unstable();
-    for seq in seqs {
-        // Each alone: one that goes on being refused must not keep its neighbour waiting.
-        requeue(conn, campaign, [seq], now + SET_BACK_BASE, 1).await?;
-    }
-    let held_now = hold_refused(conn, now, campaign, &plan.refused).await?;
-    Ok(held_now.iter().map(|place| NewEvent::from(held(campaign, place))).collect())
 }
 
 /// Takes the plan's places out of the queue, if they are still there.

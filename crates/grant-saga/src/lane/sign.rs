@@ -14,8 +14,9 @@ use crate::{
     alerts::{campaign_alert, places_alert},
     fees::Price,
     lanes::Lease,
-    plan::{self, Closing, Plan, SetBack, plan_batch, set_back},
+    plan::{Closing, Plan, plan_batch},
     refused::{held, hold_refused, is_given_up},
+    setbacks::{self, SetBack, set_back},
     submit::{SignedBatch, pass_over},
 };
 
@@ -136,14 +137,14 @@ impl LaneDriver {
     /// Has a place rest whose recipient refuses, and its grant be held.
     async fn hold(&self, now: DateTime<Utc>, plan: &Plan) -> Result<(), LaneError> {
         let mut tx = self.pool.begin().await?;
-        if set_back(&mut tx, now, plan, plan::Trouble::Recipient).await? == SetBack::Overtaken {
+        let SetBack::Places(mut events) = set_back(&mut tx, now, plan, setbacks::Trouble::Recipient).await?
+        else {
             return Ok(tx.rollback().await?);
-        }
+        };
         let campaign = plan.segment.campaign;
         let refused: Vec<ChainPlace> = plan.open().copied().collect();
         let held_now = hold_refused(&mut tx, now, campaign, &refused).await?;
-        let events: Vec<NewEvent> =
-            held_now.iter().map(|place| NewEvent::from(held(campaign, place))).collect();
+        events.extend(held_now.iter().map(|place| NewEvent::from(held(campaign, place))));
         append(&mut tx, &Context::at(now), &events).await?;
         commit(tx, "refused").await?;
         Ok(())
@@ -153,9 +154,12 @@ impl LaneDriver {
     /// campaign. Without a word if the places went into another lane's batch meanwhile.
     async fn set_back(&mut self, now: DateTime<Utc>, plan: &Plan, problem: String) -> Result<(), LaneError> {
         let mut tx = self.pool.begin().await?;
-        let alert = match set_back(&mut tx, now, plan, plan::Trouble::Unknown).await? {
+        let alert = match set_back(&mut tx, now, plan, setbacks::Trouble::Unknown).await? {
             SetBack::Overtaken => return Ok(tx.rollback().await?),
-            SetBack::Places => places_alert(plan, problem),
+            SetBack::Places(events) => {
+                append(&mut tx, &Context::at(now), &events).await?;
+                places_alert(plan, problem)
+            }
             SetBack::Campaign => {
                 self.resting.insert(plan.segment.campaign, now + REVERT_REST);
                 campaign_alert(plan, problem)

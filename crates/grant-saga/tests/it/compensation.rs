@@ -23,7 +23,11 @@ use crate::{
 const RESTED: TimeDelta = TimeDelta::minutes(11);
 
 /// Grants of a campaign, in the order of their places; those of `refused` go to a recipient that the token refuses.
-async fn queue_with_refused(world: &mut World, campaign: CampaignId, refused: &[bool]) -> Vec<GrantId> {
+pub(crate) async fn queue_with_refused(
+    world: &mut World,
+    campaign: CampaignId,
+    refused: &[bool],
+) -> Vec<GrantId> {
     // The books know another token, so that the token's own address passes for a recipient: the chain refuses it.
     sqlx::query("UPDATE campaigns SET token = decode(repeat('99', 20), 'hex')")
         .execute(world.pool())

@@ -8,6 +8,7 @@ use laurel_grant_saga::{LaneDriver, Progress};
 
 use crate::{
     batching::submitted,
+    compensation::queue_with_refused,
     settling::{confirmed, paid_only, tell},
     world::{World, amount_of, drain},
 };
@@ -293,4 +294,50 @@ async fn a_campaign_that_is_halted_while_a_batch_is_signed_is_not_settled() {
         halt(None).execute(world.pool()).await.unwrap();
     }
     assert_eq!(world.driver(1, "a").await.step().await.unwrap(), Progress::Sent);
+}
+
+/// Of five places, in batches of four, three are refused; the first is burned between the question that says so and the next one.
+/// Returns what rests then.
+async fn overtaken_by_a_burn(goes_again: bool) -> (World, Vec<(i64, i32)>) {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    queue_with_refused(&mut world, campaign, &[false, true, true, true, false]).await;
+    if goes_again {
+        sqlx::query("UPDATE queues SET batched_to = next_seq").execute(world.pool()).await.unwrap();
+        sqlx::query("INSERT INTO requeues (campaign, first_seq, count, queued_at) VALUES (7, 0, 5, $1)")
+            .bind(world.now())
+            .execute(world.pool())
+            .await
+            .unwrap();
+    }
+    let mut driver = world.driver(1, "a").await;
+    world.node.stop_before_call();
+    let asked = tokio::spawn(async move { driver.step().await.unwrap() });
+    world.node.stopped.notified().await;
+    for _ in ["what it pays", "which of the others are burned"] {
+        world.node.stop_before_call();
+        world.node.go_on.notify_one();
+        world.node.stopped.notified().await;
+    }
+    let cancel = RewardVault::cancelCall { campaign: campaign.on_chain(), word: 0, mask: U256::ONE };
+    world.owner_sends(world.deployed.vault, cancel.abi_encode().into()).await;
+    world.node.go_on.notify_one();
+    assert_eq!(asked.await.unwrap(), Progress::Idle);
+    let resting = sqlx::query_as("SELECT first_seq, count FROM requeues ORDER BY 1");
+    let resting = resting.fetch_all(world.pool()).await.unwrap();
+    (world, resting)
+}
+
+#[tokio::test]
+async fn what_a_plan_leaves_out_is_not_lost_when_the_rest_is_set_back() {
+    let (world, resting) = overtaken_by_a_burn(false).await;
+    assert_eq!(resting, [(0, 1), (1, 1), (2, 1), (3, 1)]);
+    assert_eq!(world.events(&[EventKind::TokenGrantHeld]).await.len(), 3);
+}
+
+#[tokio::test]
+async fn what_a_plan_leaves_out_of_what_goes_again_rests_alone() {
+    let (world, resting) = overtaken_by_a_burn(true).await;
+    assert_eq!(resting, [(0, 1), (1, 1), (2, 1), (3, 1), (4, 1)]);
+    assert_eq!(world.events(&[EventKind::TokenGrantHeld]).await.len(), 3);
 }
