@@ -230,6 +230,24 @@ pub(crate) async fn unpinned_chain(
     Ok(Arc::new(endpoints))
 }
 
+/// Whom an audit asks: one endpoint is enough for what the ledger has as final. That a chain is not the ledger's is for the audit to
+/// find, not to be refused: it then asks the first endpoint alone.
+pub(crate) async fn audited_node(
+    config: &config::Chain,
+    parts: &ChainParts,
+) -> anyhow::Result<Arc<dyn ChainNode>> {
+    let one_is_enough = config::Chain { final_quorum: Some(1), ..config.clone() };
+    let (endpoints, _) = endpoints(&one_is_enough, parts)?;
+    match endpoints.identify(None).await {
+        Ok(_) => Ok(Arc::new(endpoints)),
+        Err(refused) => {
+            tracing::warn!(chain.id = config.id, error = ?refused, "the first endpoint is asked alone");
+            let first = config.rpc_urls.first().context("rpc_urls is checked to have an address")?;
+            Ok(Arc::new(HttpNode::new(first.reveal())?))
+        }
+    }
+}
+
 /// The endpoints of a chain, and their hosts, which may be shown.
 fn endpoints(config: &config::Chain, parts: &ChainParts) -> anyhow::Result<(Endpoints, String)> {
     let mut endpoints = Vec::with_capacity(config.rpc_urls.len());

@@ -9,7 +9,8 @@ use crate::{
     snapshot::{Snapshot, any_campaign},
 };
 
-/// Compares them. A campaign keeps counters of a kind if it has any: of a player with grants it has one then.
+/// Compares them. A campaign keeps counters of a kind if its caps need them, or if it has any, as those have whose rules ask for
+/// them: of a player with grants it has one then.
 pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
     let only = snapshot.only();
     let Snapshot { conn, findings, known, .. } = snapshot;
@@ -17,8 +18,14 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
     let mut rows = sqlx::query!(
         r#"
         WITH kept AS (
-            SELECT campaign, bool_or(period = date '1970-01-01') AS life, bool_or(period <> date '1970-01-01') AS day
-            FROM counters
+            SELECT campaign, bool_or(life) AS life, bool_or(day) AS day
+            FROM (
+                SELECT campaign, period = date '1970-01-01' AS life, period <> date '1970-01-01' AS day FROM counters
+                UNION ALL
+                SELECT r.campaign, r.grants_per_player IS NOT NULL OR r.amount_per_player IS NOT NULL,
+                       r.grants_per_player_per_day IS NOT NULL
+                FROM campaigns c JOIN campaign_rules r ON r.campaign = c.id AND r.version = c.rule_version
+            ) k
             WHERE $1::bigint IS NULL OR campaign = $1
             GROUP BY campaign
         ), counted AS (

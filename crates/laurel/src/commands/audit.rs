@@ -1,20 +1,16 @@
 //! `laurel audit`
 
-use std::sync::Arc;
-
-use anyhow::Context;
 use laurel_audit::{
     AuditedChain, BooksReport, Compared, Nodes, ReconciledChain, Reconciliation, Request, check_books,
     reconcile,
 };
-use laurel_chain::HttpNode;
 use laurel_events::SystemClock;
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::Outcome;
 use crate::{
     cli::Audit,
-    config::{Chain, Config},
+    config::Config,
     connect::{self, ChainParts},
     output::JsonTo,
 };
@@ -49,17 +45,15 @@ async fn books(config: &Config, json: Option<&JsonTo>) -> anyhow::Result<Outcome
 async fn compare(config: &Config, request: Request, json: Option<&JsonTo>) -> anyhow::Result<Outcome> {
     let pool = connect::database(&config.database.url, CONNECTIONS_MAX).await?;
     connect::require_current_schema(&pool).await?;
-    let chains: Vec<AuditedChain> = config.chains.iter().map(audited).collect::<anyhow::Result<_>>()?;
+    let parts = ChainParts::unwatched()?;
+    let mut chains = Vec::with_capacity(config.chains.len());
+    for chain in &config.chains {
+        let node = connect::audited_node(chain, &parts).await?;
+        chains.push(AuditedChain { chain_id: chain.id, node, vault: chain.vault });
+    }
     let made = reconcile(&pool, &chains, &SystemClock, &mut StdRng::from_os_rng(), request).await?;
     super::answer(json, &made, || findings(&made))?;
     Ok(if made.findings.is_empty() { Outcome::Fine } else { Outcome::Finding })
-}
-
-/// A chain as it is configured: that it is not the ledger's is for the audit to find, not to be refused.
-fn audited(chain: &Chain) -> anyhow::Result<AuditedChain> {
-    let url = chain.rpc_urls.first().context("rpc_urls is checked to have an address")?;
-    let node = HttpNode::new(url.reveal())?;
-    Ok(AuditedChain { chain_id: chain.id, node: Arc::new(node), vault: chain.vault })
 }
 
 /// A reconciliation for people.

@@ -31,9 +31,10 @@ pub(super) fn judge(
     let outcomes = outcomes(snapshot, span, window);
     let latest = check_segments(snapshot, span, window);
     let mut gap: Option<(i64, i64)> = None;
-    for (seq, (place, outcome)) in (span.from..span.to).zip(window.places.iter().zip(&outcomes)) {
+    for (at, (place, outcome)) in window.places.iter().zip(&outcomes).enumerate() {
+        let seq = span.from + at as i64;
         let Some(place) = place else {
-            if is_passed_over(window, seq, outcome) {
+            if is_passed_over(window, at, outcome) {
                 tell_gap(snapshot, span, gap.take());
                 continue;
             }
@@ -55,10 +56,10 @@ pub(super) fn judge(
         check_state(snapshot, id, seq, place, held, outcome);
         if span.block.is_some() {
             check_void(snapshot, id, seq, place, held, window)?;
-            let segment = latest[(seq - span.from) as usize].map(|at| &window.segments[at]);
+            let segment = latest[at].map(|last| &window.segments[last]);
             check_completed(snapshot, id, seq, place, held, outcome, segment);
-            if outcome.paid.is_none() {
-                check_stranded(snapshot, id, seq, place.number, held, segment, &window.waiting);
+            if outcome.paid.is_none() && !window.marks.waiting[at] {
+                check_stranded(snapshot, id, (seq, place), held, segment);
             }
         }
     }
@@ -67,9 +68,8 @@ pub(super) fn judge(
 }
 
 /// Whether nobody has the place because a recovery has passed it over. One that the chain paid has a grant, or waits for it.
-fn is_passed_over(window: &Window, seq: i64, outcome: &Outcome<'_>) -> bool {
-    let skipped = window.skipped.iter().any(|(first, end)| (*first..*end).contains(&seq));
-    skipped && (outcome.paid.is_none() || window.orphaned.contains(&seq))
+fn is_passed_over(window: &Window, at: usize, outcome: &Outcome<'_>) -> bool {
+    window.marks.skipped[at] && (outcome.paid.is_none() || window.marks.orphaned[at])
 }
 
 fn named(campaign: CampaignId, place: &Place) -> String {

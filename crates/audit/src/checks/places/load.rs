@@ -1,6 +1,6 @@
 //! What the ledger and the chain have of a window of places.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use alloy::primitives::{B256, U256};
 use laurel_chain::PaidMask;
@@ -81,12 +81,18 @@ pub(super) struct Window {
     pub(super) cancelled: Vec<(u64, U256, B256)>,
     /// Transactions that released the campaign.
     pub(super) released: Vec<B256>,
-    /// Places that a recovery passed over, and those behind them: nobody has them, or whoever took an orphan.
-    pub(super) skipped: Vec<(i64, i64)>,
-    /// Places that were paid and wait for their grants.
-    pub(super) orphaned: HashSet<i64>,
-    /// Places that wait to be sent, or to be burned, and those behind them.
-    pub(super) waiting: Vec<(i64, i64)>,
+    pub(super) marks: Marks,
+}
+
+/// What is known of each place of a span, by its number from the first one.
+#[derive(Debug)]
+pub(super) struct Marks {
+    /// It waits to be sent, or is burned by a batch.
+    pub(super) waiting: Vec<bool>,
+    /// A recovery passed over it: nobody has it, or whoever took an orphan.
+    pub(super) skipped: Vec<bool>,
+    /// It was paid and waits for its grant.
+    pub(super) orphaned: Vec<bool>,
 }
 
 impl Window {
@@ -104,10 +110,8 @@ pub(super) async fn load(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Win
     let settled = settled(snapshot, span).await?;
     let segments = segments(snapshot, span).await?;
     let (cancelled, released) = burned(snapshot, span).await?;
-    let skipped = skipped(snapshot, span).await?;
-    let orphaned = orphaned(snapshot, span).await?;
-    let waiting = waiting(snapshot, span).await?;
-    Ok(Window { places, held, settled, segments, cancelled, released, skipped, orphaned, waiting })
+    let marks = marks(snapshot, span).await?;
+    Ok(Window { places, held, settled, segments, cancelled, released, marks })
 }
 
 async fn places(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<Option<Place>>, AuditError> {
@@ -278,43 +282,18 @@ async fn burned(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Burned, Audi
     Ok(burned)
 }
 
-async fn skipped(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<(i64, i64)>, AuditError> {
+async fn marks(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Marks, AuditError> {
     let rows = sqlx::query!(
         r#"
-        SELECT first_seq, count FROM skipped_seqs
-        WHERE campaign = $1 AND first_seq < $3 AND first_seq + count > $2
-        "#,
-        span.campaign.id.number(),
-        span.from,
-        span.to,
-    )
-    .fetch_all(&mut *snapshot.conn)
-    .await?;
-    Ok(rows.into_iter().map(|row| (row.first_seq, row.first_seq + row.count)).collect())
-}
-
-async fn orphaned(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<HashSet<i64>, AuditError> {
-    let seqs = sqlx::query_scalar!(
-        "SELECT seq FROM orphans WHERE campaign = $1 AND seq >= $2 AND seq < $3 AND number IS NULL",
-        span.campaign.id.number(),
-        span.from,
-        span.to,
-    )
-    .fetch_all(&mut *snapshot.conn)
-    .await?;
-    Ok(seqs.into_iter().collect())
-}
-
-async fn waiting(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<(i64, i64)>, AuditError> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT first_seq AS "first_seq!", upto AS "upto!"
+        SELECT mark AS "mark!", first_seq AS "first_seq!", upto AS "upto!"
         FROM (
-            SELECT campaign, batched_to AS first_seq, next_seq AS upto FROM queues
-            UNION ALL SELECT campaign, first_seq, first_seq + count FROM requeues
-            UNION ALL SELECT c.campaign, c.seq, c.seq + 1
-            FROM cancels c JOIN batches b ON b.id = c.batch WHERE b.state <> 'reverted'
-        ) w
+            SELECT 'waiting' AS mark, campaign, batched_to AS first_seq, next_seq AS upto FROM queues
+            UNION ALL SELECT 'waiting', campaign, first_seq, first_seq + count FROM requeues
+            UNION ALL SELECT 'waiting', c.campaign, c.seq, c.seq + 1
+            FROM cancels c JOIN batches b ON b.id = c.batch WHERE b.state <> 'reverted' AND c.seq >= $2
+            UNION ALL SELECT 'skipped', campaign, first_seq, first_seq + count FROM skipped_seqs
+            UNION ALL SELECT 'orphaned', campaign, seq, seq + 1 FROM orphans WHERE number IS NULL AND seq >= $2
+        ) m
         WHERE campaign = $1 AND first_seq < $3 AND upto > $2
         "#,
         span.campaign.id.number(),
@@ -323,5 +302,16 @@ async fn waiting(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<(i64, i
     )
     .fetch_all(&mut *snapshot.conn)
     .await?;
-    Ok(rows.into_iter().map(|row| (row.first_seq, row.upto)).collect())
+    let none = || vec![false; (span.to - span.from) as usize];
+    let mut marks = Marks { waiting: none(), skipped: none(), orphaned: none() };
+    for row in rows {
+        let marked = match row.mark.as_str() {
+            "waiting" => &mut marks.waiting,
+            "skipped" => &mut marks.skipped,
+            _ => &mut marks.orphaned,
+        };
+        let (first, end) = (row.first_seq.max(span.from), row.upto.min(span.to));
+        marked[(first - span.from) as usize..(end - span.from) as usize].fill(true);
+    }
+    Ok(marks)
 }

@@ -6,7 +6,7 @@ use laurel_events::{CampaignId, GrantId};
 
 use super::{
     Met,
-    load::{Held, Segment},
+    load::{Held, Place, Segment},
 };
 use crate::{
     AuditError,
@@ -53,16 +53,14 @@ pub(super) async fn find_stranded(
     Ok(())
 }
 
-/// A place that the chain has not paid waits in its queue or to go again, or is in a batch that may still pay it. `segment` is the
-/// last one that it was sent in.
+/// A place that the chain has not paid and that does not wait to be sent is in a batch that may still pay it. `segment` is the last
+/// one that it was sent in.
 pub(super) fn check_stranded(
     snapshot: &mut Snapshot<'_>,
     id: CampaignId,
-    seq: i64,
-    number: i64,
+    (seq, place): (i64, &Place),
     held: &Held,
     segment: Option<&Segment>,
-    waiting: &[(i64, i64)],
 ) {
     let is_over = match (held.state.as_deref(), segment) {
         (None | Some("queued" | "held"), None) => true,
@@ -70,7 +68,7 @@ pub(super) fn check_stranded(
         (Some("held"), Some(segment)) => segment.posted && !segment.pending,
         _ => false,
     };
-    if !is_over || waiting.iter().any(|(first, end)| (*first..*end).contains(&seq)) {
+    if !is_over {
         return;
     }
     let last = segment.map_or_else(
@@ -78,5 +76,5 @@ pub(super) fn check_stranded(
         |last| format!("batch {} did not pay it", last.batch),
     );
     let detail = format!("seq {seq} is not paid: {last}, and it does not wait to be sent");
-    snapshot.findings.add(Code::PlaceStranded, format!("grant:{id}-{number}"), Some(id), detail);
+    snapshot.findings.add(Code::PlaceStranded, format!("grant:{id}-{}", place.number), Some(id), detail);
 }

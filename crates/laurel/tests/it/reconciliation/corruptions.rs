@@ -29,7 +29,12 @@ async fn a_posting_deleted() {
 async fn a_hold_deleted() {
     let mut ledger = Ledger::copy().await;
     let grant = ledger
-        .corrupt("DELETE FROM grants WHERE campaign = $1 AND number = 12 RETURNING campaign || '-' || number")
+        .corrupt(
+            // One that has a place.
+            "DELETE FROM grants WHERE campaign = $1
+             AND number = (SELECT n FROM runs, unnest(numbers) AS n WHERE campaign = $1 ORDER BY n LIMIT 1 OFFSET 4)
+             RETURNING campaign || '-' || number",
+        )
         .await;
     ledger.assert_found(&[("grant_missing", &format!("grant:{grant}"))]).await;
 }
@@ -54,7 +59,8 @@ async fn a_holds_amount_changed() {
     let mut ledger = Ledger::copy().await;
     let grant = ledger
         .corrupt(
-            "UPDATE grants SET amount = amount + 1 WHERE campaign = $1 AND number = 5
+            "UPDATE grants SET amount = amount + 1 WHERE campaign = $1
+             AND number = (SELECT n FROM runs, unnest(numbers) AS n WHERE campaign = $1 ORDER BY n LIMIT 1 OFFSET 5)
              RETURNING campaign || '-' || number",
         )
         .await;
@@ -93,7 +99,10 @@ async fn a_paid_grant_marked_failed() {
         .corrupt(
             "INSERT INTO exceptions (campaign, number, state, reason, player, chain_id, amount, updated_at)
              SELECT campaign, number, 'failed', 'wallet_deadline', player, 31337, amount, recorded_at
-             FROM grants WHERE campaign = $1 AND number = 33 RETURNING campaign || '-' || number",
+             FROM grants
+             WHERE campaign = $1
+               AND number = (SELECT n FROM runs, unnest(numbers) AS n WHERE campaign = $1 ORDER BY n LIMIT 1 OFFSET 6)
+             RETURNING campaign || '-' || number",
         )
         .await;
     let report = ledger.assert_found(&[("paid_grant_failed", &format!("grant:{grant}"))]).await;
@@ -114,11 +123,11 @@ async fn a_batch_row_lost() {
 #[tokio::test]
 async fn a_word_changed() {
     let mut ledger = Ledger::copy().await;
-    // The last byte of the fourth recipient.
+    // The last byte of the first recipient.
     let grant = ledger
         .corrupt(
-            "UPDATE runs SET words = set_byte(words, 32 * 3 + 19, get_byte(words, 32 * 3 + 19) # 1)
-             WHERE campaign = $1 AND first_seq = 0 RETURNING campaign || '-' || numbers[4]",
+            "UPDATE runs SET words = set_byte(words, 19, get_byte(words, 19) # 1)
+             WHERE campaign = $1 AND first_seq = 0 RETURNING campaign || '-' || numbers[1]",
         )
         .await;
     let report = ledger.assert_found(&[("word_differs", &format!("grant:{grant}"))]).await;
@@ -130,8 +139,8 @@ async fn a_words_amount_changed() {
     let mut ledger = Ledger::copy().await;
     let grant = ledger
         .corrupt(
-            "UPDATE runs SET words = set_byte(words, 32 * 3 + 31, get_byte(words, 32 * 3 + 31) # 1)
-             WHERE campaign = $1 AND first_seq = 0 RETURNING campaign || '-' || numbers[4]",
+            "UPDATE runs SET words = set_byte(words, 31, get_byte(words, 31) # 1)
+             WHERE campaign = $1 AND first_seq = 0 RETURNING campaign || '-' || numbers[1]",
         )
         .await;
     ledger.assert_found(&[("word_differs", &format!("grant:{grant}"))]).await;
@@ -163,6 +172,22 @@ async fn a_counter_of_a_day_deleted() {
         .await;
     let about = format!("campaign:{}/player:{player}", ledger.settled.campaign);
     ledger.assert_found(&[("counter_differs", &about)]).await;
+}
+
+#[tokio::test]
+async fn every_counter_deleted() {
+    let mut ledger = Ledger::copy().await;
+    let players = ledger
+        .corrupt(
+            "WITH gone AS (DELETE FROM counters WHERE campaign = $1 RETURNING player, grants)
+             SELECT string_agg(DISTINCT player::text, ' ') FROM gone WHERE grants > 0",
+        )
+        .await;
+    let campaign = &ledger.settled.campaign;
+    let abouts: Vec<String> =
+        players.split(' ').map(|player| format!("campaign:{campaign}/player:{player}")).collect();
+    let wanted: Vec<(&str, &str)> = abouts.iter().map(|about| ("counter_differs", about.as_str())).collect();
+    ledger.assert_found(&wanted).await;
 }
 
 #[tokio::test]

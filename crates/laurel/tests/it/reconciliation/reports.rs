@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::time::{sleep, timeout};
 
-use super::settled::Ledger;
+use super::settled::{Ledger, report_of};
 use crate::{
     process::Running,
     world::{UNTOLD, free_port},
@@ -88,6 +88,17 @@ async fn another_chain_or_final_block_is_named() {
         )
         .await;
     ledger.assert_found(&[("chain_differs", &chain)]).await;
+}
+
+/// What is asked of an endpoint that is not there is asked of the next one.
+#[tokio::test]
+async fn an_endpoint_that_is_down_keeps_no_audit_from_its_work() {
+    let ledger = Ledger::copy().await;
+    let mut command = ledger.laurel(&["audit", "reconcile", "--json"]);
+    command.env("LAUREL_CHAINS__0__RPC_URLS", format!("[\"http://127.0.0.1:1\",\"{}\"]", ledger.rpc_url));
+    let (code, report) = report_of(command).await;
+    assert_eq!((code, report["findings"].as_array().unwrap().len()), (Some(0), 0), "{report:#}");
+    assert_eq!(report["chains"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]

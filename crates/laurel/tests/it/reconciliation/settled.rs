@@ -168,10 +168,7 @@ impl Ledger {
     pub(super) async fn reconcile(&self, arguments: &[&str]) -> (Option<i32>, Value) {
         let mut command = self.laurel(&["audit", "reconcile", "--json"]);
         command.args(arguments);
-        let Output { status, stdout, stderr } = output(command).await;
-        let report = serde_json::from_slice(&stdout)
-            .unwrap_or_else(|_| panic!("no report: {}", String::from_utf8_lossy(&stderr)));
-        (status.code(), report)
+        report_of(command).await
     }
 
     /// Exactly this is found, by code and what it is about.
@@ -192,4 +189,12 @@ impl Ledger {
         assert_eq!(code, Some(i32::from(!wanted.is_empty())));
         report
     }
+}
+
+/// A command's report, with its exit code.
+pub(super) async fn report_of(command: Command) -> (Option<i32>, Value) {
+    let Output { status, stdout, stderr } = output(command).await;
+    let report = serde_json::from_slice(&stdout)
+        .unwrap_or_else(|_| panic!("no report: {}", String::from_utf8_lossy(&stderr)));
+    (status.code(), report)
 }
