@@ -60,8 +60,11 @@ CREATE TABLE quarantine (
 );
 
 -- Whether one is there, or has to begin: behind a pooler nobody may have noticed yet.
-CREATE FUNCTION in_quarantine() RETURNS boolean LANGUAGE sql STABLE AS $$
-    SELECT EXISTS (SELECT FROM quarantine) OR NOT is_same_database()
+-- In PL/pgSQL, whose plans a session keeps.
+CREATE FUNCTION in_quarantine() RETURNS boolean LANGUAGE plpgsql STABLE AS $$
+BEGIN
+    RETURN EXISTS (SELECT FROM quarantine) OR NOT is_same_database();
+END
 $$;
 
 -- Block time, in seconds since 1970, up to which something may settle that was signed before.

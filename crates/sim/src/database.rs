@@ -14,7 +14,7 @@ use crate::moments;
 const NAME: &str = "sim";
 
 /// Statements are planned the same way every time, and nothing but the scheduler decides what happens when.
-const SETTINGS: [&str; 5] = [
+const SETTINGS: [&str; 8] = [
     "ALTER DATABASE sim SET plan_cache_mode = force_generic_plan",
     // Plans outlive the world that they were made in, so they must not depend on how full its tables were.
     "ALTER DATABASE sim SET enable_seqscan = off",
@@ -23,7 +23,14 @@ const SETTINGS: [&str; 5] = [
     // The scheduler sees who waits for whom, and PostgreSQL must not choose a victim by the clock.
     "ALTER DATABASE sim SET deadlock_timeout = '1h'",
     "ALTER DATABASE sim SET jit = off",
+    // Nobody looks at what sessions do, by their processes' titles or otherwise.
+    "ALTER DATABASE sim SET update_process_title = off",
+    "ALTER DATABASE sim SET track_activities = off",
+    "ALTER DATABASE sim SET track_counts = off",
 ];
+
+/// After so many worlds what they have deleted is cleaned up. Sessions plan everything again then.
+pub(crate) const WORLDS_PER_VACUUM: u32 = 64;
 
 /// Sessions of a cluster: seats, the auditor's, and one to look from outside.
 const SESSIONS_MAX: u16 = 60;
@@ -44,6 +51,8 @@ pub(crate) struct Database {
     seats: Vec<Seat>,
     options: PgConnectOptions,
     postgres: Postgres,
+    /// How many worlds it had since it was cleaned up.
+    pub(crate) worlds: u32,
 }
 
 impl Database {
@@ -65,7 +74,7 @@ impl Database {
         session.close().await?;
         let options: PgConnectOptions = url.parse()?;
         let outside = one_connection(&options).await?.pool;
-        Ok(Self { outside, seats: Vec::new(), options, postgres })
+        Ok(Self { outside, seats: Vec::new(), options, postgres, worlds: 0 })
     }
 
     /// The seat of that number.

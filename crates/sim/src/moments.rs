@@ -6,7 +6,7 @@
 use laurel_events::fold_partitions;
 use sqlx::{AssertSqlSafe, Executor, PgConnection};
 
-use crate::database::Database;
+use crate::database::{Database, WORLDS_PER_VACUUM};
 
 /// Tables whose rows are the same in all worlds.
 const CONSTANT: &str = "('organisations', 'ranges', '_sqlx_migrations')";
@@ -52,7 +52,11 @@ pub(crate) async fn prepare(session: &mut PgConnection) -> anyhow::Result<()> {
 
 impl Database {
     /// Makes the database as it was after the migrations, with so many journal partitions.
-    pub(crate) async fn reset(&self, partitions: u8) -> anyhow::Result<()> {
+    pub(crate) async fn reset(&mut self, partitions: u8) -> anyhow::Result<()> {
+        self.worlds += 1;
+        if self.worlds.is_multiple_of(WORLDS_PER_VACUUM) {
+            self.clean_up().await?;
+        }
         fold_partitions(partitions);
         let heads = format!("INSERT INTO heads (part) SELECT generate_series(0, {partitions} - 1)");
         self.change(&["CALL empty_all()", &heads]).await
@@ -66,6 +70,17 @@ impl Database {
     /// Makes everything as it was when it was kept. PostgreSQL tells that it is another timeline since then.
     pub(crate) async fn bring_back(&self) -> anyhow::Result<()> {
         self.change(&["CALL bring_all_back()", "UPDATE identity SET timeline = timeline - 1"]).await
+    }
+
+    /// Takes away what worlds have deleted. For the planner all tables are as they were made, so that a world is planned as it would
+    /// be by itself.
+    async fn clean_up(&self) -> anyhow::Result<()> {
+        self.change(&["CALL empty_all()"]).await?;
+        self.outside.execute("VACUUM").await?;
+        let forgets = "UPDATE pg_class SET relpages = 0, reltuples = -1, relallvisible = 0
+                       WHERE relkind IN ('r', 'i') AND relnamespace = 'public'::regnamespace";
+        self.outside.execute(forgets).await?;
+        Ok(())
     }
 
     async fn change(&self, statements: &[&str]) -> anyhow::Result<()> {
