@@ -36,6 +36,13 @@ pub enum WatcherError {
     Halted(String),
 }
 
+impl WatcherError {
+    /// Whether what the node answered, question after question, does not fit together.
+    pub(crate) const fn is_misfit(&self) -> bool {
+        matches!(self, Self::Reconcile(_) | Self::Behind { .. } | Self::Chain(ChainError::Untrue(_)))
+    }
+}
+
 impl From<sqlx::Error> for WatcherError {
     fn from(error: sqlx::Error) -> Self {
         Self::Ledger(error.into())

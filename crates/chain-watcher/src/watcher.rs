@@ -1,6 +1,12 @@
 //! The watcher's step: ask the node, compare, commit.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
@@ -29,6 +35,10 @@ const LEASE: TimeDelta = TimeDelta::seconds(2);
 
 /// How long a step may take before it is given up: all its blocks from a node that answers no sooner than it must.
 const STEP_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// After so many steps in a row whose blocks did not fit together it is the node's doing: a chain that changed while it was read is
+/// read in the next step.
+const MISFITS_MAX: u32 = 2;
 
 /// Below that a chain may have no final block yet: several times what the slowest in wide use takes.
 const YOUNG: u64 = 1_000;
@@ -59,6 +69,8 @@ pub struct Watcher {
     parts: WatcherParts,
     holder: String,
     poll: Duration,
+    /// Steps in a row whose blocks did not fit together.
+    misfits: AtomicU32,
 }
 
 impl Watcher {
@@ -70,7 +82,7 @@ impl Watcher {
         holder: String,
         poll: Duration,
     ) -> Self {
-        Self { chain_id, finality, parts, holder, poll }
+        Self { chain_id, finality, parts, holder, poll, misfits: AtomicU32::new(0) }
     }
 
     /// Watches until `shutdown`.
@@ -110,6 +122,21 @@ impl Watcher {
     /// If the node or the database does not answer, the chain changed while it was read, or it is halted. Nothing is
     /// half done then.
     pub async fn step(&self) -> Result<bool, WatcherError> {
+        let done = self.follow().await;
+        match &done {
+            Err(error) if error.is_misfit() => {
+                if self.misfits.fetch_add(1, Ordering::Relaxed) + 1 >= MISFITS_MAX {
+                    self.misfits.store(0, Ordering::Relaxed);
+                    self.parts.node.doubt(&error.to_string());
+                }
+            }
+            Err(_) => {}
+            Ok(_) => self.misfits.store(0, Ordering::Relaxed),
+        }
+        done
+    }
+
+    async fn follow(&self) -> Result<bool, WatcherError> {
         let now = self.parts.clock.now();
         let mut conn = self.parts.pool.acquire().await?;
         let lease = format!("watcher:{}", self.chain_id);

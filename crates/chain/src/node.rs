@@ -213,6 +213,10 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     /// If it reverts, the node does not answer, or does not keep the state of that block.
     async fn call_at(&self, call: Call, block: u64) -> Result<Bytes, CallError>;
 
+    /// Says that what the node answers, question after question, does not fit together. Whoever speaks with several nodes asks
+    /// another one first for a while.
+    fn doubt(&self, _why: &str) {}
+
     /// Gives a signed transaction to the node. Giving the same bytes again is always safe.
     ///
     /// # Errors

@@ -3,6 +3,7 @@
 use std::{fmt::Display, future::Future, pin::Pin, sync::Arc};
 
 use laurel_bus::{Runner, Wakes, fire_timers};
+use laurel_chain::Endpoints;
 use laurel_chain_watcher::Watcher;
 use laurel_events::Clock;
 use laurel_grant_saga::{LaneDriver, Progress, WalletChecker};
@@ -22,8 +23,8 @@ pub(crate) enum Work {
     Stage(Box<Runner>),
     /// A lane's driver.
     Lane(Box<LaneDriver>),
-    /// The chain's watcher.
-    Watcher(Box<Watcher>),
+    /// The chain's watcher, and whoever looks after the endpoints beside it.
+    Watcher { watcher: Box<Watcher>, endpoints: Option<Arc<Endpoints>> },
     /// The checker of contract wallets.
     Checker(Box<WalletChecker>),
     /// The clock's tick, which fires timers.
@@ -138,9 +139,12 @@ async fn step(work: Work) -> Ended {
             let done = driver.step().await;
             told(Work::Lane(driver), done.map(|progress| progress == Progress::Sent), |sent| *sent)
         }
-        Work::Watcher(watcher) => {
+        Work::Watcher { watcher, endpoints } => {
+            if let Some(endpoints) = &endpoints {
+                endpoints.tend().await;
+            }
             let done = watcher.step().await;
-            told(Work::Watcher(watcher), done, |moved| *moved)
+            told(Work::Watcher { watcher, endpoints }, done, |moved| *moved)
         }
         Work::Checker(mut checker) => {
             let done = checker.round().await;

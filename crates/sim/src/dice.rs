@@ -14,6 +14,8 @@ pub(crate) enum Fault {
     NodeForgets,
     /// A node tells of an older head for a while, or of one that is canonical no more.
     NodeLags,
+    /// One node of several says what is not so.
+    NodeLies,
     /// A transaction arrives, and the answer does not.
     SendAnswerLost,
     /// Neither the transaction nor the answer arrives.
@@ -67,10 +69,11 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::NodeTimesOut,
         Self::NodeForgets,
         Self::NodeLags,
+        Self::NodeLies,
         Self::SendAnswerLost,
         Self::SendLost,
         Self::SendSwallowed,
@@ -101,11 +104,12 @@ impl Fault {
 
 impl Fault {
     /// Those that any run of many seeds has to meet. That somebody waits for a lock is no fault.
-    pub(crate) const EXPECTED: [Self; 27] = [
+    pub(crate) const EXPECTED: [Self; 28] = [
         Self::TxReplaced,
         Self::NodeTimesOut,
         Self::NodeForgets,
         Self::NodeLags,
+        Self::NodeLies,
         Self::SendAnswerLost,
         Self::SendLost,
         Self::SendSwallowed,

@@ -121,7 +121,7 @@ pub(crate) async fn recover(
     let recovery = Recovery::new(pool.clone(), vec![chain]);
     let now = clock.now();
     recovery.begin(now, time_ordered(now, rng), "an operator called for it").await?;
-    nothing(recovery.wait_for_chains().await?)?;
+    nothing(recovery.wait_for_chains(now).await?)?;
     read_up(&recovery).await?;
     recovery.settle_lanes(clock.now()).await?;
     read_up(&recovery).await?;

@@ -6,7 +6,7 @@ use alloy::primitives::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes};
 use laurel_campaign::{BooksStage, DecisionStage};
-use laurel_chain::ChainNode;
+use laurel_chain::{ChainNode, Endpoint, EndpointMetrics, Endpoints, EndpointsParts};
 use laurel_chain_watcher::{Finality, Watcher, WatcherMetrics, WatcherParts};
 use laurel_events::{CampaignId, Clock, MockClock, PARTITIONS};
 use laurel_grant_saga::{
@@ -21,7 +21,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::{
     actors::{Actor, Kind, State, Work},
     audit::Auditor,
-    chain::{Shared, SimNode},
+    chain::{Liar, Shared, SimNode},
     clients::Door,
     database::Database,
     dice::Dice,
@@ -65,7 +65,9 @@ impl Clock for ReplicaClock {
 
 /// What a replica is made of, each time that it starts.
 pub(crate) struct Replica {
-    pub(crate) node: Arc<SimNode>,
+    /// How it speaks with the chain, through several endpoints in some worlds.
+    pub(crate) node: Arc<dyn ChainNode>,
+    pub(crate) endpoints: Option<Arc<Endpoints>>,
     pub(crate) clock: Arc<ReplicaClock>,
     /// How often it was started.
     pub(crate) starts: u32,
@@ -80,6 +82,7 @@ pub(crate) struct Metrics {
     bus: BusMetrics,
     saga: SagaMetrics,
     watcher: WatcherMetrics,
+    endpoints: EndpointMetrics,
 }
 
 impl Metrics {
@@ -89,8 +92,41 @@ impl Metrics {
             bus: BusMetrics::register(&registry)?,
             saga: SagaMetrics::register(&registry)?,
             watcher: WatcherMetrics::register(&registry)?,
+            endpoints: EndpointMetrics::register(&registry)?,
         })
     }
+}
+
+/// In how many worlds each replica has several endpoints, one of which lies.
+const SEVERAL_ENDPOINTS: f64 = 0.25;
+
+/// How many they are then, and how many of them have to agree on what is final.
+const ENDPOINTS: usize = 3;
+const FINAL_QUORUM: usize = 2;
+
+/// The endpoints of a replica, of which the one of number `liar` lies.
+fn several_endpoints(
+    replica: usize,
+    liar: usize,
+    shared: &Arc<Shared>,
+    clock: &Arc<ReplicaClock>,
+    metrics: &Metrics,
+) -> Arc<Endpoints> {
+    let endpoint = |number: usize| {
+        let host = format!("node {replica}/{number}");
+        let node = SimNode::new(host.clone(), shared.clone());
+        let node: Arc<dyn ChainNode> =
+            if number == liar { Arc::new(Liar::new(node, shared.clone())) } else { Arc::new(node) };
+        Endpoint { host, node }
+    };
+    Arc::new(Endpoints::new(EndpointsParts {
+        chain_id: CHAIN_ID,
+        endpoints: (0..ENDPOINTS).map(endpoint).collect(),
+        final_quorum: FINAL_QUORUM,
+        clock: clock.clone(),
+        seed: replica as u64,
+        metrics: metrics.endpoints.clone(),
+    }))
 }
 
 /// A world.
@@ -149,18 +185,21 @@ impl<'a> World<'a> {
         let restore = is_restored.then(|| Restore::of_chance(plan.size.steps, &mut dice.rng));
         let step_ms = STEPS_MS[dice.rng.random_range(0..STEPS_MS.len())];
         let rarity = RARITIES[dice.rng.random_range(0..RARITIES.len())];
+        let liar = dice.rng.random_bool(SEVERAL_ENDPOINTS).then(|| dice.rng.random_range(0..ENDPOINTS));
         let shared = Shared::new(chain, dice, Trace::new(wanted.keep_trace));
         for campaign in &plan.campaigns {
             owner_sends(&shared, Some(genesis.deployed.vault), open_call(genesis, campaign).into())?;
         }
         let replicas = (0..REPLICAS)
-            .map(|number| Replica {
-                node: Arc::new(SimNode::new(format!("node {number}"), shared.clone())),
-                clock: Arc::new(ReplicaClock {
-                    world: clock.clone(),
-                    off: MockClock::at(DateTime::UNIX_EPOCH),
-                }),
-                starts: 0,
+            .map(|number| {
+                let off = MockClock::at(DateTime::UNIX_EPOCH);
+                let clock = Arc::new(ReplicaClock { world: clock.clone(), off });
+                let endpoints = liar.map(|liar| several_endpoints(number, liar, &shared, &clock, metrics));
+                let node: Arc<dyn ChainNode> = match &endpoints {
+                    Some(endpoints) => endpoints.clone(),
+                    None => Arc::new(SimNode::new(format!("node {number}"), shared.clone())),
+                };
+                Replica { node, endpoints, clock, starts: 0 }
             })
             .collect();
         let auditor = Auditor::new(genesis.deployed.vault);
@@ -314,7 +353,8 @@ impl Makes<'_, '_> {
         };
         let poll = Duration::from_secs(1);
         let watcher = Watcher::new(CHAIN_ID, Finality::Finalized, parts, self.holder.clone(), poll);
-        self.push("watcher", Kind::Watcher, Work::Watcher(Box::new(watcher)));
+        let endpoints = self.world.replicas[self.number].endpoints.clone();
+        self.push("watcher", Kind::Watcher, Work::Watcher { watcher: Box::new(watcher), endpoints });
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use alloy::primitives::B256;
 use chrono::TimeDelta;
 use laurel_chain::{ChainError, ChainNode, Endpoint, EndpointMetrics, Endpoints, EndpointsParts, HttpNode};
 use laurel_chain_watcher::{ReconcileError, Watcher, WatcherError};
@@ -106,6 +107,51 @@ async fn a_liar_that_was_believed_is_outvoted_when_blocks_become_final() {
     assert_eq!((position.head_hash, position.last_final), (Some(ours.head().hash), Some(head - 2)));
     assert_eq!(position.halted, None);
     assert_eq!(states(&all), ["open", "closed", "closed"]);
+}
+
+/// The one that is asked first has a block that follows nothing, or none, where all others have one: whatever else it says, its
+/// chain cannot be followed, and so another one's is.
+async fn is_followed_past_a_node(has_one: bool) {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    chain.mine(4).await;
+    let before = Branch::of(&chain).await;
+    chain.mine(4).await;
+    let ours = Branch::of(&chain).await;
+    let next = before.head().header.number + 1;
+    let mut torn = if has_one { ours.clone() } else { before.clone() };
+    if has_one {
+        let block = &mut torn.blocks[usize::try_from(next).unwrap()];
+        block.header.parent_hash = B256::repeat_byte(7);
+        block.hash = block.header.hash_slow();
+    }
+    let nodes = [Recorded::new(before.clone()), Recorded::new(before.clone()), Recorded::new(before)];
+    let all = endpoints(&world, nodes.iter().map(|node| node.clone() as _).collect(), 2).await;
+    let watcher = world.watcher(all.clone());
+    catch_up(&watcher).await;
+    nodes[0].follow(&torn);
+    nodes[1..].iter().for_each(|node| node.follow(&ours));
+    nodes.iter().for_each(|node| {
+        node.change(|script| {
+            script.latest = Some(ours.head().clone());
+            script.finalized = ours.block(next - 1).cloned();
+        });
+    });
+    world.clock.advance(TimeDelta::seconds(2));
+    catch_up_at_last(&watcher).await;
+    let position = world.position().await;
+    assert_eq!((position.head_hash, position.halted), (Some(ours.head().hash), None));
+    assert_eq!(states(&all), ["open", "closed", "closed"]);
+}
+
+#[tokio::test]
+async fn a_node_whose_blocks_do_not_follow_each_other_stops_nothing() {
+    is_followed_past_a_node(true).await;
+}
+
+#[tokio::test]
+async fn a_node_that_lacks_a_block_below_its_head_stops_nothing() {
+    is_followed_past_a_node(false).await;
 }
 
 #[tokio::test]

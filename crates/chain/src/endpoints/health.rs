@@ -11,6 +11,12 @@ use crate::{Breaker, BreakerSettings, BreakerState, ChainError, Pass, error::Tro
 /// connection being lost.
 const IDENTITY_LASTS: TimeDelta = TimeDelta::seconds(60);
 
+/// How long an endpoint is left alone whose answers do not fit together.
+const DOUBTED_REST: Duration = Duration::from_secs(60);
+
+/// The rank of those that are left alone.
+pub(super) const UNFIT: u8 = 2;
+
 /// What is known of an endpoint.
 #[derive(Debug)]
 pub(super) struct Health {
@@ -41,7 +47,7 @@ impl Health {
         match self.breaker.state() {
             BreakerState::Closed if !self.lagging => 0,
             BreakerState::Closed => 1,
-            BreakerState::HalfOpen | BreakerState::Open => 2,
+            BreakerState::HalfOpen | BreakerState::Open => UNFIT,
         }
     }
 
@@ -160,6 +166,15 @@ impl Endpoints {
             (health.identified_at, health.told) = (None, true);
             health.reason = Some(reason);
         });
+    }
+
+    /// Leaves whoever is asked first alone for a while, unless nobody else is fit.
+    pub(super) fn leave_first_alone(&self, why: &str) {
+        let order = self.order();
+        let [first, second, ..] = order[..] else { return };
+        if self.lock().health[second].rank() < UNFIT {
+            self.leave_alone(first, DOUBTED_REST, format!("what it answers does not fit together: {why}"));
+        }
     }
 
     /// Changes what is known of an endpoint. The log tells once of one that is still in trouble after a probe, and when it is

@@ -103,6 +103,10 @@ impl ChainNode for Endpoints {
         self.ask(move |node| called(node, call.clone(), Some(block))).await?.map_err(CallError::Reverted)
     }
 
+    fn doubt(&self, why: &str) {
+        self.leave_first_alone(why);
+    }
+
     async fn send(&self, raw: Bytes) -> Result<B256, SendError> {
         self.send_to_some(raw).await
     }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use futures::future::join_all;
 
-use super::{Endpoints, health::Outcome};
+use super::{
+    Endpoints,
+    health::{Outcome, UNFIT},
+};
 use crate::BlockRef;
 
 /// An endpoint that is this many blocks behind the others is not asked first …
@@ -43,7 +46,7 @@ impl Endpoints {
     /// look late.
     fn measure_lags(&self) {
         let mut state = self.lock();
-        let fit = state.health.iter().filter(|health| health.rank() < 2);
+        let fit = state.health.iter().filter(|health| health.rank() < UNFIT);
         let mut heads: Vec<(u64, u64)> = fit.filter_map(|health| health.head).collect();
         heads.sort_unstable_by(|one, other| other.cmp(one));
         let Some((number, time)) = heads.get(self.quorum.min(heads.len()).saturating_sub(1)).copied() else {
@@ -53,7 +56,7 @@ impl Endpoints {
             let Some(head) = health.head else { continue };
             health.lag = number.saturating_sub(head.0);
             let late = health.lag > LAG_BLOCKS_MAX && time.saturating_sub(head.1) > LAG_MAX.as_secs();
-            if late != health.lagging && health.rank() < 2 {
+            if late != health.lagging && health.rank() < UNFIT {
                 let host = &self.endpoints[index].host;
                 tracing::info!(chain.id = self.chain_id, endpoint.index = index, endpoint.host = %host, lagging = late, lag = health.lag, "an endpoint's head");
             }

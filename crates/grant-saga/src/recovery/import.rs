@@ -103,7 +103,7 @@ impl Recovery {
     ) -> Result<ReadVault, RecoverError> {
         let rows = sqlx::query!(
             r#"
-            SELECT tx AS "tx!", log_index AS "log_index!", block_number, block_hash, paid AS "paid!"
+            SELECT tx AS "tx!", log_index AS "log_index!", block_hash, paid AS "paid!"
             FROM (
                 SELECT tx, log_index, block_number, block_hash, true AS paid FROM open_suspense
                 WHERE vault = $1 AND unknown > 0
@@ -124,15 +124,9 @@ impl Recovery {
         let mut unpaid = Vec::new();
         for row in rows {
             let tx = hash(&row.tx)?;
-            let (Some(block_number), Some(block_hash)) = (row.block_number, &row.block_hash) else {
-                continue;
-            };
-            let place = LogPlace {
-                tx,
-                log_index: row.log_index.cast_unsigned(),
-                block_number: block_number.cast_unsigned(),
-                block_hash: hash(block_hash)?,
-            };
+            let Some(block_hash) = &row.block_hash else { continue };
+            let place =
+                LogPlace { tx, log_index: row.log_index.cast_unsigned(), block_hash: hash(block_hash)? };
             let Read { campaign, end, ours } =
                 read_settlement(node, vault.identity.vault, lanes, place).await?;
             if !row.paid {

@@ -42,7 +42,6 @@ pub(super) struct Read {
 pub(super) struct LogPlace {
     pub(super) tx: B256,
     pub(super) log_index: u32,
-    pub(super) block_number: u64,
     pub(super) block_hash: B256,
 }
 
@@ -57,8 +56,8 @@ pub(super) async fn read_settlement(
     place: LogPlace,
 ) -> Result<Read, ChainError> {
     let lacks = |what: &str| ChainError::Untrue(format!("the node lacks {what} of settlement {}", place.tx));
-    let block = node.block(BlockRef::Number(place.block_number)).await?;
-    let block = block.filter(|block| block.hash == place.block_hash).ok_or_else(|| lacks("the block"))?;
+    // By its hash, which is final: whoever has it has the right one.
+    let block = node.block(BlockRef::Hash(place.block_hash)).await?.ok_or_else(|| lacks("the block"))?;
     let content = node.content(&block).await?;
     let index = block.transactions.iter().position(|tx| *tx == place.tx);
     let index = index.ok_or_else(|| lacks("the transaction"))?;

@@ -2,9 +2,13 @@
 
 use std::fmt;
 
-use alloy::{primitives::Address, sol_types::SolCall as _};
+use alloy::{
+    primitives::{Address, B256},
+    sol_types::SolCall as _,
+};
+use chrono::{DateTime, Utc};
 use laurel_chain::{BlockRef, Call, ChainError, ChainNode, NonceAt, RewardVault};
-use laurel_ledger::{JournalHeads, Vault, journal_heads, partitions_behind};
+use laurel_ledger::{JournalHeads, LedgerError, Vault, journal_heads, partitions_behind};
 
 use super::{RecoverError, Recovery};
 use crate::list_lanes;
@@ -79,29 +83,36 @@ impl Recovery {
     ///
     /// # Errors
     /// If database or chain do not answer.
-    pub async fn wait_for_chains(&self) -> Result<Vec<Waiting>, RecoverError> {
+    pub async fn wait_for_chains(&self, now: DateTime<Utc>) -> Result<Vec<Waiting>, RecoverError> {
         let mut waiting = Vec::new();
         for (vault, node) in &self.chains {
-            waiting.extend(self.wait_for_chain(vault, &**node).await?);
+            waiting.extend(self.wait_for_chain(now, vault, &**node).await?);
         }
         Ok(waiting)
     }
 
     async fn wait_for_chain(
         &self,
+        now: DateTime<Utc>,
         vault: &Vault,
         node: &dyn ChainNode,
     ) -> Result<Vec<Waiting>, RecoverError> {
         let chain_id = vault.identity.chain_id;
-        let until = self.until(vault, node).await?;
+        let until = self.until(now, vault, node).await?;
         let last =
-            sqlx::query_scalar!("SELECT final_number FROM chains WHERE id = $1", chain_id.cast_signed())
-                .fetch_one(&self.pool)
-                .await?;
-        let Some(final_number) = last.map(i64::cast_unsigned) else {
+            sqlx::query!("SELECT final_number, final_hash FROM chains WHERE id = $1", chain_id.cast_signed());
+        let last = last.fetch_one(&self.pool).await?;
+        let (Some(final_number), Some(hash)) = (last.final_number, last.final_hash) else {
             return Ok(vec![Waiting::NoFinalBlock { chain_id }]);
         };
-        let block = node.block(BlockRef::Number(final_number)).await?.ok_or_else(|| {
+        let final_number = final_number.cast_unsigned();
+        let hash = B256::try_from(&*hash).map_err(|_| LedgerError::Inconsistent {
+            table: "chains",
+            column: "final_hash",
+            id: chain_id.to_string(),
+        })?;
+        // By its hash, which proves the time that it tells.
+        let block = node.block(BlockRef::Hash(hash)).await?.ok_or_else(|| {
             ChainError::Untrue(format!("the node lacks block {final_number}, which is final"))
         })?;
         let final_time = block.header.timestamp;
@@ -121,8 +132,14 @@ impl Recovery {
     }
 
     /// Up to which block time something may settle that was signed before the quarantine. Nothing that the vault takes now has
-    /// a deadline further ahead than its MAX_LIFETIME, and what is signed with a later one is refused until then.
-    async fn until(&self, vault: &Vault, node: &dyn ChainNode) -> Result<u64, RecoverError> {
+    /// a deadline further ahead than its MAX_LIFETIME, and what is signed with a later one is refused until then. A node may be
+    /// behind, and then tells of an earlier time than it is.
+    async fn until(
+        &self,
+        now: DateTime<Utc>,
+        vault: &Vault,
+        node: &dyn ChainNode,
+    ) -> Result<u64, RecoverError> {
         let chain_id = vault.identity.chain_id.cast_signed();
         let known = sqlx::query_scalar!("SELECT until FROM quarantine_chains WHERE chain_id = $1", chain_id);
         if let Some(known) = known.fetch_optional(&self.pool).await? {
@@ -135,7 +152,8 @@ impl Recovery {
             .map_err(|error| RecoverError::Lifetime(error.to_string()))?;
         let latest = node.block(BlockRef::Latest).await?;
         let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
-        let until = latest.header.timestamp.saturating_add(lifetime);
+        let present = latest.header.timestamp.max(now.timestamp().unsigned_abs());
+        let until = present.saturating_add(lifetime);
         sqlx::query!(
             "INSERT INTO quarantine_chains (chain_id, until) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             chain_id,

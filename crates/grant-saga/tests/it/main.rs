@@ -6,6 +6,7 @@ mod compensation;
 mod faulty_node;
 mod lanes;
 mod monitor;
+mod recovering;
 mod sending;
 mod setbacks;
 mod settling;

@@ -73,7 +73,7 @@ async fn require_every_chain(pool: &PgPool, chains: &[(Vault, Arc<dyn ChainNode>
 
 /// Waits until the chain can tell, and takes over what it does.
 async fn compare(recovery: &Recovery) -> anyhow::Result<Vec<Found>> {
-    wait(async || Ok(recovery.wait_for_chains().await?)).await?;
+    wait(async || Ok(recovery.wait_for_chains(SystemClock.now()).await?)).await?;
     read_up(recovery).await?;
     let displaced = recovery.settle_lanes(SystemClock.now()).await?;
     if displaced > 0 {

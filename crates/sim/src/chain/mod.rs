@@ -4,6 +4,7 @@
 //! here has the states to check it, and it tells blocks apart that hold the same.
 
 mod evm;
+mod liar;
 mod node;
 mod pool;
 
@@ -24,6 +25,7 @@ use self::{
     pool::{NodeWords, Pool},
 };
 pub(crate) use self::{
+    liar::Liar,
     node::{Shared, SimNode},
     pool::PoolTx,
 };

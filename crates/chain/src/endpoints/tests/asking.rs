@@ -169,3 +169,25 @@ async fn a_list_that_is_not_the_headers_is_refused() {
     assert!(matches!(error, ChainError::Untrue(_)), "{error:?}");
     assert_eq!(world.states(), ["closed"; 2], "whoever sent the content said the truth");
 }
+
+#[tokio::test]
+async fn whoever_is_doubted_is_left_alone_while_another_is_fit() {
+    let world = World::new(2, 1).await;
+    world.all.doubt("block 7 does not follow its predecessor");
+    assert_eq!((world.states(), world.ask().await.1), (vec!["open", "closed"], vec![1]));
+    let reason = world.all.status()[0].reason.clone().unwrap();
+    assert!(reason.contains("block 7 does not follow"), "{reason}");
+    world.all.doubt("nor does block 8");
+    assert_eq!(
+        (world.states(), world.ask().await.1),
+        (vec!["open", "closed"], vec![1]),
+        "nobody else is fit"
+    );
+    world.wait(60_000);
+    world.tend().await;
+    assert_eq!(world.states(), ["closed", "closed"], "it is asked again");
+
+    let alone = World::new(1, 1).await;
+    alone.all.doubt("block 7 does not follow its predecessor");
+    assert_eq!(alone.states(), ["closed"]);
+}
