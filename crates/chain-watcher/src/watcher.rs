@@ -20,7 +20,7 @@ use crate::{
     BlockId, FinalBlock, Finality, FinalityConflict, ReconcileError, Reconciled, WatcherError,
     WatcherMetrics,
     advance::{Advance, Read},
-    facts::read_facts,
+    facts::{Fact, read_facts},
     finality::last_final_of,
     reconcile,
     store::{View, add_block, find_attempts, halt, load_view, save_view},
@@ -144,11 +144,7 @@ impl Watcher {
             return Ok(false);
         }
         let vaults = list_vaults(&mut conn, self.chain_id).await?;
-        let view = load_view(&mut conn, self.chain_id, false).await?;
-        self.parts.metrics.halted(self.chain_id, view.halted.is_some());
-        if let Some(reason) = view.halted {
-            return Err(WatcherError::Halted(reason));
-        }
+        let view = self.view(&mut conn).await?;
         // In this order: what is final when the blocks are read was final before, so they cannot leave it behind.
         let latest = self.parts.node.block(BlockRef::Latest).await?;
         let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
@@ -175,13 +171,11 @@ impl Watcher {
             self.read_blocks(&mut conn, &view, &vaults, &latest).await?
         };
         drop(conn);
+        self.require_known(&read).await?;
         let ids: Vec<BlockId> = read.iter().map(|(block, _)| *block).collect();
         let reconciled = match reconcile(&view.blocks, &ids) {
             Err(error @ ReconcileError::DeeperThanFinal { .. }) => {
-                let number = before.number;
-                if self.canonical(number).await?.hash == before.hash {
-                    return Err(ReconcileError::Torn { number }.into());
-                }
+                self.require_other(before).await?;
                 return self.halt(now, &view, error).await;
             }
             reconciled => reconciled?,
@@ -208,6 +202,36 @@ impl Watcher {
         }
         self.take(&advance, last_final).await?;
         Ok(true)
+    }
+
+    /// What was seen of the chain so far.
+    async fn view(&self, conn: &mut PgConnection) -> Result<View, WatcherError> {
+        let view = load_view(conn, self.chain_id, false).await?;
+        self.parts.metrics.halted(self.chain_id, view.halted.is_some());
+        match view.halted {
+            Some(reason) => Err(WatcherError::Halted(reason)),
+            None => Ok(view),
+        }
+    }
+
+    /// Refuses to take a final block for another than the chain's while it is in the chain.
+    async fn require_other(&self, last_final: BlockId) -> Result<(), WatcherError> {
+        let BlockId { number, hash, .. } = last_final;
+        let canonical = self.canonical(number).await?;
+        if canonical.hash == hash { Err(ReconcileError::Torn { number }.into()) } else { Ok(()) }
+    }
+
+    /// Refuses a block with a settlement that nobody here has signed while only one node has that block: payouts stop for it, and the
+    /// vault is paused. A real one is with all of them within a second.
+    async fn require_known(&self, read: &[Read]) -> Result<(), WatcherError> {
+        for (block, facts) in read {
+            if facts.iter().any(Fact::settles_unknown) && !self.parts.node.has_block(block.hash).await? {
+                let alone =
+                    format!("block {} settles what was not signed here, and one node has it", block.number);
+                return Err(ChainError::Untrue(alone).into());
+            }
+        }
+        Ok(())
     }
 
     /// Commits what was seen and wakes whoever waits for it.

@@ -62,6 +62,14 @@ pub enum ChainError {
         /// Each with its reason.
         why: String,
     },
+    /// Too few endpoints say the same.
+    #[error("chain {chain_id}: fewer than final_quorum endpoints give the same answer to {operation}")]
+    Undecided {
+        /// The chain.
+        chain_id: u64,
+        /// The JSON-RPC method.
+        operation: &'static str,
+    },
     /// Endpoints call different blocks of one number final, and no quorum decides.
     #[error(
         "block {number} is final as {one} at one endpoint and as {other} at another, and no final_quorum of them agrees: \

@@ -26,7 +26,7 @@ pub async fn funding_call(
     let units: U96 = cap.units().to();
     let found = RewardVault::campaignCall { id };
     let call = Call { from: vault, to: vault, data: found.abi_encode().into(), gas: None };
-    let answer = match node.call(call).await {
+    let answer = match node.agreed_call(call).await {
         Ok(answer) => answer,
         Err(CallError::Reverted(data)) => {
             return Err(ChainError::Untrue(format!("the vault reverts with {data}")));
@@ -46,7 +46,8 @@ pub async fn funding_call(
 /// Whether the token pays many at once: it answers an empty batch with a total of zero.
 async fn transfers_batches(node: &dyn ChainNode, vault: Address, token: Address) -> Result<bool, ChainError> {
     let data = RewardToken::transferBatchCall { grants: Vec::new() }.abi_encode();
-    match node.call(Call { from: vault, to: token, data: data.into(), gas: None }).await {
+    // For the campaign's whole life, so not one node's word.
+    match node.agreed_call(Call { from: vault, to: token, data: data.into(), gas: None }).await {
         Ok(answer) => Ok(answer.len() == 32 && answer.iter().all(|byte| *byte == 0)),
         Err(CallError::Reverted(_)) => Ok(false),
         Err(CallError::Chain(error)) => Err(error),

@@ -182,7 +182,7 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     /// If the node does not answer.
     async fn balance(&self, account: Address) -> Result<U256, ChainError>;
 
-    /// What gas costs.
+    /// What gas costs. Whoever speaks with several nodes says what enough of them ask for.
     ///
     /// # Errors
     /// If the node does not answer.
@@ -206,6 +206,41 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     /// # Errors
     /// If it reverts or the node does not answer.
     async fn call(&self, call: Call) -> Result<Bytes, CallError>;
+
+    /// What a call returns on the latest block, for what cannot be taken back. Whoever speaks with several nodes says what enough of them
+    /// agree on.
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), and [`ChainError::Undecided`].
+    async fn agreed_call(&self, call: Call) -> Result<Bytes, CallError> {
+        self.call(call).await
+    }
+
+    /// An account's code, in the same way.
+    ///
+    /// # Errors
+    /// As [`code`](Self::code), and [`ChainError::Undecided`].
+    async fn agreed_code(&self, account: Address) -> Result<Bytes, ChainError> {
+        self.code(account).await
+    }
+
+    /// The latest block's time, in seconds since 1970. Whoever speaks with several nodes says what enough of them have reached.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn chain_time(&self) -> Result<u64, ChainError> {
+        let latest = self.block(BlockRef::Latest).await?;
+        let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
+        Ok(latest.header.timestamp)
+    }
+
+    /// Whether the node has a block. Whoever speaks with several nodes says whether enough of those have it that answer.
+    ///
+    /// # Errors
+    /// If the node does not answer.
+    async fn has_block(&self, hash: B256) -> Result<bool, ChainError> {
+        Ok(self.block(BlockRef::Hash(hash)).await?.is_some())
+    }
 
     /// What a call returns on the block of that number.
     ///

@@ -24,6 +24,8 @@ codes! {
     BUDGET_SHORT = "budget_short";
     /// No node takes what a lane signs.
     LANE_REJECTED = "lane_rejected";
+    /// Nobody drives a lane that has batches in no block.
+    LANE_ABANDONED = "lane_abandoned";
     /// Nothing is signed.
     PAYOUTS_STOPPED = "payouts_stopped";
     /// The database is not the one that it was.

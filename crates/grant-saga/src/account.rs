@@ -113,7 +113,7 @@ impl Account {
         call: C,
     ) -> Result<C::Return, CallFailed> {
         let call = Call { from: self.address(), to, data: call.abi_encode().into(), gas: None };
-        let answer = self.node.call(call).await.map_err(|error| CallFailed::call(step, error))?;
+        let answer = self.node.agreed_call(call).await.map_err(|error| CallFailed::call(step, error))?;
         C::abi_decode_returns(&answer)
             .map_err(|error| ChainError::Untrue(format!("{step} answered what it cannot: {error}")).into())
     }
@@ -129,7 +129,7 @@ impl Account {
     ) -> Result<(), CallFailed> {
         let from = self.address();
         let call = Call { from, to, data: data.clone(), gas: Some(GAS_LIMIT) };
-        self.node.call(call).await.map_err(|error| CallFailed::call(step, error))?;
+        self.node.agreed_call(call).await.map_err(|error| CallFailed::call(step, error))?;
         let nonce = self.node.nonce(from, NonceAt::Latest).await?;
         let market = self.node.fees().await?;
         let cap = self.max_fee_per_gas.unwrap_or(u128::MAX);

@@ -125,6 +125,15 @@ pub(crate) async fn fail_released(
     if !released.fetch_all(&mut *conn).await?.contains(&true) {
         return Ok(Vec::new());
     }
+    // Of two batches that end at once each would see the other one open: the second waits, and then sees that the first has ended.
+    sqlx::query!(
+        r#"
+        SELECT FROM queues WHERE campaign = ANY ($1) AND released_tx IS NOT NULL ORDER BY campaign FOR NO KEY UPDATE
+        "#,
+        &campaigns,
+    )
+    .execute(&mut *conn)
+    .await?;
     let over = sqlx::query!(
         r#"
         SELECT campaign, released_tx AS "released_tx!" FROM queues q
@@ -134,7 +143,6 @@ pub(crate) async fn fail_released(
           AND NOT EXISTS (SELECT FROM cancels c JOIN batches b ON b.id = c.batch
                           WHERE c.campaign = q.campaign AND b.state IN ('submitted', 'mined'))
         ORDER BY campaign
-        FOR NO KEY UPDATE OF q
         "#,
         &campaigns,
     )

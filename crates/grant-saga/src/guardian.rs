@@ -129,8 +129,10 @@ pub async fn pause_vault(
 }
 
 async fn pause(address: Address, account: &Account, failures: u32) -> Result<bool, CallFailed> {
-    if account.ask("paused", address, RewardVault::pausedCall {}).await? {
-        return Ok(false);
+    match account.ask("paused", address, RewardVault::pausedCall {}).await {
+        Ok(true) => return Ok(false),
+        Ok(false) => {}
+        Err(error) => tracing::warn!(vault = %address, %error, "nobody says whether the vault is paused"),
     }
     let pause = RewardVault::pauseCall {}.abi_encode().into();
     account.transact("pause", address, pause, failures).await?;

@@ -1,5 +1,6 @@
 //! Driving a lane: plan, simulate, sign, commit, and only then send.
 
+mod abandoned;
 mod fit;
 mod heartbeat;
 mod monitor;

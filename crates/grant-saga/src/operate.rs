@@ -90,6 +90,7 @@ pub(crate) async fn end_displaced(
 ) -> Result<usize, OperateError> {
     let displaced = find_displaced(pool, node, vault, lane).await?;
     let used = node.nonce(lane.address, NonceAt::Latest).await?;
+    require_final(pool, node, vault, lane, used).await?;
     let mut tx = pool.begin().await?;
     let mut events: Vec<NewEvent> = Vec::new();
     for displaced in &displaced {
@@ -148,6 +149,38 @@ async fn skip_nonces(
     Ok(())
 }
 
+/// Refuses to pass over nonces that somebody else has used while that may be undone: nobody would fill them then.
+async fn require_final(
+    pool: &PgPool,
+    node: &dyn ChainNode,
+    vault: &Vault,
+    lane: &Lane,
+    used: u64,
+) -> Result<(), OperateError> {
+    if used <= lane.next_nonce {
+        return Ok(());
+    }
+    let (last_final, latest) = last_blocks(pool, node, vault).await?;
+    let nonce = used - 1;
+    match find_nonce_user(node, lane.address, nonce, latest).await? {
+        Some(NonceUser { tx, block_number, .. }) if block_number > last_final => {
+            Err(OperateError::NotFinal { nonce, tx, block_number })
+        }
+        Some(_) => Ok(()),
+        None => Err(ChainError::Untrue(format!("the node does not find who used nonce {nonce}")).into()),
+    }
+}
+
+/// The last final block of a vault's chain, and the latest one.
+async fn last_blocks(pool: &PgPool, node: &dyn ChainNode, vault: &Vault) -> Result<(u64, u64), OperateError> {
+    let chain_id = vault.identity.chain_id.cast_signed();
+    let last_final = sqlx::query_scalar!("SELECT final_number FROM chains WHERE id = $1", chain_id);
+    let last_final = last_final.fetch_one(pool).await?.map_or(0, i64::cast_unsigned);
+    let latest = node.block(BlockRef::Latest).await?;
+    let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
+    Ok((last_final, latest.header.number))
+}
+
 /// The lane's batches that can never be mined any more.
 async fn find_displaced(
     pool: &PgPool,
@@ -155,24 +188,18 @@ async fn find_displaced(
     vault: &Vault,
     lane: &Lane,
 ) -> Result<Vec<Displaced>, OperateError> {
+    let (last_final, latest) = last_blocks(pool, node, vault).await?;
     let mut conn = pool.acquire().await?;
-    let chain_id = vault.identity.chain_id.cast_signed();
-    let last_final = sqlx::query_scalar!("SELECT final_number FROM chains WHERE id = $1", chain_id)
-        .fetch_one(&mut *conn)
-        .await?
-        .map_or(0, i64::cast_unsigned);
     let open = sqlx::query!(
         "SELECT id, nonce FROM batches WHERE lane = $1 AND state = 'submitted' ORDER BY nonce",
         lane.id.0
     )
     .fetch_all(&mut *conn)
     .await?;
-    let latest = node.block(BlockRef::Latest).await?;
-    let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
     let mut displaced = Vec::new();
     for row in open {
         let (batch, nonce) = (BatchId::from(row.id), row.nonce.cast_unsigned());
-        let Some(user) = find_nonce_user(node, lane.address, nonce, latest.header.number).await? else {
+        let Some(user) = find_nonce_user(node, lane.address, nonce, latest).await? else {
             break;
         };
         if attempt_hashes(&mut conn, batch).await?.contains(&user.tx) {

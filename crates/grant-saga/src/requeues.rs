@@ -16,7 +16,7 @@ const FAILED_REST_S: f64 = 15.0;
 /// How long they rest at most.
 const FAILED_REST_MAX_S: f64 = 600.0;
 
-/// Has places go again from `at` on. Those that follow each other stay together.
+/// Has places go again from `at` on, unless they do so already. Those that follow each other stay together.
 pub(crate) async fn requeue(
     conn: &mut PgConnection,
     campaign: CampaignId,
@@ -24,7 +24,10 @@ pub(crate) async fn requeue(
     at: DateTime<Utc>,
     setbacks: i32,
 ) -> Result<(), LedgerError> {
-    let runs = runs_of(seqs);
+    let seqs: Vec<u64> = seqs.into_iter().collect();
+    let (Some(first), Some(last)) = (seqs.iter().min(), seqs.iter().max()) else { return Ok(()) };
+    let waiting = waiting_among(conn, campaign, *first, *last + 1).await?;
+    let runs = runs_of(seqs.into_iter().filter(|seq| !waiting.contains(seq)));
     let first: Vec<i64> = runs.keys().map(|seq| seq.cast_signed()).collect();
     let counts: Vec<i32> = runs.values().copied().collect();
     sqlx::query!(
@@ -147,15 +150,26 @@ pub(crate) async fn requeued_among(
     conn: &mut PgConnection,
     segment: &SegmentRef,
 ) -> Result<Vec<u64>, LedgerError> {
+    let end = segment.first_seq + u64::from(segment.count);
+    waiting_among(conn, segment.campaign, segment.first_seq, end).await
+}
+
+/// The places from `first` up to `end` that go again.
+async fn waiting_among(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    first: u64,
+    end: u64,
+) -> Result<Vec<u64>, LedgerError> {
     let runs = sqlx::query!(
         r#"
         SELECT greatest(first_seq, $2) AS "first!", least(first_seq + count, $3) AS "end!" FROM requeues
         WHERE campaign = $1 AND first_seq < $3 AND first_seq + count > $2
         ORDER BY first_seq
         "#,
-        segment.campaign.number(),
-        segment.first_seq.cast_signed(),
-        segment.first_seq.cast_signed() + i64::from(segment.count),
+        campaign.number(),
+        first.cast_signed(),
+        end.cast_signed(),
     );
     let runs = runs.fetch_all(conn).await?;
     Ok(runs.into_iter().flat_map(|run| run.first.cast_unsigned()..run.end.cast_unsigned()).collect())

@@ -77,7 +77,7 @@ pub(crate) async fn reopen(
 }
 
 /// Has a grant go again, with the place that it has, whose end the chain took back. In a batch that is under way it does so
-/// already.
+/// already, and so it does where it waits in the queue, as one does that was burned before it was sent.
 pub(crate) async fn rehold(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -97,6 +97,10 @@ pub(crate) async fn rehold(
     .fetch_optional(&mut *conn)
     .await?;
     let Some(seq) = seq else { return Ok(()) };
+    // Whoever plans what waits in the queue has committed, or waits for this.
+    sqlx::query!("SELECT FROM queues WHERE campaign = $1 FOR NO KEY UPDATE", campaign.number())
+        .execute(&mut *conn)
+        .await?;
     let under_way = sqlx::query_scalar!(
         r#"
         SELECT EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch
@@ -105,7 +109,8 @@ pub(crate) async fn rehold(
                OR EXISTS (SELECT FROM cancels c JOIN batches b ON b.id = c.batch
                           WHERE c.campaign = $1 AND c.seq = $2 AND b.state IN ('submitted', 'mined'))
                OR EXISTS (SELECT FROM requeues r
-                          WHERE r.campaign = $1 AND r.first_seq <= $2 AND r.first_seq + r.count > $2) AS "is!"
+                          WHERE r.campaign = $1 AND r.first_seq <= $2 AND r.first_seq + r.count > $2)
+               OR EXISTS (SELECT FROM queues WHERE campaign = $1 AND batched_to <= $2 AND next_seq > $2) AS "is!"
         "#,
         campaign.number(),
         seq,

@@ -3,6 +3,7 @@
 
 mod chain;
 mod chains;
+mod hushed;
 
 use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
 

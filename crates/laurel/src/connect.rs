@@ -203,6 +203,8 @@ pub(crate) async fn chain(
         _ => refused.into(),
     })?;
     require_the_vault(&pinned, config)?;
+    // One that is hours behind is not asked first, also by whoever ends before anybody looks after the endpoints.
+    endpoints.tend().await;
     let code_hash = vault_code(&endpoints, id, config.vault).await.with_context(at)?;
     let deploy_block = match pinned.iter().find(|pinned| pinned.identity.vault == config.vault) {
         // What is pinned decides; the node may have forgotten by now.

@@ -141,12 +141,12 @@ pub async fn ask_contract(
             "chain {asked} was asked about a wallet on chain {chain_id}"
         )));
     }
-    if node.code(address).await?.is_empty() {
+    if node.agreed_code(address).await?.is_empty() {
         return Ok(false);
     }
     let data = Erc1271::isValidSignatureCall { hash, signature: signature.clone() }.abi_encode();
     let call = Call { from: Address::ZERO, to: address, data: data.into(), gas: Some(CHECK_GAS) };
-    match node.call(call).await {
+    match node.agreed_call(call).await {
         // 32 bytes of which the first four are the answer.
         Ok(answer) => Ok(answer.len() == 32 && answer[..4] == MAGIC_VALUE),
         Err(CallError::Reverted(_)) => Ok(false),

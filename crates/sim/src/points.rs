@@ -1,7 +1,7 @@
 //! The fault points that there are, and those that no world comes to.
 
 /// Commits that every run of many seeds has to come to, on both sides.
-pub(crate) const COMMITS: [&str; 28] = [
+pub(crate) const COMMITS: [&str; 29] = [
     "batch",
     "books",
     "campaign",
@@ -9,6 +9,7 @@ pub(crate) const COMMITS: [&str; 28] = [
     "campaign_moved",
     "challenge",
     "grant-saga",
+    "lane_abandoned",
     "lane_alerts_cleared",
     "lane_resumed",
     "lane_stopped",

@@ -5,8 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use alloy::primitives::{Address, B256};
 use chrono::TimeDelta;
 
+use futures::future::BoxFuture;
+
 use super::Endpoints;
-use crate::{Block, BlockRef, ChainError, FinalBlock, Finality, NonceAt};
+use crate::{Block, BlockRef, ChainError, ChainNode, Fees, FinalBlock, Finality, NonceAt};
 
 /// How often all endpoints are asked for what is final. What is final on a chain with several endpoints takes seconds to
 /// minutes; every question has its price there.
@@ -171,15 +173,20 @@ impl Endpoints {
         agreed: FinalBlock,
     ) -> Vec<(usize, FinalBlock, B256)> {
         let mut contradicting = Vec::new();
-        let Some((witness, _)) = votes.iter().find(|(_, hash)| *hash == agreed.hash) else {
-            return contradicting;
-        };
+        let witnesses = votes.iter().filter(|(_, hash)| *hash == agreed.hash);
+        let witnesses: Vec<usize> = witnesses.map(|(index, _)| *index).collect();
         for (index, earlier) in words.iter().filter(|(_, block)| block.number < agreed.number) {
             let number = earlier.number;
-            let told = self.ask_all(&[*witness], move |node| node.block(BlockRef::Number(number))).await;
-            let block = told.into_iter().find_map(|(_, block)| block.ok().flatten());
-            let differs = block.filter(|block| block.hash != earlier.hash);
-            contradicting.extend(differs.map(|block| (*index, *earlier, block.hash)));
+            // One of them may say of an earlier block what it likes.
+            let told = self.ask_all(&witnesses, move |node| node.block(BlockRef::Number(number))).await;
+            let others = told.into_iter().filter_map(|(_, block)| block.ok().flatten());
+            let others: Vec<B256> =
+                others.map(|block| block.hash).filter(|hash| *hash != earlier.hash).collect();
+            if let [other, ..] = others[..]
+                && others.len() >= self.quorum
+            {
+                contradicting.push((*index, *earlier, other));
+            }
         }
         contradicting
     }
@@ -212,18 +219,69 @@ impl Endpoints {
         if self.endpoints.len() == 1 {
             return self.ask(move |node| node.nonce(account, at)).await;
         }
-        let told = self.ask_all(&self.all_fit(), move |node| node.nonce(account, at)).await;
-        let mut nonces = Vec::new();
-        let mut error = None;
-        for (_, nonce) in told {
-            match nonce {
-                Ok(nonce) => nonces.push(nonce),
-                Err(told) => _ = error.get_or_insert(told),
-            }
-        }
+        let (mut nonces, error) = self.answers(move |node| node.nonce(account, at)).await;
         nonces.sort_unstable_by(|one, other| other.cmp(one));
         let place = if at == NonceAt::Pending { 1 } else { self.quorum };
         let nonce = nonces.get(place - 1).copied();
         nonce.ok_or_else(|| error.unwrap_or_else(|| self.no_endpoint()))
+    }
+
+    /// What gas costs by the words of a quorum: one endpoint alone can neither make everything dear nor stop it.
+    pub(super) async fn agreed_fees(&self) -> Result<Fees, ChainError> {
+        let (fees, error) = self.answers(|node| node.fees()).await;
+        let base_fee = self.reached_of(fees.iter().map(|fees| fees.base_fee).collect());
+        let priority_fee = self.reached_of(fees.iter().map(|fees| fees.priority_fee).collect());
+        let fees = base_fee.zip(priority_fee);
+        let (base_fee, priority_fee) = fees.ok_or_else(|| error.unwrap_or_else(|| self.no_endpoint()))?;
+        Ok(Fees { base_fee, priority_fee })
+    }
+
+    /// The highest value that a quorum has reached.
+    pub(super) async fn reached<T: Ord + Copy + Send>(
+        &self,
+        question: impl for<'a> Fn(&'a dyn ChainNode) -> BoxFuture<'a, Result<T, ChainError>> + Send + Sync,
+    ) -> Result<T, ChainError> {
+        let (values, error) = self.answers(question).await;
+        self.reached_of(values).ok_or_else(|| error.unwrap_or_else(|| self.no_endpoint()))
+    }
+
+    /// The highest value that a quorum has, or all of those who answer, where they are fewer: nothing stands still for that.
+    fn reached_of<T: Ord + Copy>(&self, mut values: Vec<T>) -> Option<T> {
+        values.sort_unstable_by(|one, other| other.cmp(one));
+        values.get(self.quorum.min(values.len()).saturating_sub(1)).copied()
+    }
+
+    /// What a quorum answers. Where there is one endpoint, or a quorum is one, that is the first one's answer.
+    pub(super) async fn agreed<T: Ord + Send>(
+        &self,
+        operation: &'static str,
+        question: impl for<'a> Fn(&'a dyn ChainNode) -> BoxFuture<'a, Result<T, ChainError>> + Send + Sync,
+    ) -> Result<T, ChainError> {
+        if self.quorum == 1 {
+            return self.ask(question).await;
+        }
+        let (answers, error) = self.answers(question).await;
+        let mut counts: BTreeMap<T, usize> = BTreeMap::new();
+        for answer in answers {
+            *counts.entry(answer).or_default() += 1;
+        }
+        let agreed = counts.into_iter().find(|(_, count)| *count >= self.quorum);
+        let undecided = || ChainError::Undecided { chain_id: self.chain_id, operation };
+        agreed.map(|(answer, _)| answer).ok_or_else(|| error.unwrap_or_else(undecided))
+    }
+
+    /// The answers of those that are fit, and the first error.
+    async fn answers<T: Send>(
+        &self,
+        question: impl for<'a> Fn(&'a dyn ChainNode) -> BoxFuture<'a, Result<T, ChainError>> + Send + Sync,
+    ) -> (Vec<T>, Option<ChainError>) {
+        let (mut answers, mut error) = (Vec::new(), None);
+        for (_, answer) in self.ask_all(&self.all_fit(), question).await {
+            match answer {
+                Ok(answer) => answers.push(answer),
+                Err(told) => _ = error.get_or_insert(told),
+            }
+        }
+        (answers, error)
     }
 }

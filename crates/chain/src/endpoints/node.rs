@@ -83,7 +83,24 @@ impl ChainNode for Endpoints {
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {
-        self.ask(|node| node.fees()).await
+        self.agreed_fees().await
+    }
+
+    async fn chain_time(&self) -> Result<u64, ChainError> {
+        self.reached(|node| node.chain_time()).await
+    }
+
+    async fn has_block(&self, hash: B256) -> Result<bool, ChainError> {
+        self.reached(move |node| node.has_block(hash)).await
+    }
+
+    async fn agreed_code(&self, account: Address) -> Result<Bytes, ChainError> {
+        self.agreed("eth_getCode", move |node| node.code(account)).await
+    }
+
+    async fn agreed_call(&self, call: Call) -> Result<Bytes, CallError> {
+        let answer = self.agreed("eth_call", move |node| called(node, call.clone(), None)).await?;
+        answer.map_err(CallError::Reverted)
     }
 
     async fn code(&self, account: Address) -> Result<Bytes, ChainError> {

@@ -2,10 +2,10 @@
 //! room. Only the lowest nonce is judged: the others wait for it.
 
 use chrono::{DateTime, Utc};
-use laurel_chain::{BlockRef, ChainError, Fees, NextStep, NonceAt, Refusal, find_nonce_user};
+use laurel_chain::{Fees, NextStep, NonceAt, Refusal, find_nonce_user};
 use laurel_events::{
     NewEvent, OperatorAlertRaised,
-    alert::{self, FEE_ABOVE_CAP, LANE_REJECTED, NONCE_USED_ELSEWHERE, OUT_OF_GAS_MONEY},
+    alert::{self, FEE_ABOVE_CAP, LANE_ABANDONED, LANE_REJECTED, NONCE_USED_ELSEWHERE, OUT_OF_GAS_MONEY},
 };
 #[cfg(feature = "faults")]
 use laurel_ledger::planted;
@@ -64,6 +64,7 @@ impl LaneDriver {
             return Ok(Some(unmined.len()));
         }
         self.check_at = Some(now + delta(self.settings.monitor_interval));
+        self.tell_of_abandoned(now).await?;
         self.tries.retain(&unmined);
         for batch in &unmined {
             if self.tries.is_due(batch, now) {
@@ -143,9 +144,7 @@ impl LaneDriver {
 
     /// The latest block's time. A chain that stands still makes nothing stuck.
     pub(super) async fn chain_time(&self) -> Result<u64, LaneError> {
-        let latest = self.node.block(BlockRef::Latest).await?;
-        let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
-        Ok(latest.header.timestamp)
+        Ok(self.node.chain_time().await?)
     }
 
     /// What keeps the lane from signing: nothing to pay for gas with, or a price above its cap.
@@ -241,9 +240,9 @@ impl LaneDriver {
         Ok(())
     }
 
-    /// Takes back what was said of troubles that are over, and has a parked lane go on.
+    /// Takes back what was said of troubles that are over, that nobody drives the lane among them, and has a parked lane go on.
     async fn end_alerts(&self, now: DateTime<Utc>, lease: Lease, all_mined: bool) -> Result<(), LaneError> {
-        let mut over: Vec<String> = Vec::new();
+        let mut over: Vec<String> = vec![LANE_ABANDONED.to_owned()];
         if all_mined {
             let lasting = Refusal::ALL.into_iter().filter(|refusal| refusal.lasts());
             over.extend(lasting.map(|refusal| format!("{}{}", alert::SEND, refusal.as_str())));
@@ -254,9 +253,7 @@ impl LaneDriver {
         let about = format!("lane:{}", self.lane);
         let parked = lease.state == LaneState::Parked;
         // Most of the time there is none, and a look is cheaper than a transaction.
-        if over.is_empty()
-            || !parked && !has_alert_of(&mut *self.pool.acquire().await?, &over, &about).await?
-        {
+        if !parked && !has_alert_of(&mut *self.pool.acquire().await?, &over, &about).await? {
             return Ok(());
         }
         let mut tx = self.pool.begin().await?;

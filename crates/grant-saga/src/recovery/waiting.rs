@@ -16,6 +16,12 @@ use crate::list_lanes;
 /// The stages that have to have read what the watcher told.
 const STAGES: [&str; 2] = ["books", "settlements"];
 
+/// What our vault takes: nobody's word makes the wait shorter.
+const LIFETIME_MIN_S: u64 = 3_600;
+
+/// Longer than any settlement should wait, and short enough that a wrong word can be waited for.
+const LIFETIME_MAX_S: u64 = 24 * 3_600;
+
 /// What is waited for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Waiting {
@@ -147,13 +153,15 @@ impl Recovery {
         }
         let data = RewardVault::MAX_LIFETIMECall {}.abi_encode().into();
         let call = Call { from: Address::ZERO, to: vault.identity.vault, data, gas: None };
-        let answer = node.call(call).await.map_err(|error| RecoverError::Lifetime(error.to_string()))?;
+        let answer =
+            node.agreed_call(call).await.map_err(|error| RecoverError::Lifetime(error.to_string()))?;
         let lifetime = RewardVault::MAX_LIFETIMECall::abi_decode_returns(&answer)
             .map_err(|error| RecoverError::Lifetime(error.to_string()))?;
-        let latest = node.block(BlockRef::Latest).await?;
-        let latest = latest.ok_or_else(|| ChainError::Untrue("the node has no latest block".to_owned()))?;
-        let present = latest.header.timestamp.max(now.timestamp().unsigned_abs());
-        let until = present.saturating_add(lifetime);
+        if lifetime > LIFETIME_MAX_S {
+            return Err(RecoverError::Lifetime(format!("{lifetime} s is no lifetime of a settlement")));
+        }
+        let (chain_time, machine_time) = (node.chain_time().await?, now.timestamp().unsigned_abs());
+        let until = chain_time.max(machine_time).saturating_add(lifetime.max(LIFETIME_MIN_S));
         sqlx::query!(
             "INSERT INTO quarantine_chains (chain_id, until) VALUES ($1, $2) ON CONFLICT DO NOTHING",
             chain_id,

@@ -231,3 +231,32 @@ async fn on_another_database_nothing_is_signed_no_place_is_given_and_a_quarantin
         sqlx::query_scalar("SELECT next_seq FROM queues").fetch_one(world.pool()).await.unwrap();
     assert_eq!(places, 2);
 }
+
+/// A key that is gone: what the lane has signed waits for it, and only another lane can say so.
+#[tokio::test]
+async fn a_lane_that_nobody_drives_is_told_of_until_somebody_does() {
+    let mut world = World::new().await;
+    let (mut driver, _) = world.swallowed(2).await;
+    let mut other = world.driver(2, "a").await;
+    world.clock.advance(TimeDelta::minutes(5));
+    other.step().await.unwrap();
+    assert_eq!(alerts(&world).await, [], "it is leased until two seconds later");
+    world.clock.advance(LEASE_IS_OVER + TimeDelta::seconds(1));
+    other.step().await.unwrap();
+    assert_eq!(alerts(&world).await, [("lane_abandoned".to_owned(), "lane:1".to_owned())]);
+    world.clock.advance(TimeDelta::seconds(1));
+    other.step().await.unwrap();
+    assert_eq!(alerts(&world).await.len(), 1);
+    driver.step().await.unwrap();
+    assert_eq!(alerts(&world).await, []);
+}
+
+#[tokio::test]
+async fn a_lane_without_batches_may_be_left_alone() {
+    let world = World::new().await;
+    world.driver(1, "a").await.step().await.unwrap();
+    let mut other = world.driver(2, "a").await;
+    world.clock.advance(TimeDelta::minutes(10));
+    other.step().await.unwrap();
+    assert_eq!(alerts(&world).await, []);
+}

@@ -9,7 +9,7 @@ use figment::{
     value::{Dict, Value},
 };
 
-use super::Config;
+use super::{Config, hushed::hushed};
 
 const CHAINS: &str = "chains";
 
@@ -19,9 +19,10 @@ pub(super) fn with_settings(file: Figment, environment: impl Provider) -> anyhow
     let numbered = match Figment::from(&environment).find_value(CHAINS) {
         Ok(Value::Dict(_, numbered)) => numbered,
         // None, or a whole list in one variable, which takes the place of the file's.
-        _ => return Ok(all.extract()?),
+        _ => return all.extract().map_err(hushed),
     };
-    let mut chains: Vec<Dict> = if file.contains(CHAINS) { file.extract_inner(CHAINS)? } else { Vec::new() };
+    let mut chains: Vec<Dict> =
+        if file.contains(CHAINS) { file.extract_inner(CHAINS).map_err(hushed)? } else { Vec::new() };
     let mut places = Vec::new();
     for (place, settings) in numbered {
         let number: usize = place.parse().with_context(|| {
@@ -49,7 +50,7 @@ pub(super) fn with_settings(file: Figment, environment: impl Provider) -> anyhow
         }
         chains[number].extend(settings);
     }
-    Ok(all.merge(Serialized::default(CHAINS, chains)).extract()?)
+    all.merge(Serialized::default(CHAINS, chains)).extract().map_err(hushed)
 }
 
 #[cfg(test)]

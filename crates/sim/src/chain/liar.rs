@@ -24,6 +24,9 @@ const LIES: f64 = 0.1;
 /// How much more gas costs by a lie.
 const DEAR: u128 = 1_000;
 
+/// How far a block that it makes up is ahead, at the most.
+const AHEAD_S: u64 = 7_200;
+
 /// A node that lies.
 #[derive(Debug)]
 pub(crate) struct Liar {
@@ -51,7 +54,7 @@ impl Liar {
     fn make_up(&self, parent: &Block) -> Block {
         let mut header = parent.header.clone();
         (header.parent_hash, header.number) = (parent.hash, parent.header.number + 1);
-        header.timestamp += 1;
+        header.timestamp += self.shared.dice().rng.random_range(1..AHEAD_S);
         (header.gas_used, header.logs_bloom) = (0, Default::default());
         (header.transactions_root, header.receipts_root) = (EMPTY_TRANSACTIONS, EMPTY_RECEIPTS);
         header.state_root = EMPTY_ROOT_HASH;
@@ -145,8 +148,8 @@ impl ChainNode for Liar {
 
     async fn fees(&self) -> Result<Fees, ChainError> {
         let Fees { base_fee, priority_fee } = self.node.fees().await?;
-        let base_fee = if self.lies() { base_fee * DEAR } else { base_fee };
-        Ok(Fees { base_fee, priority_fee })
+        let dearer = |fee| if self.lies() { fee * DEAR } else { fee };
+        Ok(Fees { base_fee: dearer(base_fee), priority_fee: dearer(priority_fee) })
     }
 
     async fn code(&self, account: Address) -> Result<Bytes, ChainError> {

@@ -1,11 +1,11 @@
 //! What several endpoints agree on.
 
-use alloy::primitives::Address;
+use alloy::primitives::{Address, Bytes};
 use proptest::prelude::*;
 use rstest::rstest;
 
 use super::{fake::common, *};
-use crate::{BlockRef, FinalBlock, Finality, NonceAt};
+use crate::{BlockRef, Call, CallError, FinalBlock, Finality, NonceAt};
 
 /// What an endpoint calls final, and from which block on it has others.
 type Word = (Option<u64>, Option<u64>);
@@ -221,4 +221,85 @@ proptest! {
             }
         });
     }
+}
+
+/// A witness for what an honest endpoint called final earlier has to be a quorum: one that lies would have it left alone.
+#[tokio::test]
+async fn one_witness_outvotes_nobody() {
+    let world = World::new(3, 2).await;
+    speak(&world, &[(Some(90), None), (Some(85), None), (Some(90), None)]);
+    // The first one has the same block 90, and another 85.
+    world.fakes[0].change(|script| script.forked_number = Some(85));
+    assert_eq!(last_final(&world).await.unwrap(), Some(90));
+    assert_eq!(world.states(), ["closed", "closed", "closed"]);
+}
+
+#[rstest]
+#[case::all_the_same(&[(7, 1), (7, 1), (7, 1)], (7, 1))]
+#[case::one_is_dear(&[(7_000, 1), (7, 1), (8, 1)], (8, 1))]
+#[case::one_wants_a_tip(&[(7, 9_000), (7, 2), (8, 1)], (7, 2))]
+#[case::one_is_cheap(&[(0, 0), (7, 2), (8, 1)], (7, 1))]
+#[tokio::test]
+async fn one_endpoint_makes_gas_neither_dear_nor_cheap(
+    #[case] fees: &[(u128, u128)],
+    #[case] agreed: (u128, u128),
+) {
+    let world = World::new(3, 2).await;
+    for (fake, fees) in world.fakes.iter().zip(fees) {
+        fake.change(|script| script.fees = *fees);
+    }
+    let found = world.all.fees().await.unwrap();
+    assert_eq!((found.base_fee, found.priority_fee), agreed);
+}
+
+/// Nothing stands still because a quorum is not to be had: what those say who answer is taken, the lower one.
+#[tokio::test]
+async fn one_endpoint_does_not_move_the_chains_time() {
+    let world = World::new(3, 2).await;
+    let times = |times: [u64; 3]| {
+        for (fake, time) in world.fakes.iter().zip(times) {
+            fake.change(|script| script.time = time);
+        }
+    };
+    times([90_000, 1_000, 1_002]);
+    assert_eq!(world.all.chain_time().await.unwrap(), 1_002);
+    times([0, 1_000, 1_002]);
+    assert_eq!(world.all.chain_time().await.unwrap(), 1_000);
+    world.fault(2, Fault::Down);
+    times([90_000, 1_000, 1_002]);
+    assert_eq!(world.all.chain_time().await.unwrap(), 1_000);
+    world.fault(1, Fault::Down);
+    assert_eq!(world.all.chain_time().await.unwrap(), 90_000);
+}
+
+#[tokio::test]
+async fn what_cannot_be_taken_back_is_a_quorums_word() {
+    let world = World::new(3, 2).await;
+    let call = || Call { from: Address::ZERO, to: Address::ZERO, data: Bytes::new(), gas: None };
+    let returns = |index: usize, answer: Option<&'static [u8]>| {
+        world.fakes[index].change(|script| script.returns = answer);
+    };
+    let no = world.all.agreed_call(call()).await;
+    assert!(matches!(no, Err(CallError::Reverted(_))), "a revert is an answer: {no:?}");
+    returns(0, Some(b"yes"));
+    let no = world.all.agreed_call(call()).await;
+    assert!(matches!(no, Err(CallError::Reverted(_))), "{no:?}");
+    returns(1, Some(b"yes"));
+    assert_eq!(world.all.agreed_call(call()).await.unwrap(), Bytes::from_static(b"yes"));
+    returns(1, Some(b"perhaps"));
+    let none = world.all.agreed_call(call()).await;
+    assert!(matches!(none, Err(CallError::Chain(ChainError::Undecided { .. }))), "{none:?}");
+    assert!(world.all.agreed_code(Address::ZERO).await.unwrap().is_empty());
+    world.fault(0, Fault::Down);
+    world.fault(1, Fault::Down);
+    assert!(world.all.agreed_code(Address::ZERO).await.is_err(), "one is no quorum");
+}
+
+#[tokio::test]
+async fn a_block_that_one_of_several_has_is_not_known() {
+    let world = World::new(3, 2).await;
+    world.fakes[0].change(|script| script.fork = Some(95));
+    let made_up = world.fakes[0].block(BlockRef::Number(95)).await.unwrap().unwrap();
+    assert!(!world.all.has_block(made_up.hash).await.unwrap());
+    assert!(world.all.has_block(common(95)).await.unwrap());
 }

@@ -44,7 +44,13 @@ pub(super) struct Script {
     pub(super) last_final: Option<u64>,
     /// From this block on it has others than everybody else.
     pub(super) fork: Option<u64>,
+    /// It has another block of this number, and of no other.
+    pub(super) forked_number: Option<u64>,
     pub(super) nonce: u64,
+    /// The base fee, and the tip.
+    pub(super) fees: (u128, u128),
+    /// What calls return; without it they revert.
+    pub(super) returns: Option<&'static [u8]>,
     pub(super) status: TxStatus,
     /// Whether it keeps receipts and old states.
     pub(super) keeps: bool,
@@ -68,7 +74,10 @@ impl Default for Fake {
             time: 1_000,
             last_final: Some(90),
             fork: None,
+            forked_number: None,
             nonce: 0,
+            fees: (1, 1),
+            returns: None,
             status: TxStatus::Unknown,
             keeps: true,
             send: "accepted",
@@ -132,7 +141,8 @@ pub(super) fn common(number: u64) -> B256 {
 
 impl Script {
     fn block(&self, number: u64) -> Option<Block> {
-        (number <= self.head).then(|| block(number, self.fork, 0))
+        let fork = self.forked_number.filter(|forked| *forked == number).or(self.fork);
+        (number <= self.head).then(|| block(number, fork, 0))
     }
 }
 
@@ -182,7 +192,8 @@ impl ChainNode for Fake {
     }
 
     async fn fees(&self) -> Result<Fees, ChainError> {
-        self.script("fees").await.map(|_| Fees { base_fee: 1, priority_fee: 1 })
+        let (base_fee, priority_fee) = self.script("fees").await?.fees;
+        Ok(Fees { base_fee, priority_fee })
     }
 
     async fn code(&self, _: Address) -> Result<Bytes, ChainError> {
@@ -194,8 +205,8 @@ impl ChainNode for Fake {
     }
 
     async fn call(&self, _: Call) -> Result<Bytes, CallError> {
-        self.script("call").await?;
-        Err(CallError::Reverted(Bytes::from_static(b"no")))
+        let returns = self.script("call").await?.returns;
+        returns.map(Bytes::from_static).ok_or(CallError::Reverted(Bytes::from_static(b"no")))
     }
 
     async fn call_at(&self, call: Call, _: u64) -> Result<Bytes, CallError> {
