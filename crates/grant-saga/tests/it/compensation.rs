@@ -3,17 +3,18 @@
 
 use alloy::{primitives::U256, sol_types::SolCall};
 use chrono::TimeDelta;
-use laurel_bus::{Wakes, fire_timers};
+use laurel_bus::{Stage, Wakes, fire_timers};
 use laurel_chain::{ChainNode, RewardVault};
 use laurel_events::{
     Amount, BlockchainTxReverted, BudgetReleased, CampaignId, CampaignReleased, Event, EventKind, GrantId,
     GrantsCancelled, TokenGrantFailed, VoidProof,
 };
-use laurel_grant_saga::{LaneDriver, Progress};
+use laurel_grant_saga::{LaneDriver, Progress, SettlementStage};
+use laurel_ledger::{Context, append};
 
 use crate::{
     batching::submitted,
-    lanes::alerts,
+    lanes::{alerts, until},
     monitor::{owed, total_paid},
     settling::{confirmed, sighting, tell},
     world::{GIVE_UP_REFUSED, World, amount_of, drain},
@@ -312,6 +313,51 @@ async fn what_a_released_campaign_has_under_way_fails_once_no_batch_can_pay_it()
     assert_eq!(last.proof, VoidProof::Released { seq: 5, tx: released.tx });
     world.clock.advance(RESTED);
     assert_eq!(driver.step().await.unwrap(), Progress::Idle, "nothing is left to send");
+}
+
+/// The last two batches of a released campaign end in two transactions that do not see each other.
+#[tokio::test]
+async fn of_two_last_batches_that_end_at_once_the_second_fails_what_is_left() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.control.pause_mining().await.unwrap();
+    let grants = world.queue(campaign, 8).await;
+    for account in [1, 2] {
+        assert_eq!(world.driver(account, "a").await.step().await.unwrap(), Progress::Sent);
+    }
+    let batches = submitted(&world).await;
+    let released = release_of(&world, campaign);
+    tell(&mut world, released).await;
+    let mut conn = world.pool().acquire().await.unwrap();
+    for batch in &batches {
+        let sighting = sighting(&world, batch, 3).await;
+        let reverted =
+            BlockchainTxReverted { sighting, gas_used: 1, effective_gas_price: Amount::from(1_u64) };
+        append(&mut conn, &Context::at(world.now()), &[reverted.into()]).await.unwrap();
+    }
+    drop(conn);
+    let events = world.events(&[EventKind::BlockchainTxReverted]).await;
+    let [one, other] = &events[..] else { panic!("{events:?}") };
+    let (now, stage) = (world.now(), SettlementStage);
+    let mut first = world.pool().begin().await.unwrap();
+    let failed = stage.handle(&mut first, now, std::slice::from_ref(one)).await.unwrap();
+    assert_eq!(failed.len(), 0, "the other batch is open");
+    let mut second = world.pool().begin().await.unwrap();
+    let backend: i32 = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&mut *second).await.unwrap();
+    let other = other.clone();
+    let second = tokio::spawn(async move {
+        let failed = stage.handle(&mut second, now, &[other]).await.unwrap();
+        second.commit().await.unwrap();
+        failed.len()
+    });
+    // It either waits for the first one or is done.
+    let waits = "SELECT cardinality(pg_blocking_pids($1)) > 0";
+    until(async || {
+        second.is_finished() || sqlx::query_scalar(waits).bind(backend).fetch_one(world.pool()).await.unwrap()
+    })
+    .await;
+    first.commit().await.unwrap();
+    assert_eq!(second.await.unwrap(), grants.len());
 }
 
 /// The vault's owner burns places, too. Those in the queue are passed over.

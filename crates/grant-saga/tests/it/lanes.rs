@@ -64,7 +64,7 @@ async fn a_slow_replica_keeps_its_lane_and_a_dead_one_loses_it() {
 }
 
 /// Waits for what a task of its own does.
-async fn until(wanted: impl AsyncFn() -> bool) {
+pub(crate) async fn until(wanted: impl AsyncFn() -> bool) {
     let waiting = async {
         while !wanted().await {
             sleep(Duration::from_millis(10)).await;

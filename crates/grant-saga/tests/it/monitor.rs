@@ -435,3 +435,21 @@ async fn what_is_already_known_and_cannot_be_found_is_sent_again() {
     world.control.mine(1).await.unwrap();
     assert_eq!(total_paid(&world, &grants).await, owed(&grants));
 }
+
+/// A stranger's transaction may be gone tomorrow, and nobody would fill its nonce if ours began behind it.
+#[tokio::test]
+async fn a_lane_is_not_resumed_behind_a_nonce_whose_use_is_not_final() {
+    let world = World::new().await;
+    world.driver(1, "a").await.step().await.unwrap();
+    world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
+    let resume = async || {
+        let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
+        resume_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane).await
+    };
+    let error = resume().await.unwrap_err();
+    assert!(matches!(error, OperateError::NotFinal { nonce: 0, .. }), "{error}");
+    world.everything_is_final().await;
+    assert_eq!(resume().await.unwrap(), 0);
+    let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
+    assert_eq!(lane.next_nonce, 1);
+}

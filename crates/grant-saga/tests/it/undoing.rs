@@ -188,3 +188,29 @@ async fn a_grant_whose_burning_is_gone_goes_again_with_its_place() {
     assert_eq!((count(&world, queued).await, count(&world, REQUEUED).await), (1, 1));
     assert_eq!(count(&world, "SELECT count(*) FROM exceptions WHERE state = 'queued' AND seq = 1").await, 1);
 }
+
+/// Its place was burned before it was sent, so it is still where the queue will come to.
+#[tokio::test]
+async fn a_grant_whose_burning_is_gone_waits_once_in_the_queue() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let grants = world.queue(campaign, 3).await;
+    let cancelled = GrantsCancelled {
+        campaign,
+        chain_id: world.deployed.chain_id,
+        vault: world.deployed.vault,
+        word: 0,
+        mask: alloy::primitives::U256::from(0b10),
+        tx: alloy::primitives::B256::repeat_byte(7),
+        block_number: 20,
+        log_index: 0,
+    };
+    tell(&mut world, cancelled).await;
+    assert_eq!(count(&world, "SELECT count(*) FROM exceptions WHERE state = 'failed'").await, 1);
+    tell(&mut world, BudgetReheld { grant: grants[1], amount: amount_of(grants[1]) }).await;
+    assert_eq!(count(&world, REQUEUED).await, 0);
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    let batch = submitted(&world).await.remove(0);
+    assert_eq!((batch.segments[0].count, batch.segments[0].holes.len()), (3, 0));
+}
