@@ -154,6 +154,36 @@ async fn a_node_that_lacks_a_block_below_its_head_stops_nothing() {
     is_followed_past_a_node(false).await;
 }
 
+/// What stops payouts and pauses a vault is not one node's to make up; what others have as well is acted on at once.
+#[tokio::test]
+async fn a_strangers_settlement_that_one_node_tells_of_stops_nothing() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    chain.mine(4).await;
+    let before = Branch::of(&chain).await;
+    let strangers = chain.settlement(3, 3).await;
+    chain.node.send(strangers.raw.clone()).await.unwrap();
+    chain.mine(1).await;
+    let after = Branch::of(&chain).await;
+    let nodes = [Recorded::new(after.clone()), Recorded::new(before.clone()), Recorded::new(before.clone())];
+    nodes.iter().for_each(|node| node.change(|script| script.finalized = Some(before.head().clone())));
+    let all = endpoints(&world, nodes.iter().map(|node| node.clone() as _).collect(), 2).await;
+    let watcher = world.watcher(all.clone());
+    catch_up_at_last(&watcher).await;
+    let stops = async || {
+        let stops: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM stops").fetch_one(world.pool()).await.unwrap();
+        stops
+    };
+    assert_eq!((world.position().await.head_hash, stops().await), (Some(before.head().hash), 0));
+    assert_eq!(states(&all), ["open", "closed", "closed"]);
+
+    nodes[1..].iter().for_each(|node| node.follow(&after));
+    world.clock.advance(TimeDelta::seconds(2));
+    catch_up_at_last(&watcher).await;
+    assert_eq!((world.position().await.head_hash, stops().await), (Some(after.head().hash), 1));
+}
+
 #[tokio::test]
 async fn a_liar_that_is_asked_in_the_middle_of_a_step_halts_nothing() {
     let chain = Chain::funded().await;
