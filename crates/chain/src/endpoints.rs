@@ -16,6 +16,7 @@ mod agreement;
 mod health;
 mod identity;
 mod node;
+mod quorum;
 mod sending;
 mod tending;
 

@@ -1,14 +1,12 @@
-//! What several endpoints agree on: the last final block, and how many transactions an account has sent.
+//! What several endpoints agree on to be final.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::B256;
 use chrono::TimeDelta;
 
-use futures::future::BoxFuture;
-
 use super::Endpoints;
-use crate::{Block, BlockRef, ChainError, ChainNode, Fees, FinalBlock, Finality, NonceAt};
+use crate::{Block, BlockRef, ChainError, FinalBlock, Finality};
 
 /// How often all endpoints are asked for what is final. What is final on a chain with several endpoints takes seconds to
 /// minutes; every question has its price there.
@@ -212,76 +210,5 @@ impl Endpoints {
         if let Some(fittest) = self.order().first() {
             self.prefer(*fittest);
         }
-    }
-
-    /// How many transactions an account has sent.
-    pub(super) async fn agreed_nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {
-        if self.endpoints.len() == 1 {
-            return self.ask(move |node| node.nonce(account, at)).await;
-        }
-        let (mut nonces, error) = self.answers(move |node| node.nonce(account, at)).await;
-        nonces.sort_unstable_by(|one, other| other.cmp(one));
-        let place = if at == NonceAt::Pending { 1 } else { self.quorum };
-        let nonce = nonces.get(place - 1).copied();
-        nonce.ok_or_else(|| error.unwrap_or_else(|| self.no_endpoint()))
-    }
-
-    /// What gas costs by the words of a quorum: one endpoint alone can neither make everything dear nor stop it.
-    pub(super) async fn agreed_fees(&self) -> Result<Fees, ChainError> {
-        let (fees, error) = self.answers(|node| node.fees()).await;
-        let base_fee = self.reached_of(fees.iter().map(|fees| fees.base_fee).collect());
-        let priority_fee = self.reached_of(fees.iter().map(|fees| fees.priority_fee).collect());
-        let fees = base_fee.zip(priority_fee);
-        let (base_fee, priority_fee) = fees.ok_or_else(|| error.unwrap_or_else(|| self.no_endpoint()))?;
-        Ok(Fees { base_fee, priority_fee })
-    }
-
-    /// The highest value that a quorum has reached.
-    pub(super) async fn reached<T: Ord + Copy + Send>(
-        &self,
-        question: impl for<'a> Fn(&'a dyn ChainNode) -> BoxFuture<'a, Result<T, ChainError>> + Send + Sync,
-    ) -> Result<T, ChainError> {
-        let (values, error) = self.answers(question).await;
-        self.reached_of(values).ok_or_else(|| error.unwrap_or_else(|| self.no_endpoint()))
-    }
-
-    /// The highest value that a quorum has, or all of those who answer, where they are fewer: nothing stands still for that.
-    fn reached_of<T: Ord + Copy>(&self, mut values: Vec<T>) -> Option<T> {
-        values.sort_unstable_by(|one, other| other.cmp(one));
-        values.get(self.quorum.min(values.len()).saturating_sub(1)).copied()
-    }
-
-    /// What a quorum answers. Where there is one endpoint, or a quorum is one, that is the first one's answer.
-    pub(super) async fn agreed<T: Ord + Send>(
-        &self,
-        operation: &'static str,
-        question: impl for<'a> Fn(&'a dyn ChainNode) -> BoxFuture<'a, Result<T, ChainError>> + Send + Sync,
-    ) -> Result<T, ChainError> {
-        if self.quorum == 1 {
-            return self.ask(question).await;
-        }
-        let (answers, error) = self.answers(question).await;
-        let mut counts: BTreeMap<T, usize> = BTreeMap::new();
-        for answer in answers {
-            *counts.entry(answer).or_default() += 1;
-        }
-        let agreed = counts.into_iter().find(|(_, count)| *count >= self.quorum);
-        let undecided = || ChainError::Undecided { chain_id: self.chain_id, operation };
-        agreed.map(|(answer, _)| answer).ok_or_else(|| error.unwrap_or_else(undecided))
-    }
-
-    /// The answers of those that are fit, and the first error.
-    async fn answers<T: Send>(
-        &self,
-        question: impl for<'a> Fn(&'a dyn ChainNode) -> BoxFuture<'a, Result<T, ChainError>> + Send + Sync,
-    ) -> (Vec<T>, Option<ChainError>) {
-        let (mut answers, mut error) = (Vec::new(), None);
-        for (_, answer) in self.ask_all(&self.all_fit(), question).await {
-            match answer {
-                Ok(answer) => answers.push(answer),
-                Err(told) => _ = error.get_or_insert(told),
-            }
-        }
-        (answers, error)
     }
 }
