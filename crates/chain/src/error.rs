@@ -62,8 +62,8 @@ pub enum ChainError {
         /// Each with its reason.
         why: String,
     },
-    /// Too few endpoints say the same.
-    #[error("chain {chain_id}: fewer than final_quorum endpoints give the same answer to {operation}")]
+    /// No answer is that of a quorum, or two are.
+    #[error("chain {chain_id}: final_quorum endpoints do not agree on an answer to {operation}")]
     Undecided {
         /// The chain.
         chain_id: u64,

@@ -73,6 +73,26 @@ pub(crate) struct Replica {
     pub(crate) starts: u32,
 }
 
+impl Replica {
+    /// A replica, with one endpoint, or with several of which one lies.
+    fn new(
+        number: usize,
+        liar: Option<usize>,
+        shared: &Arc<Shared>,
+        world: &Arc<MockClock>,
+        metrics: &Metrics,
+    ) -> Self {
+        let off = MockClock::at(DateTime::UNIX_EPOCH);
+        let clock = Arc::new(ReplicaClock { world: world.clone(), off });
+        let endpoints = liar.map(|liar| several_endpoints(number, liar, shared, &clock, metrics));
+        let node: Arc<dyn ChainNode> = match &endpoints {
+            Some(endpoints) => endpoints.clone(),
+            None => Arc::new(SimNode::new(format!("node {number}"), shared.clone())),
+        };
+        Self { node, endpoints, clock, starts: 0 }
+    }
+}
+
 /// How often something was met.
 pub(crate) type Counts<K> = BTreeMap<K, u64>;
 
@@ -190,18 +210,8 @@ impl<'a> World<'a> {
         for campaign in &plan.campaigns {
             owner_sends(&shared, Some(genesis.deployed.vault), open_call(genesis, campaign).into())?;
         }
-        let replicas = (0..REPLICAS)
-            .map(|number| {
-                let off = MockClock::at(DateTime::UNIX_EPOCH);
-                let clock = Arc::new(ReplicaClock { world: clock.clone(), off });
-                let endpoints = liar.map(|liar| several_endpoints(number, liar, &shared, &clock, metrics));
-                let node: Arc<dyn ChainNode> = match &endpoints {
-                    Some(endpoints) => endpoints.clone(),
-                    None => Arc::new(SimNode::new(format!("node {number}"), shared.clone())),
-                };
-                Replica { node, endpoints, clock, starts: 0 }
-            })
-            .collect();
+        let replica = |number| Replica::new(number, liar, &shared, &clock, metrics);
+        let replicas = (0..REPLICAS).map(replica).collect();
         let auditor = Auditor::new(genesis.deployed.vault);
         let mut world = Self {
             database,

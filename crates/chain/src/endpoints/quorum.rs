@@ -60,9 +60,13 @@ impl Endpoints {
         for answer in answers {
             *counts.entry(answer).or_default() += 1;
         }
-        let agreed = counts.into_iter().find(|(_, count)| *count >= self.quorum);
-        let undecided = || ChainError::Undecided { chain_id: self.chain_id, operation };
-        agreed.map(|(answer, _)| answer).ok_or_else(|| error.unwrap_or_else(undecided))
+        let mut agreed = counts.into_iter().filter(|(_, count)| *count >= self.quorum);
+        // Where a quorum is less than half, two may differ.
+        match (agreed.next(), agreed.next()) {
+            (Some((answer, _)), None) => Ok(answer),
+            (Some(_), Some(_)) => Err(ChainError::Undecided { chain_id: self.chain_id, operation }),
+            (None, _) => Err(error.unwrap_or(ChainError::Undecided { chain_id: self.chain_id, operation })),
+        }
     }
 
     /// The answers of those that are fit, and the first error.

@@ -2,8 +2,8 @@
 //! waits for them alone, so whoever drives another lane of the vault tells.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_events::{LaneId, NewEvent, OperatorAlertRaised, VaultId, alert::LANE_ABANDONED};
-use laurel_ledger::{Context, LedgerError, append, commit, raise_alert};
+use laurel_events::{LaneId, OperatorAlertRaised, VaultId, alert::LANE_ABANDONED};
+use laurel_ledger::{LedgerError, commit};
 use sqlx::PgConnection;
 
 use super::{LaneDriver, LaneError};
@@ -32,13 +32,8 @@ impl LaneDriver {
                 ),
             };
             let mut tx = self.pool.begin().await?;
-            if let Some(alert) = raise_alert(&mut tx, now, alert).await? {
-                tracing::error!(alert.code, alert.about, alert.detail, "alert");
-                append(&mut tx, &Context::at(now), &[NewEvent::from(alert)]).await?;
-                commit(tx, "lane_abandoned").await?;
-            } else {
-                tx.rollback().await?;
-            }
+            self.raise(&mut tx, alert).await?;
+            commit(tx, "lane_abandoned").await?;
         }
         Ok(())
     }

@@ -106,7 +106,7 @@ async fn step_until_sent(world: &World, driver: &mut LaneDriver) {
 }
 
 /// The vault's word that places were burned, by nobody of ours.
-fn burned_by_owner(world: &World, campaign: CampaignId, word: u64, mask: u64) -> GrantsCancelled {
+pub(crate) fn burned_by_owner(world: &World, campaign: CampaignId, word: u64, mask: u64) -> GrantsCancelled {
     GrantsCancelled {
         campaign,
         chain_id: world.deployed.chain_id,

@@ -35,6 +35,15 @@ async fn sent_in(driver: &mut LaneDriver, steps: usize, world: &World) -> usize 
     sent
 }
 
+/// What is queued goes again instead, as after a batch that came to nothing.
+async fn everything_goes_again(world: &World) {
+    let moved = "WITH queued AS (SELECT campaign, next_seq FROM queues),
+                      moved AS (UPDATE queues SET batched_to = next_seq)
+                 INSERT INTO requeues (campaign, first_seq, count, queued_at)
+                 SELECT campaign, 0, next_seq, $1 FROM queued";
+    sqlx::query(moved).bind(world.now()).execute(world.pool()).await.unwrap();
+}
+
 /// A campaign of two grants, one of which the token refuses, and what the chain said of it.
 async fn one_refused(
     world: &mut World,
@@ -276,12 +285,7 @@ async fn a_campaign_that_is_halted_while_a_batch_is_signed_is_not_settled() {
     let halt = |reason: Option<&'static str>| sqlx::query("UPDATE queues SET halted = $1").bind(reason);
     for goes_again in [false, true] {
         if goes_again {
-            sqlx::query("UPDATE queues SET batched_to = next_seq").execute(world.pool()).await.unwrap();
-            sqlx::query("INSERT INTO requeues (campaign, first_seq, count, queued_at) VALUES (7, 0, 2, $1)")
-                .bind(world.now())
-                .execute(world.pool())
-                .await
-                .unwrap();
+            everything_goes_again(&world).await;
         }
         let mut driver = world.driver(1, "a").await;
         world.node.stop_before_call();
@@ -303,12 +307,7 @@ async fn overtaken_by_a_burn(goes_again: bool) -> (World, Vec<(i64, i32)>) {
     let campaign = world.campaign(7).await;
     queue_with_refused(&mut world, campaign, &[false, true, true, true, false]).await;
     if goes_again {
-        sqlx::query("UPDATE queues SET batched_to = next_seq").execute(world.pool()).await.unwrap();
-        sqlx::query("INSERT INTO requeues (campaign, first_seq, count, queued_at) VALUES (7, 0, 5, $1)")
-            .bind(world.now())
-            .execute(world.pool())
-            .await
-            .unwrap();
+        everything_goes_again(&world).await;
     }
     let mut driver = world.driver(1, "a").await;
     world.node.stop_before_call();

@@ -2,12 +2,13 @@
 
 use laurel_events::{
     BlockchainTxConfirmed, BlockchainTxReverted, BlockchainTxSubmitted, BlockchainTxUndone, BudgetReheld,
-    BudgetUnposted, CampaignId, EventKind, GrantsCancelled, Sighting,
+    BudgetUnposted, CampaignId, EventKind, Sighting,
 };
 use laurel_grant_saga::Progress;
 
 use crate::{
     batching::submitted,
+    compensation::burned_by_owner,
     settling::{paid_only, posted, sighting, tell},
     world::{World, amount_of},
 };
@@ -168,16 +169,7 @@ async fn a_grant_whose_burning_is_gone_goes_again_with_its_place() {
     let part = at(&paid_only(&world, &batch, 0b01).await, 1);
     tell(&mut world, part.clone()).await;
     tell(&mut world, posted(&batch, &part)).await;
-    let cancelled = GrantsCancelled {
-        campaign,
-        chain_id: batch.chain_id,
-        vault: batch.vault,
-        word: 0,
-        mask: alloy::primitives::U256::from(0b10),
-        tx: alloy::primitives::B256::repeat_byte(7),
-        block_number: 20,
-        log_index: 0,
-    };
+    let cancelled = burned_by_owner(&world, campaign, 0, 0b10);
     tell(&mut world, cancelled).await;
     assert_eq!(count(&world, "SELECT count(*) FROM exceptions WHERE state = 'failed'").await, 1);
     let reheld = BudgetReheld { grant: grants[1], amount: amount_of(grants[1]) };
@@ -195,16 +187,7 @@ async fn a_grant_whose_burning_is_gone_waits_once_in_the_queue() {
     let mut world = World::new().await;
     let campaign = world.campaign(7).await;
     let grants = world.queue(campaign, 3).await;
-    let cancelled = GrantsCancelled {
-        campaign,
-        chain_id: world.deployed.chain_id,
-        vault: world.deployed.vault,
-        word: 0,
-        mask: alloy::primitives::U256::from(0b10),
-        tx: alloy::primitives::B256::repeat_byte(7),
-        block_number: 20,
-        log_index: 0,
-    };
+    let cancelled = burned_by_owner(&world, campaign, 0, 0b10);
     tell(&mut world, cancelled).await;
     assert_eq!(count(&world, "SELECT count(*) FROM exceptions WHERE state = 'failed'").await, 1);
     tell(&mut world, BudgetReheld { grant: grants[1], amount: amount_of(grants[1]) }).await;
