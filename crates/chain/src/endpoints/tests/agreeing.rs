@@ -295,6 +295,16 @@ async fn what_cannot_be_taken_back_is_a_quorums_word() {
     assert!(world.all.agreed_code(Address::ZERO).await.is_err(), "one is no quorum");
 }
 
+/// A quorum of less than half of them: what two of four say, the other two may deny.
+#[tokio::test]
+async fn two_answers_of_a_quorum_decide_nothing() {
+    let world = World::new(4, 2).await;
+    let call = || Call { from: Address::ZERO, to: Address::ZERO, data: Bytes::new(), gas: None };
+    world.fakes[..2].iter().for_each(|fake| fake.change(|script| script.returns = Some(b"yes")));
+    let none = world.all.agreed_call(call()).await;
+    assert!(matches!(none, Err(CallError::Chain(ChainError::Undecided { .. }))), "{none:?}");
+}
+
 #[tokio::test]
 async fn a_block_that_one_of_several_has_is_not_known() {
     let world = World::new(3, 2).await;
