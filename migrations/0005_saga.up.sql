@@ -21,7 +21,7 @@ CREATE TABLE exceptions (
 );
 -- what is listed by its state; those that got a place in the end stay, and are many
 CREATE INDEX exceptions_state ON exceptions (campaign, state, number) WHERE state <> 'queued';
-CREATE INDEX exceptions_held ON exceptions (campaign, seq) WHERE state = 'held';
+CREATE INDEX exceptions_seq ON exceptions (campaign, seq) WHERE state <> 'queued';
 CREATE INDEX exceptions_awaiting ON exceptions (player, chain_id) WHERE state IN ('awaiting_wallet', 'held');
 
 -- Per campaign: the next sequence number to give, and up to which they are in batches.
@@ -126,6 +126,8 @@ CREATE TABLE segments (
     words_hash bytea NOT NULL CHECK (length(words_hash) = 32),
     -- places whose words were sent as zero, because their grants cannot be paid now or ever: they are not in the batch
     holes bigint[] NOT NULL DEFAULT '{}',
+    -- places that a final block did not pay, of those that were sent: the bitmap says so
+    unpaid bigint[] NOT NULL DEFAULT '{}',
     -- set when the books have it
     posted_at timestamptz,
     PRIMARY KEY (campaign, first_seq, batch)

@@ -115,14 +115,15 @@ SELECT * FROM voids v
 WHERE v.turn % 2 = 0
   AND NOT EXISTS (SELECT FROM voids u WHERE u.campaign = v.campaign AND u.number = v.number AND u.turn > v.turn);
 
--- After a rebase a place may be in several batches, and one of them pays it: what is posted comes first, what reverted last.
+-- After a rebase a place may be in several batches, and one of them pays it: what is posted comes first, what ended without paying
+-- it last.
 CREATE OR REPLACE VIEW grant_states AS
 SELECT g.campaign, g.number, g.part, g.position, g.idx, g.outcome, g.player, g.amount, g.rule_version, g.recorded_at,
        e.reason, e.wallet_until, p.seq, p.wallet, p.queued_at, b.id AS batch, b.tx, b.block_number, b.posted_at,
        CASE
            WHEN e.state <> 'queued' THEN e.state
            WHEN p.seq IS NULL THEN 'requested'
-           WHEN b.id IS NULL OR b.state = 'reverted' THEN 'queued'
+           WHEN b.id IS NULL OR b.state = 'reverted' OR b.unpaid THEN 'queued'
            WHEN b.posted_at IS NOT NULL THEN 'completed'
            ELSE b.state
        END AS state
@@ -145,7 +146,8 @@ LEFT JOIN LATERAL (
     WHERE i.at IS NOT NULL
 ) p ON true
 LEFT JOIN LATERAL (
-    SELECT b.id, b.block_number, s.posted_at, coalesce(b.mined_tx, last.tx) AS tx,
+    SELECT b.id, b.block_number, CASE WHEN p.seq <> ALL (s.unpaid) THEN s.posted_at END AS posted_at,
+           p.seq = ANY (s.unpaid) AS unpaid, coalesce(b.mined_tx, last.tx) AS tx,
            -- what is mined in its place settles nothing, and is undone when it is final
            CASE WHEN b.state = 'mined' AND last.empty AND last.tx = b.mined_tx THEN 'submitted' ELSE b.state END AS state
     FROM segments s JOIN batches b ON b.id = s.batch
@@ -153,6 +155,6 @@ LEFT JOIN LATERAL (
                        ORDER BY a.number DESC LIMIT 1) last ON true
     WHERE s.campaign = g.campaign AND s.first_seq <= p.seq AND s.first_seq > p.seq - 1000
       AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes)
-    ORDER BY b.state = 'reverted', s.posted_at IS NULL, b.created_at DESC
+    ORDER BY b.state = 'reverted' OR p.seq = ANY (s.unpaid), s.posted_at IS NULL, b.created_at DESC
     LIMIT 1
 ) b ON true;

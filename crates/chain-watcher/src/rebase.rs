@@ -10,6 +10,7 @@
 
 mod lost;
 mod plan;
+mod unread;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -18,20 +19,16 @@ use chrono::{DateTime, Utc};
 use laurel_chain::{BlockRef, ChainError, ChainNode, Finality};
 use laurel_events::{ChainRebased, NewEvent, alert::CHAIN_HALTED};
 use laurel_ledger::{
-    Context, JournalHeads, LedgerError, append, clear_alert, commit, journal_heads, list_vaults,
-    partitions_behind,
+    Context, LedgerError, append, clear_alert, commit, list_vaults,
 };
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-pub use self::{lost::Lost, plan::RebasePlan};
+pub use self::{lost::Lost, plan::RebasePlan, unread::Unread};
 use crate::{
     store::{add_block, end_halt, load_view, remove_block, save_view, take_finals},
     telling::{reorged, undone},
 };
-
-/// The stages that undo, and those that follow from what they do.
-const STAGES: [&str; 3] = ["books", "settlements", "grant-saga"];
 
 /// Why a step was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -106,11 +103,7 @@ impl Rebase {
     /// # Errors
     /// If the database does not answer.
     pub async fn is_open(&self) -> Result<bool, RebaseError> {
-        let open = sqlx::query_scalar!(
-            r#"SELECT EXISTS (SELECT FROM rebases WHERE chain_id = $1 AND ended_at IS NULL) AS "open!""#,
-            self.chain_id.cast_signed(),
-        );
-        Ok(open.fetch_one(&self.pool).await?)
+        Ok(is_open(&mut *self.pool.acquire().await?, self.chain_id).await?)
     }
 
     /// Moves the view back to the last block in common, and tells that what was final above it is undone. The chain stays
@@ -127,7 +120,7 @@ impl Rebase {
         let chain_id = self.chain_id;
         let mut tx = self.pool.begin().await?;
         let view = load_view(&mut tx, chain_id, true).await?;
-        if view != plan.view || self.is_open().await? {
+        if view != plan.view || is_open(&mut tx, chain_id).await? {
             return Err(RebaseError::Moved);
         }
         let vaults = list_vaults(&mut tx, chain_id).await?;
@@ -170,30 +163,6 @@ impl Rebase {
         Ok(rebased)
     }
 
-    /// How far the journal goes now.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn heads(&self) -> Result<JournalHeads, RebaseError> {
-        Ok(journal_heads(&mut *self.pool.acquire().await?).await?)
-    }
-
-    /// The stages that have not read up to there, and in how many partitions.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn behind(&self, upto: &JournalHeads) -> Result<Vec<(&'static str, usize)>, RebaseError> {
-        let mut conn = self.pool.acquire().await?;
-        let mut behind = Vec::new();
-        for stage in STAGES {
-            let partitions = partitions_behind(&mut conn, stage, upto).await?;
-            if partitions > 0 {
-                behind.push((stage, partitions));
-            }
-        }
-        Ok(behind)
-    }
-
     /// Ends a rebase whose undoing every stage has read: the watcher goes on, along the new branch.
     ///
     /// # Errors
@@ -227,7 +196,7 @@ impl Rebase {
         if view.halted.is_none() {
             return Err(RebaseError::NotHalted(self.chain_id));
         }
-        if self.is_open().await? {
+        if is_open(&mut tx, self.chain_id).await? {
             return Err(RebaseError::Differs);
         }
         let Some(ours) = view.last_final() else { return Err(RebaseError::Differs) };
@@ -247,6 +216,14 @@ impl Rebase {
         append(conn, &Context::at(now), &events).await?;
         Ok(())
     }
+}
+
+async fn is_open(conn: &mut PgConnection, chain_id: u64) -> Result<bool, LedgerError> {
+    let open = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM rebases WHERE chain_id = $1 AND ended_at IS NULL) AS "open!""#,
+        chain_id.cast_signed(),
+    );
+    Ok(open.fetch_one(conn).await?)
 }
 
 async fn insert_rebase(

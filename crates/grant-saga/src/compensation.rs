@@ -15,7 +15,7 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::{
-    requeues::take_out,
+    requeues::{SEGMENT_MAX, take_out},
     skipping::{Queue, lock_queue, move_on},
 };
 
@@ -158,6 +158,10 @@ pub(crate) async fn fail_released(
         // Places may have failed before; only one that does now has the next ones follow.
         loop {
             let places = take_unsent(conn, campaign).await?;
+            let seqs: Vec<u64> = places.iter().map(|place| place.seq).collect();
+            if let Some(paid) = paid_among(conn, campaign, &seqs).await? {
+                return Err(StageError::poison(format!("seq {paid} of campaign {campaign} was paid, and is sent again")));
+            }
             let failed_now = fail(conn, now, cause, (campaign, "campaign_released"), &places, proof).await?;
             let goes_on = failed_now.is_empty() && !places.is_empty();
             failed.extend(failed_now);
@@ -262,13 +266,13 @@ async fn paid_among(
         r#"
         SELECT p.seq AS "seq!" FROM unnest($2::bigint[]) AS p (seq)
         WHERE EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch AND b.state = 'confirmed'
-                      WHERE s.campaign = $1 AND s.first_seq <= p.seq AND s.first_seq > p.seq - 1000
-                        AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes) AND s.posted_at IS NOT NULL)
-          AND NOT EXISTS (SELECT FROM exceptions e WHERE e.campaign = $1 AND e.seq = p.seq AND e.state <> 'queued')
+                      WHERE s.campaign = $1 AND s.first_seq <= p.seq AND s.first_seq > p.seq - $3
+                        AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes) AND p.seq <> ALL (s.unpaid))
         LIMIT 1
         "#,
         campaign.number(),
         &seqs,
+        SEGMENT_MAX,
     );
     Ok(paid.fetch_optional(conn).await?.map(i64::cast_unsigned))
 }

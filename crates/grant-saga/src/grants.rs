@@ -25,7 +25,7 @@ use crate::{
     recipients::{Recipient, recipients},
     seats::seat_waiting,
     settlements::mark_posted,
-    undoing::{rehold, reopen, settle_paid},
+    undoing::{rehold, reopen},
 };
 
 /// How long after its deadline a grant is still held for a wallet that nobody could ask yet.
@@ -305,7 +305,6 @@ async fn complete(
             seqs.push(place.seq);
         }
         mark_posted(conn, now, posted.batch, &segment, &seqs).await?;
-        settle_paid(conn, &segment, &seqs).await?;
     }
     completed.extend(fail_released(conn, now, Some(cause), &[posted.campaign]).await?);
     Ok(completed)

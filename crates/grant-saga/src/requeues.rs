@@ -1,13 +1,11 @@
 //! Places that go into a batch again, as they are.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use laurel_events::{BatchId, CampaignId, SegmentRef};
-use laurel_ledger::{LedgerError, find_places};
+use laurel_ledger::LedgerError;
 use sqlx::PgConnection;
-
-use crate::compensation::failed_among;
 
 /// How long places rest whose settlement failed a second time; doubled with every time after that. The first time they go
 /// again at once: a settlement that came too late fails once.
@@ -16,7 +14,20 @@ const FAILED_REST_S: f64 = 15.0;
 /// How long they rest at most.
 const FAILED_REST_MAX_S: f64 = 600.0;
 
-/// Has places go again from `at` on, unless they do so already. Those that follow each other stay together.
+/// A segment holds at most this many places, so that the segments of a place begin within this many before it.
+pub(crate) const SEGMENT_MAX: i64 = 1_000;
+
+/// Has nobody move places of a campaign until the transaction ends: between looking where places are and moving them nobody
+/// puts them elsewhere. Whoever plans them waits for this, or has committed.
+pub(crate) async fn lock_places(conn: &mut PgConnection, campaign: CampaignId) -> Result<(), LedgerError> {
+    sqlx::query!("SELECT FROM queues WHERE campaign = $1 FOR NO KEY UPDATE", campaign.number())
+        .execute(conn)
+        .await?;
+    Ok(())
+}
+
+/// Has places go again from `at` on: those that are nowhere else, because only they need it. Those that follow each other stay
+/// together. The caller has locked the campaign's places.
 pub(crate) async fn requeue(
     conn: &mut PgConnection,
     campaign: CampaignId,
@@ -25,9 +36,10 @@ pub(crate) async fn requeue(
     setbacks: i32,
 ) -> Result<(), LedgerError> {
     let seqs: Vec<u64> = seqs.into_iter().collect();
-    let (Some(first), Some(last)) = (seqs.iter().min(), seqs.iter().max()) else { return Ok(()) };
-    let waiting = waiting_among(conn, campaign, *first, *last + 1).await?;
-    let runs = runs_of(seqs.into_iter().filter(|seq| !waiting.contains(seq)));
+    if seqs.is_empty() {
+        return Ok(());
+    }
+    let runs = runs_of(nowhere_among(conn, campaign, &seqs).await?);
     let first: Vec<i64> = runs.keys().map(|seq| seq.cast_signed()).collect();
     let counts: Vec<i32> = runs.values().copied().collect();
     sqlx::query!(
@@ -44,6 +56,38 @@ pub(crate) async fn requeue(
     .execute(conn)
     .await?;
     Ok(())
+}
+
+/// Those of these places, in ascending order, that would be lost if nobody had them go again: no batch that may yet pay or burn
+/// them has them, none has paid them, their grants have not failed, and they wait nowhere.
+pub(crate) async fn nowhere_among(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    seqs: &[u64],
+) -> Result<Vec<u64>, LedgerError> {
+    let seqs: Vec<i64> = seqs.iter().map(|seq| seq.cast_signed()).collect();
+    let nowhere = sqlx::query_scalar!(
+        r#"
+        SELECT p.seq AS "seq!" FROM unnest($2::bigint[]) AS p (seq)
+        WHERE NOT EXISTS (SELECT FROM queues WHERE campaign = $1 AND batched_to <= p.seq AND next_seq > p.seq)
+          AND NOT EXISTS (SELECT FROM requeues r
+                          WHERE r.campaign = $1 AND r.first_seq <= p.seq AND r.first_seq + r.count > p.seq)
+          AND NOT EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch
+                          WHERE s.campaign = $1 AND s.first_seq <= p.seq AND s.first_seq > p.seq - $3
+                            AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes)
+                            AND (b.state IN ('submitted', 'mined')
+                                 OR (b.state = 'confirmed' AND p.seq <> ALL (s.unpaid))))
+          AND NOT EXISTS (SELECT FROM cancels c JOIN batches b ON b.id = c.batch
+                          WHERE c.campaign = $1 AND c.seq = p.seq AND b.state IN ('submitted', 'mined'))
+          AND NOT EXISTS (SELECT FROM exceptions e
+                          WHERE e.campaign = $1 AND e.seq = p.seq AND e.state IN ('failed', 'compensated'))
+        ORDER BY p.seq
+        "#,
+        campaign.number(),
+        &seqs,
+        SEGMENT_MAX,
+    );
+    Ok(nowhere.fetch_all(conn).await?.into_iter().map(i64::cast_unsigned).collect())
 }
 
 /// Runs of ascending numbers that follow each other: the first of each, and how many they are.
@@ -73,7 +117,7 @@ pub(crate) async fn requeue_batch(
             SELECT $1::timestamptz + make_interval(secs => CASE
                        WHEN count(*) = 0 THEN 0 ELSE least($2 * power(2, least(count(*) - 1, 16)), $3) END) AS "at!"
             FROM segments s JOIN batches b ON b.id = s.batch
-            WHERE s.campaign = $4 AND s.first_seq <= $5 AND s.first_seq > $5 - 1000 AND s.first_seq + s.count > $5
+            WHERE s.campaign = $4 AND s.first_seq <= $5 AND s.first_seq > $5 - $7 AND s.first_seq + s.count > $5
               AND b.state = 'reverted' AND b.id <> $6
             "#,
             now,
@@ -82,14 +126,12 @@ pub(crate) async fn requeue_batch(
             segment.campaign.number(),
             segment.first_seq.cast_signed(),
             batch.uuid(),
+            SEGMENT_MAX,
         );
         let at = rest.fetch_one(&mut *conn).await?;
+        lock_places(conn, segment.campaign).await?;
         let seqs = segment.first_seq..segment.first_seq + u64::from(segment.count);
-        let adopted = adopted_among(conn, segment).await?;
-        let elsewhere = elsewhere(conn, batch, segment).await?;
-        let open =
-            seqs.filter(|seq| segment.settles(*seq) && !adopted.contains(seq) && !elsewhere.contains(seq));
-        requeue(conn, segment.campaign, open, at, 0).await?;
+        requeue(conn, segment.campaign, seqs.filter(|seq| segment.settles(*seq)), at, 0).await?;
     }
     Ok(())
 }
@@ -108,91 +150,30 @@ pub(crate) async fn requeue_cancel(
         column: "campaign",
         id: batch.to_string(),
     })?;
-    let places = find_places(conn, campaign, cancel.seq.cast_unsigned(), 1).await?;
-    let failed = failed_among(conn, campaign, &places).await?;
-    let seqs = places.iter().map(|place| place.seq).filter(|seq| !failed.contains(seq));
-    requeue(conn, campaign, seqs, at, 0).await?;
+    lock_places(conn, campaign).await?;
+    requeue(conn, campaign, [cancel.seq.cast_unsigned()], at, 0).await?;
     Ok(Some(campaign))
 }
 
-/// The places of a batch's segment that are in another batch which may yet pay them or has, or that go again already. There are
-/// such only where the chain took back what was final.
-pub(crate) async fn elsewhere(
-    conn: &mut PgConnection,
-    batch: BatchId,
-    segment: &SegmentRef,
-) -> Result<HashSet<u64>, LedgerError> {
-    let seqs = sqlx::query_scalar!(
-        r#"
-        SELECT p.seq AS "seq!"
-        FROM generate_series($2::bigint, $3::bigint - 1) AS p (seq)
-        WHERE EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch
-                      WHERE s.campaign = $1 AND s.first_seq < $3 AND s.first_seq > $2 - 1000
-                        AND s.first_seq <= p.seq AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes)
-                        AND s.batch <> $4
-                        AND (b.state IN ('submitted', 'mined')
-                             OR (s.posted_at IS NOT NULL
-                                 AND NOT EXISTS (SELECT FROM exceptions e
-                                                 WHERE e.campaign = $1 AND e.seq = p.seq AND e.state <> 'queued'))))
-           OR EXISTS (SELECT FROM requeues r
-                      WHERE r.campaign = $1 AND r.first_seq <= p.seq AND r.first_seq + r.count > p.seq)
-        "#,
-        segment.campaign.number(),
-        segment.first_seq.cast_signed(),
-        segment.first_seq.cast_signed() + i64::from(segment.count),
-        batch.uuid(),
-    );
-    Ok(seqs.fetch_all(conn).await?.into_iter().map(i64::cast_unsigned).collect())
-}
-
-/// Those of a segment's places that go again.
-pub(crate) async fn requeued_among(
+/// Takes those of a segment's places that go again out of the runs that hold them. The caller has locked the campaign's places.
+pub(crate) async fn take_out_segment(
     conn: &mut PgConnection,
     segment: &SegmentRef,
-) -> Result<Vec<u64>, LedgerError> {
-    let end = segment.first_seq + u64::from(segment.count);
-    waiting_among(conn, segment.campaign, segment.first_seq, end).await
-}
-
-/// The places from `first` up to `end` that go again.
-async fn waiting_among(
-    conn: &mut PgConnection,
-    campaign: CampaignId,
-    first: u64,
-    end: u64,
-) -> Result<Vec<u64>, LedgerError> {
+) -> Result<(), LedgerError> {
     let runs = sqlx::query!(
         r#"
         SELECT greatest(first_seq, $2) AS "first!", least(first_seq + count, $3) AS "end!" FROM requeues
         WHERE campaign = $1 AND first_seq < $3 AND first_seq + count > $2
         ORDER BY first_seq
         "#,
-        campaign.number(),
-        first.cast_signed(),
-        end.cast_signed(),
-    );
-    let runs = runs.fetch_all(conn).await?;
-    Ok(runs.into_iter().flat_map(|run| run.first.cast_unsigned()..run.end.cast_unsigned()).collect())
-}
-
-/// The places of a segment that were found to be paid by a settlement that this ledger had not signed.
-async fn adopted_among(conn: &mut PgConnection, segment: &SegmentRef) -> Result<HashSet<u64>, LedgerError> {
-    let adopted = sqlx::query!(
-        r#"
-        SELECT s.first_seq, s.count FROM adoptions a JOIN segments s USING (batch, campaign, first_seq)
-        WHERE a.campaign = $1 AND s.first_seq < $3 AND s.first_seq + s.count > $2
-        "#,
         segment.campaign.number(),
         segment.first_seq.cast_signed(),
         segment.first_seq.cast_signed() + i64::from(segment.count),
-    )
-    .fetch_all(conn)
-    .await?;
-    let places = |first: i64, count: i32| {
-        let first = first.cast_unsigned();
-        first..first + u64::from(count.unsigned_abs())
-    };
-    Ok(adopted.into_iter().flat_map(|row| places(row.first_seq, row.count)).collect())
+    );
+    let runs = runs.fetch_all(&mut *conn).await?;
+    let seqs = runs.into_iter().flat_map(|run| run.first.cast_unsigned()..run.end.cast_unsigned());
+    let settled: Vec<u64> = seqs.filter(|seq| segment.settles(*seq)).collect();
+    take_out(conn, segment.campaign, &settled).await
 }
 
 /// Takes places out of the requeued runs that hold them; the others of these runs stay as they are.

@@ -8,7 +8,7 @@ use sqlx::PgConnection;
 use crate::{
     plan::{Plan, Source},
     refused::{held, hold_refused},
-    requeues::{requeue, take_out},
+    requeues::{lock_places, requeue, take_out},
 };
 
 /// What was done about a plan that the chain would not pay.
@@ -51,6 +51,7 @@ pub(crate) async fn set_back(
     let taken = i32::try_from(plan.segment.words.len()).unwrap_or(i32::MAX);
     if let Source::Requeue { count } = plan.source {
         let count = count.cast_signed();
+        lock_places(conn, plan.segment.campaign).await?;
         if !rest_requeue(conn, now, (campaign, first_seq, count), taken).await? {
             return Ok(SetBack::Overtaken);
         }

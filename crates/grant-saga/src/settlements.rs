@@ -12,9 +12,9 @@ use laurel_ledger::{ChainPlace, LedgerError, amount_to_sql, find_places, find_se
 use sqlx::PgConnection;
 
 use crate::{
-    compensation::{cancelled, fail_released, failed_among, release_undone, released},
+    compensation::{cancelled, fail_released, release_undone, released},
     refused::{held, hold_refused},
-    requeues::{elsewhere, requeue, requeue_batch, requeue_cancel},
+    requeues::{lock_places, nowhere_among, requeue, requeue_batch, requeue_cancel},
     undoing::undo,
 };
 
@@ -205,19 +205,38 @@ async fn confirm_segment(
     if mask.count() + segment.holes.len() as u64 == u64::from(segment.count) {
         return Ok(Vec::new());
     }
+    let seqs = segment.first_seq..segment.first_seq + u64::from(segment.count);
+    let unpaid: Vec<u64> = seqs.filter(|seq| segment.settles(*seq) && !mask.contains(*seq)).collect();
+    mark_unpaid(conn, batch, segment, &unpaid).await?;
+    lock_places(conn, segment.campaign).await?;
+    // Some of their grants have failed. Where the chain took back what was final, another batch may have others, or have paid them.
+    let unpaid = nowhere_among(conn, segment.campaign, &unpaid).await?;
     let places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
-    let failed = failed_among(conn, segment.campaign, &places).await?;
-    // Where the chain took back what was final, another batch may have a place as well, or have paid it.
-    let elsewhere = elsewhere(conn, batch, segment).await?;
-    let unpaid = |place: &ChainPlace| {
-        let seq = place.seq;
-        segment.settles(seq) && !mask.contains(seq) && !failed.contains(&seq) && !elsewhere.contains(&seq)
-    };
-    let refused: Vec<ChainPlace> = places.into_iter().filter(unpaid).collect();
+    let refused: Vec<ChainPlace> =
+        places.into_iter().filter(|place| unpaid.binary_search(&place.seq).is_ok()).collect();
     hold_refused(conn, now, segment.campaign, &refused).await?;
-    let seqs = refused.iter().map(|place| place.seq);
-    requeue(conn, segment.campaign, seqs, now + REFUSED_REST, 0).await?;
+    requeue(conn, segment.campaign, unpaid, now + REFUSED_REST, 0).await?;
     Ok(refused.iter().map(|place| NewEvent::caused_by(cause, held(segment.campaign, place))).collect())
+}
+
+/// Notes which places of a final segment the chain did not pay.
+async fn mark_unpaid(
+    conn: &mut PgConnection,
+    batch: BatchId,
+    segment: &SegmentRef,
+    unpaid: &[u64],
+) -> Result<(), LedgerError> {
+    let unpaid: Vec<i64> = unpaid.iter().map(|seq| seq.cast_signed()).collect();
+    sqlx::query!(
+        "UPDATE segments SET unpaid = $4 WHERE campaign = $1 AND first_seq = $2 AND batch = $3",
+        segment.campaign.number(),
+        segment.first_seq.cast_signed(),
+        batch.uuid(),
+        &unpaid,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }
 
 /// Puts what a batch that ended without paying held back into the queue.

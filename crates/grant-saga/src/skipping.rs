@@ -48,8 +48,6 @@ pub(crate) async fn move_on(
 ) -> Result<(), LedgerError> {
     let waiting = u32::try_from(queue.next_seq - queue.batched_to).unwrap_or(u32::MAX);
     let given = find_given_places(conn, campaign, queue.batched_to, waiting).await?;
-    let open = given.iter().map(|place| place.seq).filter(|seq| !paid.contains(seq));
-    requeue(conn, campaign, open, now, 0).await?;
     if end > queue.next_seq {
         sqlx::query!(
             "INSERT INTO skipped_seqs (campaign, first_seq, count, skipped_at) VALUES ($1, $2, $3, $4)",
@@ -67,7 +65,8 @@ pub(crate) async fn move_on(
         end.cast_signed(),
         orphans as i64,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
-    Ok(())
+    let open = given.iter().map(|place| place.seq).filter(|seq| !paid.contains(seq));
+    requeue(conn, campaign, open, now, 0).await
 }

@@ -10,13 +10,13 @@ use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_chain::PaidMask;
 use laurel_events::{
-    BudgetReheld, BudgetUnposted, CampaignId, EventId, GrantId, NewEvent, SegmentRef, Sighting,
+    BudgetReheld, BudgetUnposted, CampaignId, EventId, GrantId, NewEvent, Sighting,
     TokenGrantReopened,
 };
 use laurel_ledger::{LedgerError, find_places, find_segments};
 use sqlx::PgConnection;
 
-use crate::requeues::{requeue, requeued_among, take_out};
+use crate::requeues::{lock_places, requeue, take_out, take_out_segment};
 
 /// Has a batch be under way again. Its places go with it, and not by themselves any more.
 pub(crate) async fn undo(conn: &mut PgConnection, sighting: &Sighting) -> Result<(), StageError> {
@@ -36,13 +36,12 @@ pub(crate) async fn undo(conn: &mut PgConnection, sighting: &Sighting) -> Result
     if moved.rows_affected() == 0 {
         return Ok(());
     }
-    sqlx::query!("UPDATE segments SET posted_at = NULL WHERE batch = $1", batch.uuid())
+    sqlx::query!("UPDATE segments SET posted_at = NULL, unpaid = '{}' WHERE batch = $1", batch.uuid())
         .execute(&mut *conn)
         .await?;
     for segment in find_segments(conn, batch).await? {
-        let mut again = requeued_among(conn, &segment).await?;
-        again.retain(|seq| segment.settles(*seq));
-        take_out(conn, segment.campaign, &again).await?;
+        lock_places(conn, segment.campaign).await?;
+        take_out_segment(conn, &segment).await?;
     }
     let cancel = sqlx::query!("SELECT campaign, seq FROM cancels WHERE batch = $1", batch.uuid());
     if let Some(cancel) = cancel.fetch_optional(&mut *conn).await? {
@@ -51,6 +50,7 @@ pub(crate) async fn undo(conn: &mut PgConnection, sighting: &Sighting) -> Result
             column: "campaign",
             id: batch.to_string(),
         })?;
+        lock_places(conn, campaign).await?;
         take_out(conn, campaign, &[cancel.seq.cast_unsigned()]).await?;
     }
     Ok(())
@@ -66,6 +66,15 @@ pub(crate) async fn reopen(
     for segment in find_segments(conn, unposted.batch).await? {
         let paid = unposted.segments.iter().find(|paid| paid.first_seq == segment.first_seq);
         let Some(paid) = paid.filter(|_| segment.campaign == unposted.campaign) else { continue };
+        // That it was posted may have been read here after the batch was under way again.
+        sqlx::query!(
+            "UPDATE segments SET posted_at = NULL WHERE campaign = $1 AND first_seq = $2 AND batch = $3",
+            segment.campaign.number(),
+            segment.first_seq.cast_signed(),
+            unposted.batch.uuid(),
+        )
+        .execute(&mut *conn)
+        .await?;
         let mask = PaidMask::new(paid.first_seq, paid.paid.clone());
         let places = find_places(conn, segment.campaign, segment.first_seq, segment.count).await?;
         for place in places.iter().filter(|place| mask.contains(place.seq)) {
@@ -97,38 +106,7 @@ pub(crate) async fn rehold(
     .fetch_optional(&mut *conn)
     .await?;
     let Some(seq) = seq else { return Ok(()) };
-    // Whoever plans what waits in the queue has committed, or waits for this.
-    sqlx::query!("SELECT FROM queues WHERE campaign = $1 FOR NO KEY UPDATE", campaign.number())
-        .execute(&mut *conn)
-        .await?;
-    let under_way = sqlx::query_scalar!(
-        r#"
-        SELECT EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch
-                       WHERE s.campaign = $1 AND s.first_seq <= $2 AND s.first_seq > $2 - 1000
-                         AND s.first_seq + s.count > $2 AND $2 <> ALL (s.holes) AND b.state IN ('submitted', 'mined'))
-               OR EXISTS (SELECT FROM cancels c JOIN batches b ON b.id = c.batch
-                          WHERE c.campaign = $1 AND c.seq = $2 AND b.state IN ('submitted', 'mined'))
-               OR EXISTS (SELECT FROM requeues r
-                          WHERE r.campaign = $1 AND r.first_seq <= $2 AND r.first_seq + r.count > $2)
-               OR EXISTS (SELECT FROM queues WHERE campaign = $1 AND batched_to <= $2 AND next_seq > $2) AS "is!"
-        "#,
-        campaign.number(),
-        seq,
-    );
-    if !under_way.fetch_one(&mut *conn).await? {
-        requeue(conn, campaign, [seq.cast_unsigned()], now, 0).await?;
-    }
+    lock_places(conn, campaign).await?;
+    requeue(conn, campaign, [seq.cast_unsigned()], now, 0).await?;
     Ok(())
-}
-
-/// Has nothing of a posted segment go again that was paid: with two batches of one place, the one that did not pay it may have
-/// been final first.
-pub(crate) async fn settle_paid(
-    conn: &mut PgConnection,
-    segment: &SegmentRef,
-    paid: &[u64],
-) -> Result<(), LedgerError> {
-    let mut again = requeued_among(conn, segment).await?;
-    again.retain(|seq| paid.contains(seq));
-    take_out(conn, segment.campaign, &again).await
 }

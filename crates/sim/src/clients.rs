@@ -19,7 +19,7 @@ use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
 
-use crate::{genesis::CHAIN_ID, restore::recover, retold::retell};
+use crate::{genesis::CHAIN_ID, restore::recover, retold::retell, taken_back::rebase};
 
 /// The organisation that everything belongs to.
 pub(crate) const ORG: OrgId = OrgId(1);
@@ -53,6 +53,8 @@ pub(crate) enum Request {
     Recover,
     /// An operator has lanes go on that were halted.
     ResumeLanes,
+    /// An operator has the ledger follow a chain that has taken back what was final.
+    Rebase,
     /// The watcher tells again what it told.
     Retell,
 }
@@ -66,6 +68,7 @@ impl Request {
             Self::Redrive => "redrive",
             Self::Recover => "recover",
             Self::ResumeLanes => "lanes that go on",
+            Self::Rebase => "rebase",
             Self::Retell => "telling again",
         }
     }
@@ -105,6 +108,7 @@ impl Door {
                 let chain = (self.vault, self.node.clone());
                 recover(&self.pool, chain, &*self.clock, &mut self.rng).await
             }
+            Request::Rebase => rebase(&self.pool, self.node.clone(), &*self.clock, &mut self.rng).await,
             Request::ResumeLanes => self.resume_lanes().await,
         }
     }

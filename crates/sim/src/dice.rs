@@ -62,6 +62,10 @@ pub(crate) enum Fault {
     Retold,
     /// The database is set back to an older moment.
     Restored,
+    /// The chain takes back blocks that were final.
+    TakenBack,
+    /// The vault releases a campaign with grants under way.
+    CampaignReleased,
     /// Somebody who still has the database of before sends what is signed in it.
     Zombie,
     /// A task has to wait for another's locks.
@@ -69,7 +73,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 31] = [
         Self::NodeTimesOut,
         Self::NodeForgets,
         Self::NodeLags,
@@ -97,6 +101,8 @@ impl Fault {
         Self::Poison,
         Self::Retold,
         Self::Restored,
+        Self::TakenBack,
+        Self::CampaignReleased,
         Self::Zombie,
         Self::LockAwaited,
     ];
@@ -104,7 +110,7 @@ impl Fault {
 
 impl Fault {
     /// Those that any run of many seeds has to meet. That somebody waits for a lock is no fault.
-    pub(crate) const EXPECTED: [Self; 28] = [
+    pub(crate) const EXPECTED: [Self; 30] = [
         Self::TxReplaced,
         Self::NodeTimesOut,
         Self::NodeForgets,
@@ -132,6 +138,8 @@ impl Fault {
         Self::Poison,
         Self::Retold,
         Self::Restored,
+        Self::TakenBack,
+        Self::CampaignReleased,
         Self::Zombie,
     ];
 }

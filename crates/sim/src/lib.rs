@@ -32,6 +32,7 @@ mod run;
 mod scheduler;
 mod stories;
 mod summary;
+mod taken_back;
 mod trace;
 mod trouble;
 mod world;

@@ -103,6 +103,7 @@ impl World<'_> {
         };
         self.pass(passes);
         self.keep_or_restore().await?;
+        self.take_back();
         self.zombie_sends(false);
         if happens {
             self.happen()?;
@@ -303,6 +304,9 @@ impl World<'_> {
                 let commits = point.side == Side::After && !point.at.starts_with("eth_");
                 if commits {
                     self.stir_by_commit(point.at);
+                    if point.at == "chain_halted" {
+                        self.plan.requests.push_front(Request::Rebase);
+                    }
                 }
                 self.money_moved |= commits && ["books", "campaign"].contains(&point.at);
                 Ok(commits)

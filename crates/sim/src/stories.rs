@@ -21,6 +21,8 @@ pub enum Story {
     Refused,
     /// The database is set back.
     Restored,
+    /// The chain takes back what was final.
+    TakenBack,
 }
 
 /// How many steps it takes, at the least, until a place was tried, has rested, was tried again and is burned.

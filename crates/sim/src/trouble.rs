@@ -42,7 +42,7 @@ impl Trouble {
 }
 
 /// Who moves the world's own transactions, which are never lost: nobody sends them again.
-fn owner() -> Address {
+pub(crate) fn owner() -> Address {
     key(0).address()
 }
 

@@ -31,6 +31,7 @@ use crate::{
     restore::{RESTORED_WORLDS, Restore},
     run::Wanted,
     stories::Story,
+    taken_back::{self, TAKEN_BACK_WORLDS},
     trace::Trace,
 };
 
@@ -168,6 +169,8 @@ pub(crate) struct World<'a> {
     pub(crate) money_moved: bool,
     /// When the database is set back, if it is.
     pub(crate) restore: Option<Restore>,
+    /// In which step the chain takes back what was final, if it does.
+    pub(crate) takes_back_at: Option<u64>,
     /// What a zombie has signed and will send, and when.
     pub(crate) unsent: Vec<(u64, Bytes)>,
     /// What stages cannot handle at the moment.
@@ -201,8 +204,13 @@ impl<'a> World<'a> {
         let now = Context::at(clock.now());
         let mut plan = Plan::make(&database.outside, genesis, &now, &mut dice.rng).await?;
         wanted.story.plan(&mut plan);
-        let is_restored = dice.rng.random_bool(RESTORED_WORLDS) || wanted.story == Story::Restored;
+        let is_restored = dice.rng.random_bool(RESTORED_WORLDS) && wanted.story != Story::TakenBack
+            || wanted.story == Story::Restored;
         let restore = is_restored.then(|| Restore::of_chance(plan.size.steps, &mut dice.rng));
+        // Not both: a chain that takes back what a recovery has explained is none that the program follows.
+        let is_taken_back = dice.rng.random_bool(TAKEN_BACK_WORLDS) || wanted.story == Story::TakenBack;
+        let is_taken_back = is_taken_back && !is_restored;
+        let takes_back_at = is_taken_back.then(|| taken_back::of_chance(plan.size.steps, &mut dice.rng));
         let step_ms = STEPS_MS[dice.rng.random_range(0..STEPS_MS.len())];
         let rarity = RARITIES[dice.rng.random_range(0..RARITIES.len())];
         let liar = dice.rng.random_bool(SEVERAL_ENDPOINTS).then(|| dice.rng.random_range(0..ENDPOINTS));
@@ -228,6 +236,7 @@ impl<'a> World<'a> {
             steps: 0,
             money_moved: false,
             restore,
+            takes_back_at,
             unsent: Vec::new(),
             mistake: Mistake::default(),
             rarity,

@@ -107,15 +107,13 @@ async fn read_up(rebase: &Rebase) -> anyhow::Result<()> {
     for _ in 0..ROUNDS {
         let heads = rebase.heads().await?;
         loop {
-            let behind = rebase.behind(&heads).await?;
-            if behind.is_empty() {
+            let unread = rebase.unread(&heads).await?;
+            if unread.is_empty() {
                 break;
             }
             if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-                for (stage, partitions) in behind {
-                    note(&format!(
-                        "waiting: stage {stage} has not read {partitions} partitions; does its role run?"
-                    ));
+                for unread in unread {
+                    note(&format!("waiting: {unread}"));
                 }
                 told = Some(Instant::now());
             }

@@ -19,17 +19,17 @@ UNION ALL
        OR q.next_seq < (SELECT coalesce(max(first_seq + count), 0) FROM runs r WHERE r.campaign = q.campaign)
 UNION ALL
     SELECT format('INV 5: the hold of grant %s-%s was voided, and it has a place', v.campaign, v.number)
-    FROM voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)
-    WHERE v.proof ->> 'kind' IS DISTINCT FROM 'cancelled'
+    FROM standing_voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)
+    WHERE coalesce(v.proof ->> 'kind', '') NOT IN ('cancelled', 'released')
 UNION ALL
     SELECT format('INV 5: the hold of grant %s-%s was voided for another amount than it was made for', v.campaign, v.number)
-    FROM voids v LEFT JOIN grants g USING (campaign, number) WHERE g.amount IS DISTINCT FROM v.amount
+    FROM standing_voids v LEFT JOIN grants g USING (campaign, number) WHERE g.amount IS DISTINCT FROM v.amount
 UNION ALL
     SELECT format('INV 6: campaign %s counts %s of player %s on %s, and has granted other', c.campaign, c.grants, c.player, c.period)
     FROM counters c
     CROSS JOIN LATERAL (
         SELECT count(*) AS grants, coalesce(sum(g.amount), 0) AS amount FROM grants g
-        LEFT JOIN voids v ON v.campaign = g.campaign AND v.number = g.number
+        LEFT JOIN standing_voids v ON v.campaign = g.campaign AND v.number = g.number
         WHERE g.campaign = c.campaign AND g.player = c.player AND v.number IS NULL
           AND (c.period = '1970-01-01' OR c.period = (
               SELECT (j.recorded_at AT TIME ZONE 'UTC')::date FROM journal j
@@ -39,7 +39,7 @@ UNION ALL
 UNION ALL
     SELECT format('INV 6: player %s has more than campaign %s allows', g.player, g.campaign)
     FROM grants g
-    LEFT JOIN voids v ON v.campaign = g.campaign AND v.number = g.number
+    LEFT JOIN standing_voids v ON v.campaign = g.campaign AND v.number = g.number
     JOIN campaign_rules r ON r.campaign = g.campaign
     WHERE v.number IS NULL AND (r.grants_per_player IS NOT NULL OR r.amount_per_player IS NOT NULL)
     GROUP BY g.campaign, g.player, r.grants_per_player, r.amount_per_player
@@ -50,7 +50,7 @@ UNION ALL
         SELECT g.campaign, g.number, g.player, (j.recorded_at AT TIME ZONE 'UTC')::date AS day
         FROM grants g JOIN journal j ON j.part = g.part AND j.position = g.position
     ) g
-    LEFT JOIN voids v ON v.campaign = g.campaign AND v.number = g.number
+    LEFT JOIN standing_voids v ON v.campaign = g.campaign AND v.number = g.number
     JOIN campaign_rules r ON r.campaign = g.campaign
     WHERE v.number IS NULL AND r.grants_per_player_per_day IS NOT NULL
     GROUP BY g.campaign, g.player, g.day, r.grants_per_player_per_day
@@ -94,6 +94,41 @@ const BALANCES: &str = r"
     WHERE a.funded <> f.sum OR a.paid <> p.sum OR a.reserved <> g.sum - p.sum - v.sum OR a.returned <> 0
        OR a.available <> f.sum - g.sum + v.sum OR a.grants <> g.count
 ";
+
+/// Where each place is that was given, unless its grant has come to an end without payment: it waits in one place, or is in a batch
+/// that may yet pay or burn it, or one has paid it. Only where the chain took back what was final is it in several.
+const PLACES: &str = r"
+    SELECT format('INV 11: place %s/%s of grant %s waits %s times, is in %s batches under way, and %s times paid',
+                  p.campaign, p.seq, p.number, coalesce(l.waits, 0), coalesce(l.under_way, 0), coalesce(l.paid, 0))
+    FROM (SELECT r.campaign, r.first_seq + i - 1 AS seq, r.numbers[i] AS number
+          FROM runs r CROSS JOIN LATERAL generate_subscripts(r.numbers, 1) AS i) p
+    LEFT JOIN (
+        SELECT campaign, seq, count(*) FILTER (WHERE at = 'waits') AS waits,
+               count(*) FILTER (WHERE at = 'under way') AS under_way, count(*) FILTER (WHERE at = 'paid') AS paid
+        FROM (
+            SELECT campaign, generate_series(batched_to, next_seq - 1) AS seq, 'waits' AS at FROM queues
+            UNION ALL
+            SELECT campaign, generate_series(first_seq, first_seq + count - 1), 'waits' FROM requeues
+            UNION ALL
+            SELECT s.campaign, x.seq, CASE WHEN b.state = 'confirmed' THEN 'paid' ELSE 'under way' END
+            FROM segments s JOIN batches b ON b.id = s.batch
+            CROSS JOIN LATERAL generate_series(s.first_seq, s.first_seq + s.count - 1) AS x (seq)
+            WHERE b.state <> 'reverted' AND x.seq <> ALL (s.holes) AND x.seq <> ALL (s.unpaid)
+            UNION ALL
+            SELECT c.campaign, c.seq, 'under way' FROM cancels c JOIN batches b ON b.id = c.batch
+            WHERE b.state IN ('submitted', 'mined')
+        ) l GROUP BY campaign, seq
+    ) l USING (campaign, seq)
+    LEFT JOIN exceptions e ON e.campaign = p.campaign AND e.number = p.number AND e.state IN ('failed', 'compensated')
+    WHERE coalesce(l.waits, 0) > 1 OR l.waits > 0 AND l.under_way + l.paid > 0 OR l.paid > 1
+       OR e.number IS NULL AND l.campaign IS NULL
+       OR l.under_way + l.paid > 1 AND NOT $1
+";
+
+/// Places that are lost, or in several places at once.
+pub(super) async fn places(conn: &mut PgConnection, taken_back: bool) -> anyhow::Result<Vec<String>> {
+    Ok(sqlx::query_scalar(PLACES).bind(taken_back).fetch_all(&mut *conn).await?)
+}
 
 /// Balances that are not what they have to be.
 pub(super) async fn balances(conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {

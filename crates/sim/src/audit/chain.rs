@@ -21,6 +21,7 @@ sol! {
     function settle(uint64 deadline, Part[] segments, bytes32 seal) external returns (uint256[][] paid);
     event BatchSettled(uint64 indexed campaign, uint64 indexed firstSeq, bytes32 indexed seal, uint256 count, uint256 total, bytes32 grantsHash, uint256[] paid);
     event GrantsCancelled(uint64 indexed campaign, uint64 indexed word, uint256 mask);
+    event CampaignReleased(uint64 indexed campaign, uint96 spent, uint96 released);
     event Transfer(address indexed from, address indexed to, uint256 value);
 }
 
@@ -75,10 +76,13 @@ impl Auditor {
         }
     }
 
-    /// A place is burned once, and never paid then.
+    /// A place is burned once, and never paid then, nor is any of a campaign that was released.
     fn read_cancels(&mut self, block: u64, logs: &[Log], findings: &mut Vec<String>) {
-        let ours = logs.iter().filter(|log| log.address == self.vault);
-        for cancelled in ours.filter_map(|log| GrantsCancelled::decode_log(log).ok()) {
+        let ours = || logs.iter().filter(|log| log.address == self.vault);
+        for released in ours().filter_map(|log| CampaignReleased::decode_log(log).ok()) {
+            self.released.insert(released.campaign, block);
+        }
+        for cancelled in ours().filter_map(|log| GrantsCancelled::decode_log(log).ok()) {
             for bit in bits(cancelled.mask) {
                 let place = (cancelled.campaign, cancelled.word * 256 + bit);
                 let again = self.cancelled.insert(place, block).is_some();
@@ -89,18 +93,19 @@ impl Auditor {
         }
     }
 
-    /// A hold of a grant that has a place is given back when a final block has burned it, and not before.
+    /// A hold of a grant that has a place is given back when a final block has burned it, or released its campaign, and not before.
     pub(super) async fn voids(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
         let rows = sqlx::query(
             "SELECT v.campaign, v.number, r.first_seq + array_position(r.numbers, v.number) - 1
-             FROM voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)",
+             FROM standing_voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)",
         )
         .fetch_all(&mut *conn)
         .await?;
         let mut findings = Vec::new();
         for row in rows {
             let (campaign, number, seq): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
-            if !self.cancelled.contains_key(&(u64::try_from(campaign)?, u64::try_from(seq)?)) {
+            let place = (u64::try_from(campaign)?, u64::try_from(seq)?);
+            if !self.cancelled.contains_key(&place) && !self.released.contains_key(&place.0) {
                 findings.push(format!(
                     "INV 5: the hold of grant {campaign}-{number} was voided, and its place is not burned on the final chain"
                 ));
@@ -146,6 +151,9 @@ impl Auditor {
             if self.cancelled.contains_key(&place) {
                 findings.push(format!("INV 1: {place:?} was paid in block {block}, and burned before"));
             }
+            if self.released.contains_key(&settled.campaign) {
+                findings.push(format!("INV 1: {place:?} was paid in block {block}, and its campaign released before"));
+            }
             if self.paid.insert(place, payment).is_some() {
                 findings.push(format!("INV 1: {place:?} was paid again in block {block}"));
             }
@@ -168,7 +176,7 @@ impl Auditor {
                      WHERE o.campaign = a.campaign AND o.number IS NULL) AS orphans
              FROM accounts a CROSS JOIN chains c ORDER BY a.campaign",
         )
-        .bind(self.restored)
+        .bind(self.restored || self.taken_back)
         .bind(at_rest)
         .fetch_all(&mut *conn)
         .await?;

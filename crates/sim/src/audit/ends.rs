@@ -39,10 +39,12 @@ pub(super) async fn outcomes(conn: &mut PgConnection, told: usize) -> anyhow::Re
          LEFT JOIN met m ON m.campaign = c.id AND m.outcome = r.outcome
          GROUP BY r.outcome, c.id HAVING count(m.outcome) <> 1
          UNION ALL
-         SELECT format('INV 2: grant %s was completed %s times', line::json -> 'data' ->> 'grant', count(*))
+         SELECT format('INV 2: grant %s was completed %s times', line::json -> 'data' ->> 'grant',
+                       sum(CASE kind WHEN 'TokenGrantCompleted' THEN 1 ELSE -1 END))
          FROM journal CROSS JOIN regexp_split_to_table(convert_from(payload, 'UTF8'), E'\\n') AS line
-         WHERE kind = 'TokenGrantCompleted' AND line <> ''
-         GROUP BY line::json -> 'data' ->> 'grant' HAVING count(*) <> 1
+         WHERE kind IN ('TokenGrantCompleted', 'TokenGrantReopened') AND line <> ''
+         GROUP BY line::json -> 'data' ->> 'grant'
+         HAVING sum(CASE kind WHEN 'TokenGrantCompleted' THEN 1 ELSE -1 END) NOT IN (0, 1)
          UNION ALL
          SELECT format('INV 2: %s outcomes were told, and %s are known', $1::bigint, count(*))
          FROM outcomes HAVING count(*) <> $1::bigint",
@@ -73,14 +75,14 @@ const GRANTS: &str = "
         WHERE r.campaign = g.campaign AND g.number = ANY (r.numbers)
     ) r ON true
     LEFT JOIN exceptions e ON e.campaign = g.campaign AND e.number = g.number
-    LEFT JOIN voids v ON v.campaign = g.campaign AND v.number = g.number
+    LEFT JOIN standing_voids v ON v.campaign = g.campaign AND v.number = g.number
     LEFT JOIN grant_states s ON s.campaign = g.campaign AND s.number = g.number
     LEFT JOIN queues q ON q.campaign = g.campaign
     LEFT JOIN requeues rq ON rq.campaign = g.campaign AND r.seq BETWEEN rq.first_seq AND rq.first_seq + rq.count - 1
     LEFT JOIN (
-        SELECT line::json -> 'data' ->> 'grant' AS id, count(*)
+        SELECT line::json -> 'data' ->> 'grant' AS id, sum(CASE kind WHEN 'TokenGrantCompleted' THEN 1 ELSE -1 END) AS count
         FROM journal CROSS JOIN regexp_split_to_table(convert_from(payload, 'UTF8'), E'\\n') AS line
-        WHERE kind = 'TokenGrantCompleted' AND line <> '' GROUP BY 1
+        WHERE kind IN ('TokenGrantCompleted', 'TokenGrantReopened') AND line <> '' GROUP BY 1
     ) c ON c.id = g.campaign || '-' || g.number
     ORDER BY g.campaign, g.number";
 
@@ -145,8 +147,8 @@ impl Auditor {
             let waits = matches!(state.as_deref(), Some("awaiting_wallet" | "held"));
             let fate = match (paid, void, completed) {
                 (Some((_, paid)), false, Some(1)) if paid == amount => "completed",
-                (None, true, None) => "compensated",
-                (None, false, None) if waits && seq.is_none() => state.as_deref().unwrap_or_default(),
+                (None, true, None | Some(0)) => "compensated",
+                (None, false, None | Some(0)) if waits && seq.is_none() => state.as_deref().unwrap_or_default(),
                 (paid, ..) => {
                     findings.push(format!(
                         "INV 2: grant {campaign}-{number} of {amount} (place {seq:?}, {state:?}, {:?}): paid {paid:?}, void {void}, \
@@ -181,7 +183,8 @@ impl Auditor {
         let rows = sqlx::query(
             "SELECT a.campaign, a.grants, (SELECT coalesce(sum(grants), 0)::bigint FROM postings p WHERE p.campaign = a.campaign),
                     (SELECT count FROM campaign_stats s WHERE s.campaign = a.campaign AND fact = 'TokenGrantRequested'),
-                    (SELECT count FROM campaign_stats s WHERE s.campaign = a.campaign AND fact = 'TokenGrantCompleted')
+                    (SELECT sum(CASE fact WHEN 'TokenGrantCompleted' THEN count ELSE -count END)::bigint FROM campaign_stats s
+                     WHERE s.campaign = a.campaign AND fact IN ('TokenGrantCompleted', 'TokenGrantReopened'))
              FROM accounts a",
         )
         .fetch_all(&mut *conn)

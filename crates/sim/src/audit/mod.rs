@@ -41,6 +41,12 @@ pub(crate) struct Auditor {
     recipients: Vec<Address>,
     /// Whether the database was set back: the chain may have paid what it knows nothing of, until that is recovered.
     restored: bool,
+    /// Whether the chain has ever taken back what was final.
+    taken_back: bool,
+    /// Whether it has, and the books may not know: what they say of it is then what was.
+    being_undone: bool,
+    /// The campaigns that the vault has released, and in which block.
+    released: BTreeMap<u64, u64>,
     /// What was wrong with the chain itself.
     seen: Vec<String>,
 }
@@ -56,6 +62,9 @@ impl Auditor {
             quarantine: None,
             recipients: Vec::new(),
             restored: false,
+            taken_back: false,
+            being_undone: false,
+            released: BTreeMap::new(),
             seen: Vec::new(),
         }
     }
@@ -65,6 +74,28 @@ impl Auditor {
         self.ended.clone_from(&was.ended);
         self.quarantine = None;
         self.restored = true;
+    }
+
+    /// The final chain goes no further than `to` any more.
+    pub(crate) fn take_back(&mut self, to: u64) {
+        self.read_to = self.read_to.min(to);
+        self.paid.retain(|_, payment| payment.block <= to);
+        self.cancelled.retain(|_, block| *block <= to);
+        self.released.retain(|_, block| *block <= to);
+        (self.taken_back, self.being_undone) = (true, true);
+    }
+
+    /// Notes when the books have followed a chain that took back what was final.
+    async fn follow(&mut self, conn: &mut PgConnection) -> anyhow::Result<()> {
+        let followed = sqlx::query_scalar(
+            "SELECT EXISTS (SELECT FROM rebases WHERE ended_at IS NOT NULL)
+                    AND NOT EXISTS (SELECT FROM chains WHERE halted IS NOT NULL)",
+        );
+        if self.being_undone && followed.fetch_one(&mut *conn).await? {
+            self.being_undone = false;
+            self.ended.clear();
+        }
+        Ok(())
     }
 
     /// Who was paid so far, in the order of their first payment.
@@ -80,14 +111,20 @@ impl Auditor {
     ) -> anyhow::Result<Vec<String>> {
         let mut findings = std::mem::take(&mut self.seen);
         findings.extend(books::balances(&mut *conn).await?);
-        findings.extend(self.voids(&mut *conn).await?);
+        self.follow(&mut *conn).await?;
+        if !self.being_undone {
+            findings.extend(self.voids(&mut *conn).await?);
+        }
         if !closely {
             return Ok(findings);
         }
         findings.extend(books::findings(&mut *conn, self.restored).await?);
-        findings.extend(self.chain_and_books(&mut *conn, false).await?);
+        findings.extend(books::places(&mut *conn, self.taken_back).await?);
         findings.extend(self.quarantine(&mut *conn).await?);
-        findings.extend(self.terminal(&mut *conn).await?);
+        if !self.being_undone {
+            findings.extend(self.chain_and_books(&mut *conn, false).await?);
+            findings.extend(self.terminal(&mut *conn).await?);
+        }
         Ok(findings)
     }
 
@@ -98,6 +135,9 @@ impl Auditor {
         outcomes: usize,
         now: DateTime<Utc>,
     ) -> anyhow::Result<Vec<String>> {
+        self.follow(&mut *conn).await?;
+        // Where nobody had seen what was taken back there was nothing to be followed.
+        self.being_undone = false;
         let mut findings = self.look(&mut *conn, true).await?;
         findings.extend(self.chain_and_books(&mut *conn, true).await?);
         findings.extend(self.words(&mut *conn).await?);

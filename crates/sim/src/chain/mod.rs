@@ -250,6 +250,13 @@ impl SimChain {
         depth
     }
 
+    /// Takes away every block above `to`, whether final or not. Returns how many went.
+    pub(crate) fn take_back(&mut self, to: u64, lost: &mut dyn FnMut(&PoolTx) -> bool) -> u64 {
+        self.final_number = to;
+        let removed = self.unfinal();
+        self.unwind(removed, lost)
+    }
+
     fn surroundings(&self, number: u64, timestamp: u64) -> Surroundings {
         Surroundings {
             chain_id: self.chain_id,
