@@ -18,9 +18,7 @@ use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_chain::{BlockRef, ChainError, ChainNode, Finality};
 use laurel_events::{ChainRebased, NewEvent, alert::CHAIN_HALTED};
-use laurel_ledger::{
-    Context, LedgerError, append, clear_alert, commit, list_vaults,
-};
+use laurel_ledger::{Context, LedgerError, append, clear_alert, commit, list_vaults};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 

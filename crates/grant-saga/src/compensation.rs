@@ -160,7 +160,9 @@ pub(crate) async fn fail_released(
             let places = take_unsent(conn, campaign).await?;
             let seqs: Vec<u64> = places.iter().map(|place| place.seq).collect();
             if let Some(paid) = paid_among(conn, campaign, &seqs).await? {
-                return Err(StageError::poison(format!("seq {paid} of campaign {campaign} was paid, and is sent again")));
+                return Err(StageError::poison(format!(
+                    "seq {paid} of campaign {campaign} was paid, and is sent again"
+                )));
             }
             let failed_now = fail(conn, now, cause, (campaign, "campaign_released"), &places, proof).await?;
             let goes_on = failed_now.is_empty() && !places.is_empty();

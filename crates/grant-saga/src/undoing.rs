@@ -10,8 +10,7 @@ use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_chain::PaidMask;
 use laurel_events::{
-    BudgetReheld, BudgetUnposted, CampaignId, EventId, GrantId, NewEvent, Sighting,
-    TokenGrantReopened,
+    BudgetReheld, BudgetUnposted, CampaignId, EventId, GrantId, NewEvent, Sighting, TokenGrantReopened,
 };
 use laurel_ledger::{LedgerError, find_places, find_segments};
 use sqlx::PgConnection;

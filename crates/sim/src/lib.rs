@@ -25,6 +25,7 @@ mod plan;
 mod planted;
 mod points;
 mod poison;
+mod releases;
 mod rest;
 mod restore;
 mod retold;

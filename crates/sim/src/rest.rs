@@ -61,7 +61,12 @@ impl World<'_> {
             if calm_waits >= 2 && !self.is_asked() {
                 return Ok(());
             }
-            if waits >= 1 && (self.end_stubborn()? | self.raise_caps().await? | self.resume_lanes().await?) {
+            if waits >= 1
+                && (self.end_stubborn()?
+                    | self.release_again()?
+                    | self.raise_caps().await?
+                    | self.resume_lanes().await?)
+            {
                 quiet = 0;
                 continue;
             }

@@ -16,7 +16,10 @@ pub(crate) async fn retell(pool: &PgPool, context: &Context) -> anyhow::Result<S
     .fetch_one(&mut *tx)
     .await?;
     let last: Option<(i16, i64)> = sqlx::query_as(
-        "SELECT part, position FROM journal WHERE kind = 'BlockchainTxConfirmed' ORDER BY recorded_at DESC, part LIMIT 1",
+        "SELECT part, position FROM journal
+         -- what the chain has taken back is told no more
+         WHERE kind = 'BlockchainTxConfirmed' AND NOT EXISTS (SELECT FROM rebases)
+         ORDER BY recorded_at DESC, part LIMIT 1",
     )
     .fetch_optional(&mut *tx)
     .await?;

@@ -189,7 +189,7 @@ async fn live(world: &mut World<'_>, wanted: Wanted) -> anyhow::Result<Vec<Strin
 const CLOSELY_EVERY: u32 = 12;
 
 impl World<'_> {
-    fn read_chain(&mut self) {
+    pub(crate) fn read_chain(&mut self) {
         let chain = self.shared.chain();
         self.auditor.read_chain(&chain);
     }

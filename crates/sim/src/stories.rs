@@ -21,6 +21,8 @@ pub enum Story {
     Refused,
     /// The database is set back.
     Restored,
+    /// A campaign is released with grants under way.
+    Released,
     /// The chain takes back what was final.
     TakenBack,
 }

@@ -49,7 +49,9 @@ impl World<'_> {
         }
         drop((dice, chain));
         self.auditor.take_back(to);
-        self.tell(&format!("final blocks above {to} are taken back, {removed} in all, {lost} transactions lost"));
+        self.tell(&format!(
+            "final blocks above {to} are taken back, {removed} in all, {lost} transactions lost"
+        ));
         self.stir_by_block();
     }
 }

@@ -29,6 +29,7 @@ pub(crate) enum Trouble {
     WalletRefuses(Address),
     Clock(usize, TimeDelta),
     Campaign(CampaignId),
+    Closing(CampaignId),
     Mistake,
     HoursToCome,
 }
@@ -226,6 +227,7 @@ impl World<'_> {
                 }
                 Trouble::WalletRefuses(wallet) => owner_sends(&self.shared, Some(wallet), Bytes::new())?,
                 Trouble::HoursToCome => self.hours_pass(),
+                Trouble::Closing(campaign) => self.release(campaign)?,
                 Trouble::Mistake => {
                     self.mistake.store(0, Relaxed);
                     self.plan.requests.push_back(Request::Redrive);

@@ -28,6 +28,7 @@ use crate::{
     genesis::{CHAIN_ID, Genesis, lane_key, owner_sends},
     plan::{Plan, open_call},
     poison::{Mistake, Mistaken, RARITIES},
+    releases::RELEASED_WORLDS,
     restore::{RESTORED_WORLDS, Restore},
     run::Wanted,
     stories::Story,
@@ -169,6 +170,10 @@ pub(crate) struct World<'a> {
     pub(crate) money_moved: bool,
     /// When the database is set back, if it is.
     pub(crate) restore: Option<Restore>,
+    /// In which step the owner closes a campaign, if it does.
+    pub(crate) closes_at: Option<u64>,
+    /// The campaigns that were to be released.
+    pub(crate) closed: Vec<CampaignId>,
     /// In which step the chain takes back what was final, if it does.
     pub(crate) takes_back_at: Option<u64>,
     /// What a zombie has signed and will send, and when.
@@ -211,6 +216,8 @@ impl<'a> World<'a> {
         let is_taken_back = dice.rng.random_bool(TAKEN_BACK_WORLDS) || wanted.story == Story::TakenBack;
         let is_taken_back = is_taken_back && !is_restored;
         let takes_back_at = is_taken_back.then(|| taken_back::of_chance(plan.size.steps, &mut dice.rng));
+        let is_released = dice.rng.random_bool(RELEASED_WORLDS) || wanted.story == Story::Released;
+        let closes_at = is_released.then(|| dice.rng.random_range(plan.size.steps / 4..plan.size.steps / 2));
         let step_ms = STEPS_MS[dice.rng.random_range(0..STEPS_MS.len())];
         let rarity = RARITIES[dice.rng.random_range(0..RARITIES.len())];
         let liar = dice.rng.random_bool(SEVERAL_ENDPOINTS).then(|| dice.rng.random_range(0..ENDPOINTS));
@@ -236,6 +243,8 @@ impl<'a> World<'a> {
             steps: 0,
             money_moved: false,
             restore,
+            closes_at,
+            closed: Vec::new(),
             takes_back_at,
             unsent: Vec::new(),
             mistake: Mistake::default(),

@@ -40,7 +40,9 @@ impl fmt::Display for Unread {
             Self::Letters { stage, letters } => {
                 write!(f, "stage {stage} could not handle {letters} events; see `laurel dlq list`")
             }
-            Self::Release(campaign) => write!(f, "the grants of campaign {campaign}, which was released, fail"),
+            Self::Release(campaign) => {
+                write!(f, "the grants of campaign {campaign}, which was released, fail")
+            }
         }
     }
 }

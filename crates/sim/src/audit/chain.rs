@@ -152,7 +152,9 @@ impl Auditor {
                 findings.push(format!("INV 1: {place:?} was paid in block {block}, and burned before"));
             }
             if self.released.contains_key(&settled.campaign) {
-                findings.push(format!("INV 1: {place:?} was paid in block {block}, and its campaign released before"));
+                findings.push(format!(
+                    "INV 1: {place:?} was paid in block {block}, and its campaign released before"
+                ));
             }
             if self.paid.insert(place, payment).is_some() {
                 findings.push(format!("INV 1: {place:?} was paid again in block {block}"));

@@ -37,7 +37,9 @@ pub(super) async fn outcomes(conn: &mut PgConnection, told: usize) -> anyhow::Re
          SELECT format('INV 2: outcome %s and campaign %s met %s times', r.outcome, c.id, count(m.outcome))
          FROM recorded r JOIN campaigns c ON r.game = ANY (c.games)
          LEFT JOIN met m ON m.campaign = c.id AND m.outcome = r.outcome
-         GROUP BY r.outcome, c.id HAVING count(m.outcome) <> 1
+         GROUP BY r.outcome, c.id
+         -- a campaign that has ended plays no more
+         HAVING count(m.outcome) > 1 OR count(m.outcome) = 0 AND c.state <> 'ended'
          UNION ALL
          SELECT format('INV 2: grant %s was completed %s times', line::json -> 'data' ->> 'grant',
                        sum(CASE kind WHEN 'TokenGrantCompleted' THEN 1 ELSE -1 END))
@@ -148,7 +150,9 @@ impl Auditor {
             let fate = match (paid, void, completed) {
                 (Some((_, paid)), false, Some(1)) if paid == amount => "completed",
                 (None, true, None | Some(0)) => "compensated",
-                (None, false, None | Some(0)) if waits && seq.is_none() => state.as_deref().unwrap_or_default(),
+                (None, false, None | Some(0)) if waits && seq.is_none() => {
+                    state.as_deref().unwrap_or_default()
+                }
                 (paid, ..) => {
                     findings.push(format!(
                         "INV 2: grant {campaign}-{number} of {amount} (place {seq:?}, {state:?}, {:?}): paid {paid:?}, void {void}, \

@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use alloy::primitives::{Address, U256};
 use chrono::{DateTime, Utc};
+use laurel_events::CampaignId;
 use sqlx::PgConnection;
 
 /// A place on the chain: a campaign and a sequence number of it.
@@ -96,6 +97,11 @@ impl Auditor {
             self.ended.clear();
         }
         Ok(())
+    }
+
+    /// Whether a final block has released a campaign.
+    pub(crate) fn is_released(&self, campaign: CampaignId) -> bool {
+        self.released.contains_key(&campaign.on_chain())
     }
 
     /// Who was paid so far, in the order of their first payment.
