@@ -10,7 +10,8 @@ use laurel_events::{
     PaidSegment, alert::BUDGET_SHORT,
 };
 use laurel_ledger::{
-    Reheld, Unfunded, forget_unpaid, has_alert, raise_alert, undo_suspense, unfund, unpost, unvoid, voided_by,
+    Reheld, Unfunded, forget_unpaid, has_alert, planted, raise_alert, undo_suspense, unfund, unpost, unvoid,
+    voided_by,
 };
 use sqlx::PgConnection;
 
@@ -47,6 +48,9 @@ async fn unpost_batch(
     campaigns.dedup();
     let mut events = Vec::new();
     for campaign in campaigns {
+        if planted!(UndoneStaysPosted) {
+            break;
+        }
         let Some(batch) = undone.sighting.batch else { break };
         let Some(posting) = unpost(conn, now, batch, campaign, undone.sighting.tx).await? else { continue };
         let segments = undone.segments.iter().filter(|segment| segment.campaign == campaign);

@@ -65,10 +65,10 @@ impl Stage for SettlementStage {
                     set_batch(conn, &mined.sighting, BatchState::Mined, None).await?;
                 }
                 Event::BlockchainTxReorged(reorged) => {
-                    let moved = set_batch(conn, &reorged.sighting, BatchState::Submitted, None).await?;
-                    if planted!(ReorgTakenForRevert)
-                        && let Some(batch) = moved
-                    {
+                    let taken = planted!(ReorgTakenForRevert);
+                    let state = if taken { BatchState::Reverted } else { BatchState::Submitted };
+                    let moved = set_batch(conn, &reorged.sighting, state, None).await?;
+                    if taken && let Some(batch) = moved {
                         effects.extend(revert(conn, now, envelope.id, batch).await?);
                     }
                 }

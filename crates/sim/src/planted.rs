@@ -44,6 +44,7 @@ pub(crate) fn bug(name: &str) -> anyhow::Result<Bug> {
 const fn trial(bug: Bug) -> (u64, Story) {
     match bug {
         Bug::BitmapIgnored | Bug::VoidWithoutFinalCancel => (100, Story::Refused),
+        Bug::UndoneStaysPosted | Bug::RebaseEndsUnread => (300, Story::TakenBack),
         Bug::QuarantineSkipped | Bug::BitWithoutWord => (200, Story::Restored),
         // What takes a letter that is redriven and not noted, or two replicas at the same moment.
         Bug::RedriveSkipsKey | Bug::CapOutsideTransaction | Bug::LaneFenceDropped => (600, Story::Usual),
@@ -127,7 +128,7 @@ pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let began = SystemClock.now();
     let bugs = if arguments.bugs.is_empty() { Bug::ALL } else { &arguments.bugs[..] };
     let mut trials: Vec<Trial> = bugs.iter().copied().map(Trial::of_bug).collect();
-    let stories = [Story::Usual, Story::Refused, Story::Restored];
+    let stories = [Story::Usual, Story::Refused, Story::Restored, Story::Released, Story::TakenBack];
     trials.extend(stories.map(|story| Trial::control(story, arguments.control)));
     let trials = Mutex::new(trials);
     let trials_now =

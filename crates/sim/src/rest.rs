@@ -38,15 +38,18 @@ impl World<'_> {
         self.zombie_sends(true);
         self.tell("everything goes well from here on");
         let mut quiet = 0;
-        let (mut waits, mut calm_waits) = (0, 0);
+        let (mut waits, mut calm_waits, mut waited) = (0, 0, true);
         let mut written = self.written().await?;
         let mut taken = self.shared.chain().taken;
         for round in 0..ROUNDS_MAX {
             self.steps += 1;
             self.pass(ROUND_MS);
-            self.honest_blocks();
-            self.stir_by_block();
-            let quietly = quiet > 0 || round == 0;
+            let quietly = quiet > 0 || std::mem::take(&mut waited);
+            // Where nothing waits for a block, time alone needs one.
+            if quietly || self.shared.chain().has_work() {
+                self.honest_blocks();
+                self.stir_by_block();
+            }
             if quietly {
                 self.stir();
             }
@@ -67,14 +70,14 @@ impl World<'_> {
                     | self.raise_caps().await?
                     | self.resume_lanes().await?)
             {
-                quiet = 0;
+                (quiet, waited) = (0, true);
                 continue;
             }
             // Whoever still waits does so for a deadline, or for an operator.
             // What an operator does only now has deadlines of its own.
             waits += 1;
             calm_waits += u32::from(!self.is_asked());
-            quiet = 0;
+            (quiet, waited) = (0, true);
             self.pass(HOURS_MS);
             self.plan.requests.push_back(Request::Redrive);
         }
@@ -192,7 +195,12 @@ impl World<'_> {
             while self.actors[index].is_busy() {
                 commits |= self.push(index).await?.1;
             }
-            if !self.actors[index].can_move() || !self.actors[index].more {
+            // Whether a stage has more to read is seen from outside with less than a round of it.
+            if matches!(self.actors[index].kind, Kind::Stage(_)) && commits {
+                self.stir_after_commits().await?;
+            }
+            let actor = &self.actors[index];
+            if !actor.can_move() || !actor.more || !actor.stirred {
                 return Ok(commits);
             }
         }

@@ -28,7 +28,7 @@ pub enum Story {
 }
 
 /// How many steps it takes, at the least, until a place was tried, has rested, was tried again and is burned.
-const REFUSED_STEPS: u64 = 200;
+const REFUSED_STEPS: u64 = 320;
 
 /// How long a grant is tried that is refused for good: shorter than a place rests.
 const GIVE_UP_SOON: Duration = Duration::from_secs(4);

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use laurel_events::CampaignId;
-use laurel_ledger::{JournalHeads, LedgerError, journal_heads, partitions_behind};
+use laurel_ledger::{JournalHeads, LedgerError, journal_heads, partitions_behind, planted};
 
 use super::{Rebase, RebaseError};
 
@@ -61,8 +61,11 @@ impl Rebase {
     /// # Errors
     /// If a row is inconsistent or the database does not answer.
     pub async fn unread(&self, upto: &JournalHeads) -> Result<Vec<Unread>, RebaseError> {
-        let mut conn = self.pool.acquire().await?;
         let mut unread = Vec::new();
+        if planted!(RebaseEndsUnread) {
+            return Ok(unread);
+        }
+        let mut conn = self.pool.acquire().await?;
         for stage in STAGES {
             let partitions = partitions_behind(&mut conn, stage, upto).await?;
             if partitions > 0 {

@@ -76,6 +76,10 @@ bugs! {
     DeadlineForgotten,
     /// The cap of a day counts by when outcomes occurred, not by when they were recorded.
     DayByOccurrence,
+    /// What the chain took back stays posted.
+    UndoneStaysPosted,
+    /// A chain that took back what was final is followed on before every stage has read that.
+    RebaseEndsUnread,
 }
 
 thread_local! {

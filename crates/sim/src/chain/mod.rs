@@ -114,6 +114,11 @@ impl SimChain {
         self.canonical.iter().rev().take(unfinal).any(|sealed| !sealed.txs.is_empty())
     }
 
+    /// Whether a transaction waits, or stands in a block that is not final.
+    pub(crate) fn has_work(&self) -> bool {
+        self.pays_unfinal() || self.pool.all().next().is_some()
+    }
+
     /// The canonical block of a number.
     pub(crate) fn canonical(&self, number: u64) -> Option<&Arc<Sealed>> {
         self.canonical.get(usize::try_from(number).ok()?)
