@@ -71,6 +71,15 @@ ALTER TABLE suspense
 ALTER TABLE adoptions
     ADD FOREIGN KEY (chain_id, tx, log_index, turn) REFERENCES suspense (chain_id, tx, log_index, turn);
 
+-- Voids whose proof the chain took back, of campaigns that have granted the amount to others since: they are held again when the
+-- campaign is funded, unless the chain has burned the place again.
+CREATE TABLE owed_holds (
+    campaign bigint NOT NULL,
+    number bigint NOT NULL,
+    seq bigint NOT NULL CHECK (seq >= 0),
+    PRIMARY KEY (campaign, number)
+);
+
 CREATE OR REPLACE VIEW transfers AS
 SELECT campaign, recorded_at, CASE WHEN turn % 2 = 0 THEN 'funding' ELSE 'funding_undone' END AS kind,
        block_number || '/' || log_index AS reference,

@@ -20,8 +20,13 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::{
-    CampaignState, Move, change::set_state, counters::give_back_counters, find_campaign,
-    funding::forget_request, undoing::undo, unexplained::suspend,
+    CampaignState, Move,
+    change::set_state,
+    counters::give_back_counters,
+    find_campaign,
+    funding::forget_request,
+    undoing::{burned_again, hold_owed, undo},
+    unexplained::suspend,
 };
 
 /// Turns what the chain did into postings, fundings and voids.
@@ -39,6 +44,7 @@ impl Stage for BooksStage {
             EventKind::BlockchainTxConfirmed,
             EventKind::CampaignFunded,
             EventKind::CampaignReleased,
+            EventKind::GrantsCancelled,
             EventKind::TokenGrantFailed,
             EventKind::BlockchainTxUndone,
             EventKind::CampaignFundingUndone,
@@ -72,6 +78,11 @@ impl Stage for BooksStage {
                 }
                 Event::CampaignFunded(funded) => post_funding(conn, now, funded, &mut queues).await?,
                 Event::CampaignReleased(released) => end_released(conn, released).await?,
+                Event::GrantsCancelled(cancelled) => {
+                    let mask = PaidMask::new(cancelled.word << 8, vec![cancelled.mask]);
+                    burned_again(conn, cancelled.campaign, |seq| mask.contains(seq)).await?;
+                    Vec::new()
+                }
                 Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
                 event => undo(conn, now, event, &mut queues.short).await?,
             };
@@ -120,6 +131,7 @@ fn campaigns_of(events: &[Envelope]) -> Vec<CampaignId> {
             }
             Event::CampaignFunded(funded) => vec![funded.campaign],
             Event::CampaignReleased(released) => vec![released.campaign],
+            Event::GrantsCancelled(cancelled) => vec![cancelled.campaign],
             Event::TokenGrantFailed(failed) => vec![failed.grant.campaign],
             Event::BlockchainTxUndone(undone) => {
                 undone.segments.iter().map(|segment| segment.campaign).collect()
@@ -262,8 +274,10 @@ async fn post_funding(
     fund(conn, now, &funding).await?;
     forget_request(conn, funded.campaign, funded.cap).await?;
     let fits = clear_alert(conn, FUNDING_MISMATCH, &about).await?;
-    let events: Vec<Event> = fits.map(Event::from).into_iter().collect();
+    let (mut events, owes_nothing) = hold_owed(conn, now, funded.campaign).await?;
+    events.extend(fits.map(Event::from));
     let covered = find_balances(conn, funded.campaign).await?.is_none_or(|books| books.funded <= funded.cap);
+    let covered = covered && owes_nothing;
     let Some(covered) = (if covered { clear_alert(conn, BUDGET_SHORT, &about).await? } else { None }) else {
         return Ok(events);
     };
@@ -278,6 +292,7 @@ async fn end_released(
     released: &CampaignReleased,
 ) -> Result<Vec<Event>, StageError> {
     let id = released.campaign;
+    burned_again(conn, id, |_| true).await?;
     let known = find_campaign(conn, id).await.map_err(StageError::from)?;
     let goes_on = known.is_some_and(|campaign| {
         (campaign.definition.chain_id, campaign.vault) == (released.chain_id, released.vault)

@@ -133,22 +133,31 @@ pub(crate) async fn give_back_counters(
     }
 }
 
-/// Counts a grant again that was given back. What was granted to the player meanwhile stays: the cap of the row is what it has
-/// come to then.
-pub(crate) async fn take_counters_again(conn: &mut PgConnection, grant: GrantId) -> Result<(), LedgerError> {
+/// Counts a grant again that was given back; a counter that is kept since then begins with it. What was granted to the player
+/// meanwhile stays: the cap of the row is what it has come to then.
+pub(crate) async fn take_counters_again(
+    conn: &mut PgConnection,
+    grant: GrantId,
+    kept: Kept,
+) -> Result<(), LedgerError> {
     sqlx::query!(
         r#"
-        UPDATE counters c
-        SET grants = c.grants + 1, amount = c.amount + g.amount,
-            grants_max = CASE WHEN c.grants_max IS NOT NULL THEN greatest(c.grants_max, c.grants + 1) END,
-            amount_max = CASE WHEN c.amount_max IS NOT NULL THEN greatest(c.amount_max, c.amount + g.amount) END
+        INSERT INTO counters AS c (campaign, player, period, grants, amount)
+        SELECT g.campaign, g.player, p.period, 1, g.amount
         FROM grants g JOIN journal j ON j.part = g.part AND j.position = g.position
+        CROSS JOIN LATERAL (SELECT date '1970-01-01' AS period WHERE $3
+                            UNION ALL
+                            SELECT (j.recorded_at AT TIME ZONE 'UTC')::date WHERE $4) p
         WHERE g.campaign = $1 AND g.number = $2
-          AND c.campaign = g.campaign AND c.player = g.player
-          AND c.period IN ('1970-01-01', (j.recorded_at AT TIME ZONE 'UTC')::date)
+        ON CONFLICT (campaign, player, period) DO UPDATE
+        SET grants = c.grants + 1, amount = c.amount + EXCLUDED.amount,
+            grants_max = CASE WHEN c.grants_max IS NOT NULL THEN greatest(c.grants_max, c.grants + 1) END,
+            amount_max = CASE WHEN c.amount_max IS NOT NULL THEN greatest(c.amount_max, c.amount + EXCLUDED.amount) END
         "#,
         grant.campaign.number(),
         grant.number.cast_signed(),
+        kept.life,
+        kept.day,
     )
     .execute(conn)
     .await?;

@@ -6,16 +6,16 @@ use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{
-    BlockchainTxUndone, BudgetReheld, BudgetUnposted, CampaignFunded, CampaignId, Event, OperatorAlertRaised,
-    PaidSegment, alert::BUDGET_SHORT,
+    Amount, BlockchainTxUndone, BudgetReheld, BudgetUnposted, CampaignFunded, CampaignId, Event, GrantId,
+    OperatorAlertRaised, PaidSegment, alert::BUDGET_SHORT,
 };
 use laurel_ledger::{
-    Reheld, Unfunded, forget_unpaid, has_alert, planted, raise_alert, undo_suspense, unfund, unpost, unvoid,
-    voided_by,
+    Reheld, Unfunded, forget_owed, forget_unpaid, has_alert, owed_holds, planted, raise_alert, undo_suspense,
+    unfund, unpost, unvoid, voided_by,
 };
 use sqlx::PgConnection;
 
-use crate::counters::take_counters_again;
+use crate::{counters::take_counters_again, find_campaign};
 
 /// Undoes what the chain took back. Queues of campaigns that hold more than they have are to be halted as `short`.
 pub(crate) async fn undo(
@@ -105,10 +105,7 @@ async fn rehold(
     let mut events = Vec::new();
     for grant in voided_by(conn, campaign, tx).await? {
         match unvoid(conn, now, grant).await? {
-            Some(Reheld::Held(amount)) => {
-                take_counters_again(conn, grant).await?;
-                events.push(BudgetReheld { grant, amount }.into());
-            }
+            Some(Reheld::Held(amount)) => events.push(held_again(conn, grant, amount).await?),
             Some(Reheld::Short(amount)) => {
                 let detail = format!(
                     "the chain took back transaction {tx}, which had proven that grant {grant} is never paid; its {amount} \
@@ -120,6 +117,42 @@ async fn rehold(
         }
     }
     Ok(events)
+}
+
+async fn held_again(conn: &mut PgConnection, grant: GrantId, amount: Amount) -> Result<Event, StageError> {
+    let campaign = find_campaign(conn, grant.campaign).await.map_err(StageError::from)?;
+    let campaign = campaign.ok_or_else(|| StageError::poison("a hold without its campaign"))?;
+    take_counters_again(conn, grant, campaign.definition.kept().map_err(StageError::poison)?).await?;
+    Ok(BudgetReheld { grant, amount }.into())
+}
+
+/// Holds again what a campaign, which has more money now, owes. Says whether it owes nothing any more.
+pub(crate) async fn hold_owed(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: CampaignId,
+) -> Result<(Vec<Event>, bool), StageError> {
+    let mut events = Vec::new();
+    for (grant, _) in owed_holds(conn, campaign).await? {
+        match unvoid(conn, now, grant).await? {
+            Some(Reheld::Held(amount)) => events.push(held_again(conn, grant, amount).await?),
+            Some(Reheld::Short(_)) => return Ok((events, false)),
+            None => {}
+        }
+    }
+    Ok((events, true))
+}
+
+/// Notes that the grants of these places are never paid, after all.
+pub(crate) async fn burned_again(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    is_burned: impl Fn(u64) -> bool,
+) -> Result<(), StageError> {
+    let owed = owed_holds(conn, campaign).await?;
+    let burned: Vec<GrantId> =
+        owed.into_iter().filter(|(_, seq)| is_burned(*seq)).map(|(grant, _)| grant).collect();
+    Ok(forget_owed(conn, &burned).await?)
 }
 
 async fn fall_short(

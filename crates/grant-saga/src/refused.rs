@@ -16,7 +16,7 @@ pub(crate) fn held(campaign: CampaignId, place: &ChainPlace) -> TokenGrantHeld {
     TokenGrantHeld { grant, reason: REFUSED.to_owned() }
 }
 
-/// Notes that grants are held because their recipients refuse. Returns those that were not before.
+/// Notes that grants are held because their recipients refuse, but for those that have failed. Returns those that were not before.
 pub(crate) async fn hold_refused(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -32,7 +32,7 @@ pub(crate) async fn hold_refused(
         REFUSED,
     );
     let held_before: HashSet<i64> = held_before.fetch_all(&mut *conn).await?.into_iter().collect();
-    sqlx::query!(
+    let held = sqlx::query_scalar!(
         r#"
         INSERT INTO exceptions AS e
             (campaign, number, state, reason, player, chain_id, amount, seq, refused_since, updated_at)
@@ -46,6 +46,7 @@ pub(crate) async fn hold_refused(
         SET state = 'held', reason = EXCLUDED.reason, seq = EXCLUDED.seq,
             refused_since = coalesce(e.refused_since, EXCLUDED.refused_since), updated_at = EXCLUDED.updated_at
         WHERE e.state NOT IN ('failed', 'compensated')
+        RETURNING number
         "#,
         campaign.number(),
         &numbers,
@@ -53,9 +54,12 @@ pub(crate) async fn hold_refused(
         now,
         REFUSED,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    let is_new = |place: &&ChainPlace| !held_before.contains(&place.number.cast_signed());
+    let is_new = |place: &&ChainPlace| {
+        let number = place.number.cast_signed();
+        held.contains(&number) && !held_before.contains(&number)
+    };
     Ok(refused.iter().filter(is_new).copied().collect())
 }
 

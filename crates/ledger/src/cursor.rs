@@ -37,9 +37,26 @@ pub async fn claim_cursor(
     if crate::planted!(CursorWithoutLock) {
         return crate::faults::claim_unlocked(conn, stage, partition).await;
     }
+    // Where the row was moved between the statement's beginning and its lock, what is said beside it is older than it: then it is asked
+    // again, and nobody moves it meanwhile.
+    match claim_once(conn, stage, partition).await? {
+        Some((claim, seen)) if seen != claim.next => {
+            Ok(claim_once(conn, stage, partition).await?.map(|(claim, _)| claim))
+        }
+        claimed => Ok(claimed.map(|(claim, _)| claim)),
+    }
+}
+
+/// Claims a partition. Returns also where its cursor was when the statement began.
+async fn claim_once(
+    conn: &mut PgConnection,
+    stage: &str,
+    partition: Partition,
+) -> Result<Option<(Claim, i64)>, LedgerError> {
     let claim = sqlx::query!(
         r#"
         SELECT c.next, h.next AS head,
+               (SELECT s.next FROM cursors s WHERE s.stage = $1 AND s.part = $2) AS "seen!",
                EXISTS (SELECT FROM dead_letters d
                        WHERE d.stage = c.stage AND d.state IN ('retrying', 'dead', 'blocked')) AS "parked!",
                EXISTS (SELECT FROM alerts a WHERE a.code = $3 AND a.about = $4) AS "halted!"
@@ -54,11 +71,9 @@ pub async fn claim_cursor(
     )
     .fetch_optional(conn)
     .await?;
-    Ok(claim.map(|claim| Claim {
-        next: claim.next,
-        head: claim.head,
-        parked: claim.parked,
-        halted: claim.halted,
+    Ok(claim.map(|row| {
+        let claim = Claim { next: row.next, head: row.head, parked: row.parked, halted: row.halted };
+        (claim, row.seen)
     }))
 }
 

@@ -76,7 +76,7 @@ pub use self::{
     stops::{Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_payouts},
     suspense::{forget_unpaid, note_unpaid, record_suspense},
     transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
-    undoing::{Reheld, Unfunded, undo_suspense, unfund, unpost, unvoid, voided_by},
+    undoing::{Reheld, Unfunded, forget_owed, owed_holds, undo_suspense, unfund, unpost, unvoid, voided_by},
 };
 
 /// Whether a simulation has planted this bug. Without the feature `faults` it is `false`, and the compiler leaves out what

@@ -146,7 +146,8 @@ pub enum Reheld {
     Short(Amount),
 }
 
-/// Holds again what was voided of a grant: available -> reserved. `None` if nothing is void. The caller has locked the books.
+/// Holds again what was voided of a grant: available -> reserved. `None` if nothing is void. What is not there is owed from then
+/// on. The caller has locked the books.
 ///
 /// # Errors
 /// If a row is inconsistent or the database does not answer.
@@ -167,6 +168,18 @@ pub async fn unvoid(
     let amount = amount_from_sql(&last.amount, "voids", "amount", grant)?;
     let balances = find_balances(conn, grant.campaign).await?.unwrap_or_default();
     if balances.available < amount {
+        sqlx::query!(
+            r#"
+            INSERT INTO owed_holds (campaign, number, seq)
+            SELECT campaign, number, (proof ->> 'seq')::bigint FROM voids WHERE campaign = $1 AND number = $2 AND turn = $3
+            ON CONFLICT DO NOTHING
+            "#,
+            campaign,
+            number,
+            last.turn,
+        )
+        .execute(conn)
+        .await?;
         return Ok(Some(Reheld::Short(amount)));
     }
     sqlx::query!(
@@ -186,10 +199,49 @@ pub async fn unvoid(
         campaign,
         last.amount,
     )
-    .execute(conn)
+    .execute(&mut *conn)
     .await?;
     LedgerError::expect_rows("undo a void", 1, moved.rows_affected())?;
+    sqlx::query!("DELETE FROM owed_holds WHERE campaign = $1 AND number = $2", campaign, number)
+        .execute(conn)
+        .await?;
     Ok(Some(Reheld::Held(amount)))
+}
+
+/// The grants of a campaign that are owed their holds, and their places.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn owed_holds(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+) -> Result<Vec<(GrantId, u64)>, LedgerError> {
+    let owed = sqlx::query!(
+        "SELECT number, seq FROM owed_holds WHERE campaign = $1 ORDER BY number",
+        campaign.number()
+    );
+    let owed = owed.fetch_all(conn).await?;
+    let owed = owed
+        .into_iter()
+        .map(|row| (GrantId { campaign, number: row.number.cast_unsigned() }, row.seq.cast_unsigned()));
+    Ok(owed.collect())
+}
+
+/// Notes that grants are owed nothing any more: the chain has proven again that they are never paid.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn forget_owed(conn: &mut PgConnection, grants: &[GrantId]) -> Result<(), LedgerError> {
+    for grant in grants {
+        sqlx::query!(
+            "DELETE FROM owed_holds WHERE campaign = $1 AND number = $2",
+            grant.campaign.number(),
+            grant.number.cast_signed(),
+        )
+        .execute(&mut *conn)
+        .await?;
+    }
+    Ok(())
 }
 
 /// The grants of a campaign whose holds `tx` has proven to be void.

@@ -135,6 +135,65 @@ async fn a_void_whose_proof_is_gone_is_held_again() {
     world.finish().await;
 }
 
+/// A grant's hold was given back, another grant has the amount, and the proof of the first one is gone.
+async fn owing(world: &mut World) -> (CampaignId, GrantsCancelled) {
+    let campaign = world.campaign(&definition(), 10).await;
+    world.decide(outcome(1)).await;
+    let cancelled = cancel_one(world, campaign).await;
+    assert_eq!(world.decide(outcome(2)).await, ["granted 10"]);
+    world.append(&[GrantsCancelUndone { undone: cancelled.clone() }.into()]).await;
+    world.keep_books().await;
+    assert_eq!((world.money(campaign).await, halted(world).await), ((0, 10, 0), 1));
+    assert_eq!(world.events(EventKind::BudgetReheld).await.len(), 0);
+    (campaign, cancelled)
+}
+
+#[tokio::test]
+async fn a_hold_for_which_there_is_no_money_is_made_when_there_is() {
+    let mut world = World::new().await;
+    let (campaign, _) = owing(&mut world).await;
+    // Too little ends it not.
+    world.fund(campaign, 15).await;
+    assert_eq!((world.money(campaign).await, halted(&world).await), ((5, 10, 0), 1));
+    world.fund(campaign, 25).await;
+    assert_eq!((world.money(campaign).await, halted(&world).await), ((5, 20, 0), 0));
+    assert_eq!(world.events(EventKind::BudgetReheld).await.len(), 1);
+    assert_eq!(world.number("SELECT count(*) FROM alerts WHERE code = 'budget_short'").await, 0);
+    world.fund(campaign, 40).await;
+    assert_eq!(world.money(campaign).await, (20, 20, 0), "once");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn nothing_is_held_again_of_a_place_that_is_burned_again() {
+    let mut world = World::new().await;
+    let (campaign, cancelled) = owing(&mut world).await;
+    let other_word = GrantsCancelled { word: 1, ..cancelled.clone() };
+    world.append(&[other_word.into()]).await;
+    world.keep_books().await;
+    assert_eq!(world.number("SELECT count(*) FROM owed_holds").await, 1);
+    world.append(&[cancelled.into()]).await;
+    world.fund(campaign, 40).await;
+    assert_eq!((world.money(campaign).await, halted(&world).await), ((30, 10, 0), 0));
+    assert_eq!(world.events(EventKind::BudgetReheld).await.len(), 0);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_counter_that_is_kept_since_counts_what_is_held_again() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 20).await;
+    world.decide(outcome(1)).await;
+    let cancelled = cancel_one(&mut world, campaign).await;
+    world.change(campaign, |definition| definition.caps.grants_per_player = Some(1)).await;
+    assert_eq!(world.number("SELECT count(*) FROM counters").await, 0);
+    world.append(&[GrantsCancelUndone { undone: cancelled }.into()]).await;
+    world.keep_books().await;
+    assert_eq!(world.money(campaign).await, (10, 10, 0));
+    assert_eq!(world.number("SELECT sum(grants)::bigint FROM counters").await, 1);
+    world.finish().await;
+}
+
 #[tokio::test]
 async fn a_void_whose_money_is_granted_to_others_is_told() {
     let mut world = World::new().await;
