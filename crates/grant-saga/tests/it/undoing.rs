@@ -1,14 +1,15 @@
 //! The chain took back what was final: batches and grants are under way again, each place is paid once.
 
+use alloy::primitives::B256;
 use laurel_events::{
     BlockchainTxConfirmed, BlockchainTxReverted, BlockchainTxSubmitted, BlockchainTxUndone, BudgetReheld,
-    BudgetUnposted, CampaignId, EventKind, Sighting,
+    BudgetUnposted, CampaignId, EventKind, GrantsCancelled, Sighting,
 };
 use laurel_grant_saga::Progress;
 
 use crate::{
     batching::submitted,
-    compensation::burned_by_owner,
+    compensation::{both_revert_at_once, burned_by_owner},
     settling::{paid_only, posted, sighting, tell},
     world::{World, amount_of},
 };
@@ -163,6 +164,8 @@ async fn a_grant_whose_burning_is_gone_goes_again_with_its_place() {
     let mut world = World::new().await;
     let campaign = world.campaign(7).await;
     let grants = world.queue(campaign, 2).await;
+    // The chain is what the test says.
+    world.control.pause_mining().await.unwrap();
     let mut driver = world.driver(1, "a").await;
     driver.step().await.unwrap();
     let batch = submitted(&world).await.remove(0);
@@ -179,6 +182,65 @@ async fn a_grant_whose_burning_is_gone_goes_again_with_its_place() {
     let queued = "SELECT count(*) FROM requeues WHERE first_seq = 1 AND count = 1";
     assert_eq!((count(&world, queued).await, count(&world, REQUEUED).await), (1, 1));
     assert_eq!(count(&world, "SELECT count(*) FROM exceptions WHERE state = 'queued' AND seq = 1").await, 1);
+    // The batch that is settled has not paid it, so it is not taken for paid, whatever becomes of the next one.
+    let shown = "SELECT count(*) FROM grant_states WHERE state = 'queued'";
+    assert_eq!(count(&world, shown).await, 1);
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    let second = submitted(&world).await.remove(1);
+    let nothing = reverted(&world, &second, 2).await;
+    tell(&mut world, nothing).await;
+    assert_eq!((count(&world, REQUEUED).await, count(&world, shown).await), (1, 1));
+    let again = burned_by_owner(&world, campaign, 0, 0b10);
+    tell(&mut world, GrantsCancelled { tx: B256::repeat_byte(8), ..again }).await;
+    assert_eq!(count(&world, "SELECT count(*) FROM exceptions WHERE state = 'failed'").await, 1);
+    assert_eq!(count(&world, REQUEUED).await, 0);
+}
+
+#[tokio::test]
+async fn of_two_batches_of_a_place_that_end_at_once_one_has_it_go_again() {
+    let mut world = World::new().await;
+    let (_, first, second) = two_batches(&mut world).await;
+    let nothing = paid_only(&world, &first, 0).await;
+    let gone = BlockchainTxUndone {
+        sighting: Sighting { transition: 2, ..nothing.sighting.clone() },
+        segments: Vec::new(),
+    };
+    tell(&mut world, gone).await;
+    assert_eq!(
+        (&states(&world).await[..], count(&world, REQUEUED).await),
+        (&["submitted".to_owned(), "submitted".to_owned()][..], 0)
+    );
+    both_revert_at_once(&world, &[first, second], 3).await;
+    assert_eq!(count(&world, REQUEUED).await, 2);
+}
+
+/// What burns a place has it as well as what pays it.
+#[tokio::test]
+async fn a_place_that_is_about_to_be_burned_goes_again_when_nothing_has_it_any_more() {
+    let mut world = World::new().await;
+    let (campaign, first, second) = two_batches(&mut world).await;
+    sqlx::query("DELETE FROM segments WHERE batch = $1")
+        .bind(first.batch.uuid())
+        .execute(world.pool())
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO cancels (batch, campaign, seq) VALUES ($1, $2, 0)")
+        .bind(first.batch.uuid())
+        .bind(campaign.number())
+        .execute(world.pool())
+        .await
+        .unwrap();
+    let nothing = paid_only(&world, &first, 0).await;
+    let gone = BlockchainTxUndone {
+        sighting: Sighting { transition: 2, ..nothing.sighting.clone() },
+        segments: Vec::new(),
+    };
+    tell(&mut world, gone).await;
+    for (batch, transition, requeued) in [(&second, 3, 1), (&first, 4, 2)] {
+        let nothing = reverted(&world, batch, transition).await;
+        tell(&mut world, nothing).await;
+        assert_eq!(count(&world, REQUEUED).await, requeued);
+    }
 }
 
 /// Its place was burned before it was sent, so it is still where the queue will come to.
