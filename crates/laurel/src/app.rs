@@ -25,6 +25,7 @@ use crate::{
     ops, roles,
     roles::Role,
     schedule,
+    skew::{SkewGauge, require_little},
 };
 
 /// How long a shutdown may take: a request's time limit and a bit.
@@ -47,6 +48,7 @@ pub(crate) struct App {
     pub(crate) views_metrics: ViewsMetrics,
     pub(crate) gauges: Gauges,
     pub(crate) audit_metrics: AuditMetrics,
+    pub(crate) skew: SkewGauge,
     /// The name under which this process holds leases.
     pub(crate) replica: String,
     pub(crate) shutdown: CancellationToken,
@@ -74,6 +76,8 @@ impl App {
         let (wakes, announced) = Wakes::new();
         let registry = Registry::new();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let skew = SkewGauge::register(&registry)?;
+        require_little(skew.look(&pool, &*clock).await?)?;
         let mut rng = StdRng::from_os_rng();
         let metrics = EndpointMetrics::register(&registry)?;
         let parts = ChainParts { clock: clock.clone(), metrics, seed: rng.next_u64() };
@@ -89,6 +93,7 @@ impl App {
             views_metrics: ViewsMetrics::register(&registry)?,
             gauges: Gauges::register(&registry)?,
             audit_metrics: AuditMetrics::register(&registry)?,
+            skew,
             replica: time_ordered(clock.now(), &mut rng).to_string(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),

@@ -22,6 +22,7 @@ mod pipeline;
 mod roles;
 mod schedule;
 mod secret;
+mod skew;
 mod stop;
 
 use std::{process::ExitCode, time::Duration};

@@ -11,7 +11,7 @@ use laurel_bus::fire_timers;
 use laurel_ledger::ensure_ranges;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-use crate::{app::App, roles::Role};
+use crate::{app::App, roles::Role, skew::require_little};
 
 /// Every second: a deadline is noticed within that time.
 const TIMERS: &str = "* * * * * *";
@@ -21,6 +21,9 @@ const RANGES: &str = "0 * * * * *";
 
 /// Every five seconds: as often as Prometheus looks at most.
 const GAUGES: &str = "*/5 * * * * *";
+
+/// Every five seconds: a clock that is set anew decides little before that is seen.
+const SKEW: &str = "2/5 * * * * *";
 
 /// How long a tick may take before it is given up: longer than the server lets statements run.
 const TICK_TIMEOUT: Duration = Duration::from_secs(90);
@@ -33,6 +36,7 @@ pub(crate) async fn start(app: &App, roles: &[Role]) -> anyhow::Result<()> {
     let mut scheduler = JobScheduler::new().await.context("start the schedule")?;
     scheduler.add(job(app, TIMERS, TICK_TIMEOUT, tick_timers)?).await?;
     scheduler.add(job(app, RANGES, TICK_TIMEOUT, tick_ranges)?).await?;
+    scheduler.add(job(app, SKEW, TICK_TIMEOUT, tick_skew)?).await?;
     scheduler.add(job(app, GAUGES, TICK_TIMEOUT, tick_gauges)?).await?;
     if roles.contains(&Role::ChainWatcher) {
         let auditor = Arc::new(auditor(app));
@@ -78,6 +82,19 @@ async fn tick_timers(app: App) {
         Err(error) => {
             tracing::warn!(error = error.chain(), "timers could not be fired; the next tick tries again")
         }
+    }
+}
+
+/// Whoever's clock is off stops: others do its work by a right one.
+async fn tick_skew(app: App) {
+    match app.skew.look(&app.pool, &*app.clock).await {
+        Ok(ahead) => {
+            if let Err(error) = require_little(ahead) {
+                tracing::error!(%error, "laurel stops");
+                app.shutdown.cancel();
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the clocks could not be compared; the next tick tries again"),
     }
 }
 
