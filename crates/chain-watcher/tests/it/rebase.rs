@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use laurel_chain::{ChainNode as _, SignedTx};
-use laurel_chain_watcher::{Finality, Rebase, RebaseError};
-use laurel_events::{Clock as _, Event};
+use laurel_chain_watcher::{Finality, Rebase, RebaseError, Unread};
+use laurel_events::{CampaignId, Clock as _, Event};
 use uuid::Uuid;
 
 use crate::{
@@ -155,4 +155,57 @@ async fn what_nobody_calls_final_is_no_ground_to_stand_on() {
     let refused = rebase.plan().await.unwrap_err();
     assert!(matches!(refused, RebaseError::NotFinal { .. }), "{refused}");
     assert!(matches!(rebase.resume(world.clock.now()).await.unwrap_err(), RebaseError::Differs));
+}
+
+#[tokio::test]
+async fn what_is_set_aside_is_waited_for() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    taken_back(&world, &chain).await;
+    let rebase = rebase(&world, &chain);
+    // The rows of other crates, without all that they stand on.
+    let execute = async |sql: &'static str| {
+        let mut tx = world.pool().begin().await.unwrap();
+        sqlx::query("SET LOCAL session_replication_role = replica").execute(&mut *tx).await.unwrap();
+        sqlx::query(sql).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let unread = async || rebase.unread(&rebase.heads().await.unwrap()).await.unwrap();
+    let stages = unread().await;
+    assert!(
+        stages.len() == 3 && stages.iter().all(|unread| matches!(unread, Unread::Stage { .. })),
+        "{stages:?}"
+    );
+    execute(
+        "INSERT INTO cursors (stage, part, next)
+         SELECT stage, part, next FROM heads CROSS JOIN unnest('{books,settlements,grant-saga}'::text[]) AS stage",
+    )
+    .await;
+    assert_eq!(unread().await, []);
+    execute(
+        "INSERT INTO dead_letters (stage, part, position, idx, kind, subject, state, attempts, created_at, updated_at)
+         SELECT stage, 0, 0, 0, 'BudgetPosted', 'campaign', 'blocked', 0, now(), now()
+         FROM unnest('{books,campaign}'::text[]) AS stage",
+    )
+    .await;
+    assert_eq!(unread().await, [Unread::Letters { stage: "books", letters: 1 }]);
+    execute("UPDATE dead_letters SET state = 'redriven'").await;
+    // Grants of a released campaign fail, but not while a batch of it is under way.
+    execute(
+        "INSERT INTO queues (campaign, vault, next_seq, released_tx)
+         SELECT 7, id, 5, decode(repeat('07', 32), 'hex') FROM vaults",
+    )
+    .await;
+    let releases = [Unread::Release(CampaignId::try_from(7_i64).unwrap())];
+    assert_eq!(unread().await, releases);
+    execute(
+        "INSERT INTO segments (batch, campaign, first_seq, count, total, words_hash)
+         SELECT id, 7, 0, 3, 1, decode(repeat('07', 32), 'hex') FROM batches",
+    )
+    .await;
+    assert_eq!(unread().await, []);
+    execute("UPDATE batches SET state = 'reverted'").await;
+    assert_eq!(unread().await, releases);
+    execute("UPDATE queues SET batched_to = next_seq").await;
+    assert_eq!(unread().await, []);
 }
