@@ -100,8 +100,14 @@ pub async fn announce_wakes(
 pub async fn hear_wakes(listen_url: String, wakes: Wakes, shutdown: CancellationToken) {
     loop {
         let listening = async {
-            let mut listener = PgListener::connect(&listen_url).await?;
-            listener.listen(CHANNEL).await?;
+            let begun = async {
+                let mut listener = PgListener::connect(&listen_url).await?;
+                listener.listen(CHANNEL).await?;
+                Ok::<_, sqlx::Error>(listener)
+            };
+            // Nobody needs it within that time: polling goes on.
+            let Ok(listener) = tokio::time::timeout(SILENCE_MAX, begun).await else { return Ok(()) };
+            let mut listener = listener?;
             loop {
                 // A connection to a server that is gone says nothing, like one on which nothing happens.
                 let heard = tokio::time::timeout(SILENCE_MAX, listener.recv()).await;

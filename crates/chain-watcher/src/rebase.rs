@@ -16,7 +16,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
-use laurel_chain::{BlockRef, ChainError, ChainNode, Finality};
+use laurel_chain::{ChainError, ChainNode, Finality};
 use laurel_events::{ChainRebased, NewEvent, alert::CHAIN_HALTED};
 use laurel_ledger::{Context, LedgerError, append, clear_alert, commit, list_vaults};
 use sqlx::{PgConnection, PgPool};
@@ -188,7 +188,7 @@ impl Rebase {
     /// # Errors
     /// If it is not halted, or does not have it, or database or chain do not answer.
     pub async fn resume(&self, now: DateTime<Utc>) -> Result<(), RebaseError> {
-        self.node.last_final(self.finality).await?;
+        let last_final = self.node.last_final(self.finality).await?;
         let mut tx = self.pool.begin().await?;
         let view = load_view(&mut tx, self.chain_id, true).await?;
         if view.halted.is_none() {
@@ -198,8 +198,7 @@ impl Rebase {
             return Err(RebaseError::Differs);
         }
         let Some(ours) = view.last_final() else { return Err(RebaseError::Differs) };
-        let there = self.node.block(BlockRef::Number(ours.number)).await?;
-        if there.is_none_or(|block| block.hash != ours.hash) {
+        if !self.has(last_final, &ours).await? {
             return Err(RebaseError::Differs);
         }
         self.go_on(&mut tx, now).await?;

@@ -11,7 +11,7 @@ use alloy::{
 };
 use serde::Deserialize;
 
-use crate::Refusal;
+use crate::{Refusal, revert::revert_reason};
 
 /// A question to a node that brought no answer to rely on. Asking again, or another node, may.
 #[derive(Debug, thiserror::Error)]
@@ -178,7 +178,8 @@ impl SendError {
         if let Some((code, message)) = said(&error)
             && let Some(refusal) = Refusal::classify(code, &message)
         {
-            return Self::Refused { refusal, code, message: shortened(message) };
+            let reason = decoded_revert(&error).map_or_else(String::new, |reason| format!(": {reason}"));
+            return Self::Refused { refusal, code, message: shortened(message + &reason) };
         }
         let never_left = not_connected(&error);
         let source = ChainError::Rpc { operation: "eth_sendRawTransaction", source: error };
@@ -201,6 +202,12 @@ impl SendError {
             Self::PerhapsSent(_) => "perhaps_sent",
         }
     }
+}
+
+/// What the transaction would revert with, where the node says that beside its words.
+fn decoded_revert(error: &TransportError) -> Option<String> {
+    let data = error.as_error_resp()?.as_revert_data()?;
+    (!data.is_empty()).then(|| revert_reason(&data))
 }
 
 /// How much of a node's words is kept: some send whole pages.

@@ -137,6 +137,8 @@ impl Treasury {
             r#"
             SELECT f.campaign, f.cap, f.failures, c.token
             FROM funding_requests f JOIN campaigns c ON c.id = f.campaign
+            JOIN vaults v ON v.id = c.vault
+            JOIN chains h ON h.id = v.chain_id AND h.halted IS NULL
             WHERE c.vault = $1 AND (f.retry_at IS NULL OR f.retry_at <= $2)
             ORDER BY f.requested_at
             "#,

@@ -11,15 +11,16 @@ use std::{
 };
 
 use anyhow::Context;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 use laurel_events::{Clock, SystemClock};
 use laurel_ledger::faults::Bug;
 
 use crate::{
-    fleet, kill,
+    fleet::{self, Order},
+    kill,
     machine::{description, processor_time, stay_on_one_processor},
     planted,
-    run::{Wanted, Worker},
+    run::{Outcome, Wanted, Worker},
     stories::Story,
     summary::{Cost, Summary},
 };
@@ -123,8 +124,12 @@ pub fn main() -> anyhow::Result<ExitCode> {
     if arguments.trace {
         return run_here(trace(arguments.seeds.0, wanted));
     }
-    let seeds = if arguments.ci { ci_seeds(arguments.base)? } else { arguments.seeds.0.collect() };
-    run_all(seeds, wanted, arguments.workers, arguments.json.as_deref())
+    let orders = if arguments.ci {
+        ci_orders(arguments.base, wanted)?
+    } else {
+        arguments.seeds.0.map(|seed| (seed, wanted)).collect()
+    };
+    run_all(orders, arguments.workers, arguments.json.as_deref())
 }
 
 /// One thread, on which nothing moves but what the scheduler moves.
@@ -132,37 +137,58 @@ fn run_here<T>(task: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(task)
 }
 
-fn ci_seeds(base: Option<u64>) -> anyhow::Result<Vec<u64>> {
+fn ci_orders(base: Option<u64>, wanted: Wanted) -> anyhow::Result<Vec<Order>> {
     let base = base.unwrap_or_else(|| SystemClock.now().timestamp().unsigned_abs());
-    let kept = FAILED.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
-    let kept = kept.map(|line| {
-        line.split_whitespace()
-            .next()
-            .unwrap_or_default()
-            .parse()
-            .with_context(|| format!("failed.txt: {line}"))
-    });
-    let mut seeds: Vec<u64> = kept.collect::<Result<_, _>>()?;
-    writeln!(std::io::stdout(), "{} seeds that failed before, and {base}..{}", seeds.len(), base + CI_SEEDS)?;
-    seeds.extend(base..base + CI_SEEDS);
-    Ok(seeds)
+    let mut orders = failed_before(wanted)?;
+    writeln!(
+        std::io::stdout(),
+        "{} seeds that failed before, and {base}..{}",
+        orders.len(),
+        base + CI_SEEDS
+    )?;
+    orders.extend((base..base + CI_SEEDS).map(|seed| (seed, wanted)));
+    Ok(orders)
 }
 
-fn run_all(seeds: Vec<u64>, wanted: Wanted, workers: usize, json: Option<&Path>) -> anyhow::Result<ExitCode> {
+/// The seeds that ever failed. Each line begins with one, and its story, where it was not the usual one: `10:refused`.
+fn failed_before(wanted: Wanted) -> anyhow::Result<Vec<Order>> {
+    let kept = FAILED.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty());
+    let order = |line: &str| -> anyhow::Result<Order> {
+        let named = line.split_whitespace().next().unwrap_or_default();
+        let (seed, story) = named.split_once(':').unwrap_or((named, "usual"));
+        let story = Story::from_str(story, false).map_err(anyhow::Error::msg);
+        let wrong = || format!("failed.txt: {line}");
+        Ok((seed.parse().with_context(wrong)?, Wanted { story: story.with_context(wrong)?, ..wanted }))
+    };
+    kept.map(order).collect()
+}
+
+/// The command that runs a seed again, line by line.
+fn again(outcome: &Outcome, wanted: Wanted) -> String {
+    let mut again = format!(
+        "sim --trace --seeds {}..{} --steps {} --closely",
+        outcome.seed,
+        outcome.seed + 1,
+        outcome.wanted_steps
+    );
+    if let Some(story) = wanted.story.to_possible_value().filter(|_| wanted.story != Story::Usual) {
+        again.push_str(&format!(" --story {}", story.get_name()));
+    }
+    if let Some(bug) = wanted.planted {
+        again.push_str(&format!(" --plant {bug:?}"));
+    }
+    again
+}
+
+fn run_all(orders: Vec<Order>, workers: usize, json: Option<&Path>) -> anyhow::Result<ExitCode> {
     let began = SystemClock.now();
     let summary = Mutex::new(Summary::default());
-    fleet::run(seeds, wanted, workers.max(1), |outcome| {
+    fleet::run(orders, workers.max(1), |wanted, outcome| {
         let line = if outcome.findings.is_empty() {
             format!("seed {}: {} after {} steps", outcome.seed, outcome.trace, outcome.steps)
         } else {
             let findings = outcome.findings.join("\n  ");
-            format!(
-                "seed {} FAILED; again: sim --trace --seeds {}..{} --steps {} --closely\n  {findings}",
-                outcome.seed,
-                outcome.seed,
-                outcome.seed + 1,
-                outcome.wanted_steps
-            )
+            format!("seed {} FAILED; again: {}\n  {findings}", outcome.seed, again(&outcome, wanted))
         };
         // Whoever closed the pipe does not want to know.
         let _ = writeln!(std::io::stdout(), "{line}");
@@ -200,4 +226,17 @@ async fn trace(seeds: Range<u64>, wanted: Wanted) -> anyhow::Result<ExitCode> {
     }
     worker.stop().await?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_run_again_as_it_was() {
+        let orders = failed_before(Wanted::default()).unwrap();
+        assert!(orders.len() > 10, "{}", orders.len());
+        let refused = orders.iter().filter(|(_, wanted)| wanted.story == Story::Refused).count();
+        assert_eq!(refused, 1);
+    }
 }

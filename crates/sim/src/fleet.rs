@@ -42,14 +42,13 @@ pub(crate) async fn serve() -> anyhow::Result<()> {
 /// # Errors
 /// If a worker does not work.
 pub(crate) fn run(
-    seeds: impl IntoIterator<Item = u64>,
-    wanted: Wanted,
+    orders: Vec<Order>,
     workers: usize,
-    told: impl Fn(Outcome) + Sync,
+    told: impl Fn(Wanted, Outcome) + Sync,
 ) -> anyhow::Result<()> {
-    let waiting: Mutex<VecDeque<u64>> = Mutex::new(seeds.into_iter().collect());
-    let next = || Some((waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front()?, wanted));
-    run_orders(&next, workers, &|_, outcome| told(outcome))
+    let waiting = Mutex::new(VecDeque::from(orders));
+    let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
+    run_orders(&next, workers, &told)
 }
 
 /// Runs one order after the other on so many workers, and tells each outcome as it comes.

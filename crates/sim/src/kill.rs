@@ -77,7 +77,7 @@ async fn run(
     }
     let story = rounds::run(world, arguments.rounds, seed, summary).await?;
     recovery::measure(world, story, arguments.recoveries, summary).await?;
-    Ok(true)
+    Ok(summary.settles_soon())
 }
 
 /// Whoever closed the pipe does not want to know.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use laurel_chain::{BlockRef, ChainError};
+use laurel_chain::{BlockRef, ChainError, FinalBlock};
 use laurel_ledger::{LedgerError, list_vaults};
 use sqlx::PgConnection;
 
@@ -41,13 +41,13 @@ impl Rebase {
         let view = load_view(&mut conn, chain_id, false).await?;
         let Some(reason) = view.halted.clone() else { return Err(RebaseError::NotHalted(chain_id)) };
         let Some(from) = view.last_final() else { return Err(RebaseError::NotHalted(chain_id)) };
-        if self.has(from.number, &from).await? {
+        if self.has(last_final, &from).await? {
             return Err(RebaseError::NothingDiffers { number: from.number, hash: from.hash });
         }
         let vaults = list_vaults(&mut conn, chain_id).await?;
         let first = vaults.iter().map(|vault| vault.identity.deploy_block).min().unwrap_or(0);
         let known = known_blocks(&mut conn, chain_id, from.number).await?;
-        let common = self.last_common(&known).await?.unwrap_or(first.saturating_sub(1));
+        let common = self.last_common(last_final, &known).await?.unwrap_or(first.saturating_sub(1));
         if last_final.is_none_or(|told| told.number < common) {
             return Err(RebaseError::NotFinal { common, last_final: last_final.map(|told| told.number) });
         }
@@ -64,18 +64,35 @@ impl Rebase {
         Ok(RebasePlan { from, to, reason, lost: lost::Lost::of(&seen, displaced.len()), view })
     }
 
-    /// Whether the chain has that block at that height.
-    async fn has(&self, number: u64, block: &BlockId) -> Result<bool, ChainError> {
-        let there = self.node.block(BlockRef::Number(number)).await?;
-        Ok(there.is_some_and(|there| there.hash == block.hash))
+    /// Whether the chain has that block at its height. Of what a quorum calls final a quorum says so: a node that is behind lacks it, and
+    /// proves nothing. Beyond that the chain may have grown shorter.
+    pub(super) async fn has(
+        &self,
+        last_final: Option<FinalBlock>,
+        block: &BlockId,
+    ) -> Result<bool, ChainError> {
+        let number = block.number;
+        if last_final.is_none_or(|last| last.number < number) {
+            let there = self.node.block(BlockRef::Number(number)).await?;
+            return Ok(there.is_some_and(|there| there.hash == block.hash));
+        }
+        let there = self.node.final_at(self.finality, number).await?;
+        let there = there.ok_or_else(|| {
+            ChainError::Untrue(format!("the node lacks block {number}, and a later one is final"))
+        })?;
+        Ok(there.hash == block.hash)
     }
 
     /// The last of these blocks, in ascending order, that the chain has: it has all before it then.
-    async fn last_common(&self, known: &[BlockId]) -> Result<Option<u64>, ChainError> {
+    async fn last_common(
+        &self,
+        last_final: Option<FinalBlock>,
+        known: &[BlockId],
+    ) -> Result<Option<u64>, ChainError> {
         let (mut there, mut gone) = (0, known.len());
         while there < gone {
             let middle = there + (gone - there) / 2;
-            if self.has(known[middle].number, &known[middle]).await? {
+            if self.has(last_final, &known[middle]).await? {
                 there = middle + 1;
             } else {
                 gone = middle;

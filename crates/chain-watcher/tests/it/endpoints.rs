@@ -18,7 +18,11 @@ use crate::{
 };
 
 /// The nodes as endpoints of one chain, identified.
-async fn endpoints(world: &World, nodes: Vec<Arc<dyn ChainNode>>, final_quorum: usize) -> Arc<Endpoints> {
+pub(crate) async fn endpoints(
+    world: &World,
+    nodes: Vec<Arc<dyn ChainNode>>,
+    final_quorum: usize,
+) -> Arc<Endpoints> {
     let endpoint = |node| Endpoint { host: "127.0.0.1".to_owned(), node };
     let endpoints = Endpoints::new(EndpointsParts {
         chain_id: CHAIN_ID,

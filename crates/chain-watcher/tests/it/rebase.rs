@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use laurel_chain::{ChainNode as _, SignedTx};
+use laurel_chain::{ChainNode, SignedTx};
 use laurel_chain_watcher::{Finality, Rebase, RebaseError, Unread};
 use laurel_events::{CampaignId, Clock as _, Event};
 use uuid::Uuid;
 
 use crate::{
     chain::{CHAIN_ID, Chain},
+    endpoints::endpoints,
     journal,
     recorded::{Branch, Recorded},
     world::{World, catch_up, try_catch_up},
@@ -108,6 +109,39 @@ async fn caps_of_blocks_that_are_gone_are_told_the_newest_fact_first() {
     ));
 }
 
+/// An endpoint that lies halts the chain, and is taken out of the configuration. Returns the last final block's number.
+async fn lied_to(world: &World, chain: &Chain) -> u64 {
+    let honest = Branch::of(chain).await;
+    let liar = Recorded::new(honest.clone());
+    let last_final = world.position().await.last_final.unwrap();
+    let mut wrong = honest.block(last_final).cloned().unwrap();
+    wrong.hash = alloy::primitives::B256::repeat_byte(0xee);
+    liar.change(|script| script.finalized = Some(wrong));
+    chain.mine(1).await;
+    try_catch_up(&world.watcher(liar)).await.unwrap_err();
+    assert!(world.position().await.halted.is_some());
+    last_final
+}
+
+/// The one that is asked first is far behind, and so lacks our final block.
+#[tokio::test]
+async fn an_endpoint_that_is_behind_takes_nothing_back() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    world.settle(&chain, 0, 3).await;
+    chain.mine(6).await;
+    catch_up(&world.watcher(Arc::new(chain.node.clone()))).await;
+    let last_final = lied_to(&world, &chain).await;
+    let behind = Recorded::new(Branch::of(&chain).await.to(last_final - 2));
+    let honest = || -> Arc<dyn ChainNode> { Arc::new(chain.node.clone()) };
+    let all = endpoints(&world, vec![behind, honest(), honest()], 2).await;
+    let rebase = Rebase::new(world.pool().clone(), all, CHAIN_ID, Finality::Finalized);
+    let refused = rebase.plan().await.unwrap_err();
+    assert!(matches!(refused, RebaseError::NothingDiffers { .. }), "{refused}");
+    rebase.resume(world.clock.now()).await.unwrap();
+    assert_eq!(world.position().await.halted, None);
+}
+
 #[tokio::test]
 async fn nothing_is_undone_where_nothing_differs() {
     let chain = Chain::funded().await;
@@ -119,17 +153,8 @@ async fn nothing_is_undone_where_nothing_differs() {
     catch_up(&watcher).await;
     assert!(matches!(calm.plan().await.unwrap_err(), RebaseError::NotHalted(CHAIN_ID)));
     assert!(matches!(calm.resume(world.clock.now()).await.unwrap_err(), RebaseError::NotHalted(CHAIN_ID)));
-    // An endpoint that lies halts the chain, and is taken out of the configuration.
-    let honest = Branch::of(&chain).await;
     let told = journal::events(world.pool()).await;
-    let liar = Recorded::new(honest.clone());
-    let last_final = world.position().await.last_final.unwrap();
-    let mut wrong = honest.block(last_final).cloned().unwrap();
-    wrong.hash = alloy::primitives::B256::repeat_byte(0xee);
-    liar.change(|script| script.finalized = Some(wrong));
-    chain.mine(1).await;
-    try_catch_up(&world.watcher(liar)).await.unwrap_err();
-    assert!(world.position().await.halted.is_some());
+    let last_final = lied_to(&world, &chain).await;
     let refused = calm.plan().await.unwrap_err();
     assert!(
         matches!(refused, RebaseError::NothingDiffers { number, .. } if number == last_final),

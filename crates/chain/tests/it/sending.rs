@@ -1,6 +1,9 @@
 //! What an answer to a transaction means, by whatever way it comes.
 
-use alloy::primitives::{Bytes, keccak256};
+use alloy::{
+    primitives::{Bytes, keccak256},
+    sol_types::{Revert, SolError as _},
+};
 use laurel_chain::{ChainNode, HttpNode, Refusal, SendError};
 use rstest::rstest;
 use tokio::{
@@ -59,6 +62,19 @@ fn http(status: &str, body: &str) -> String {
 async fn a_node_that_says_why(#[case] status: &str, #[case] body: &str, #[case] refusal: Refusal) {
     let error = answering(http(status, body)).await.send(RAW).await.unwrap_err();
     assert_eq!(error.refusal(), Some(refusal), "{error:?}");
+}
+
+#[tokio::test]
+async fn what_would_revert_says_with_what() {
+    let data = Bytes::from(Revert::from("the vault sleeps").abi_encode());
+    let body = format!(
+        r#"{{"jsonrpc":"2.0","id":0,"error":{{"code":3,"message":"execution reverted","data":"{data}"}}}}"#
+    );
+    let error = answering(http("200 OK", &body)).await.send(RAW).await.unwrap_err();
+    let SendError::Refused { refusal: Refusal::WouldRevert, message, .. } = &error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(message, "execution reverted: the vault sleeps");
 }
 
 #[rstest]

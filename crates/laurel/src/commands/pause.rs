@@ -28,6 +28,9 @@ const BY: &str = "operator";
 /// How long a vault may take to be paused before the operator is told that it is not: some blocks of most chains.
 const PAUSED_WITHIN: Duration = Duration::from_secs(10);
 
+/// How long the database may take to note a stop before the vaults are paused without it: whoever calls for this is in a hurry.
+const NOTED_WITHIN: Duration = Duration::from_secs(15);
+
 /// Stops payouts: nothing more is signed from now on. With the guardian's key the vaults are paused, too.
 pub(crate) async fn pause(
     config: &Config,
@@ -36,11 +39,50 @@ pub(crate) async fn pause(
     json: Option<&JsonTo>,
 ) -> anyhow::Result<()> {
     let stop = paused.stop();
-    let pool = match connected(config).await {
-        Ok(pool) => pool,
-        Err(error) => return pause_vaults_alone(config, environment, stop, json, &error).await,
+    let noted = tokio::time::timeout(NOTED_WITHIN, note_stop(config, paused)).await;
+    let (pool, written) = match noted.unwrap_or_else(|_| Err(NotNoted::silent())) {
+        Ok(noted) => noted,
+        Err(NotNoted::Unknown(error)) => return Err(error),
+        // Whatever is wrong with the database: the vaults can be paused without it.
+        Err(NotNoted::Database(error)) => {
+            return pause_vaults_alone(config, environment, stop, json, &error).await;
+        }
     };
-    require_known(&pool, stop).await?;
+    let vaults = at_vaults(config, stop, async |chain| {
+        pause_connected(&pool, chain, environment).await.context("not paused")
+    })
+    .await;
+    let was = if written == Written::Exists { "was stopped before" } else { "is stopped" };
+    answer(json, &stop, was, &vaults)
+}
+
+/// Why a stop is not in the database.
+enum NotNoted {
+    /// There is nothing of that name.
+    Unknown(anyhow::Error),
+    /// The database is not there, is not the one, or takes nothing.
+    Database(anyhow::Error),
+}
+
+impl NotNoted {
+    fn silent() -> Self {
+        Self::Database(anyhow::anyhow!("the database did not answer within {NOTED_WITHIN:?}"))
+    }
+}
+
+impl<E: Into<anyhow::Error>> From<E> for NotNoted {
+    fn from(error: E) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// Stops payouts in the database.
+async fn note_stop(config: &Config, paused: &Paused) -> Result<(PgPool, Written), NotNoted> {
+    let stop = paused.stop();
+    let pool = connected(config).await?;
+    if !is_known(&pool, stop).await? {
+        return Err(NotNoted::Unknown(anyhow::anyhow!("there is no {}", stop.about())));
+    }
     let mut tx = pool.begin().await?;
     let now = SystemClock.now();
     let reason = paused.reason.as_deref().unwrap_or("no reason given");
@@ -48,12 +90,7 @@ pub(crate) async fn pause(
     let events: Vec<NewEvent> = events.into_iter().map(NewEvent::from).collect();
     append(&mut tx, &Context::at(now), &events).await?;
     commit(tx, "paused").await?;
-    let vaults = at_vaults(config, stop, async |chain| {
-        pause_connected(&pool, chain, environment).await.context("not paused")
-    })
-    .await;
-    let was = if written == Written::Exists { "was stopped before" } else { "is stopped" };
-    answer(json, &stop, was, &vaults)
+    Ok((pool, written))
 }
 
 /// Has payouts go on. With the owner's key the vaults pay again.
@@ -114,15 +151,13 @@ async fn at_vaults(
     vaults
 }
 
-/// Refuses to stop what is not there: it would look as if something had been stopped.
-async fn require_known(pool: &PgPool, stop: Stop) -> anyhow::Result<()> {
-    let known = match stop {
+/// Whether there is what is to be stopped: otherwise it would look as if something had been.
+async fn is_known(pool: &PgPool, stop: Stop) -> anyhow::Result<bool> {
+    Ok(match stop {
         Stop::All => true,
         Stop::Chain(id) => !list_vaults(&mut *pool.acquire().await?, id).await?.is_empty(),
         Stop::Campaign(id) => find_campaign(&mut *pool.acquire().await?, id).await?.is_some(),
-    };
-    ensure!(known, "there is no {}", stop.about());
-    Ok(())
+    })
 }
 
 fn answer(json: Option<&JsonTo>, stop: &Stop, was: &str, vaults: &Vaults) -> anyhow::Result<()> {

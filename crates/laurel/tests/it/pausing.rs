@@ -152,6 +152,20 @@ async fn without_the_database_the_vault_is_paused_all_the_same() {
     assert_eq!(story.serving.terminate().await, Some(0));
 }
 
+/// As one whose disk is full, or that was not promoted.
+#[tokio::test]
+async fn with_a_database_that_takes_nothing_the_vault_is_paused_all_the_same() {
+    let story = Story::begin().await;
+    let read_only = "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = on', current_database()); END $$";
+    sqlx::query(read_only).execute(story.world.database.pool()).await.unwrap();
+    let (code, printed, said) = story.command(&["pause", "--all"]).await;
+    assert_eq!((code, &printed["vaults"][0]["state"]), (Some(1), &json!("paused")), "{printed} {said}");
+    let payouts = printed["payouts"].as_str().unwrap();
+    assert!(payouts.starts_with("is not stopped") && payouts.contains("read-only"), "{payouts}");
+    assert!(story.world.vault_is_paused().await);
+    assert_eq!(story.serving.terminate().await, Some(0));
+}
+
 /// A key is stolen and pays a stranger from the vault: the vault is paused before the block is final, the money is in
 /// suspense, and everything says so until operators have dealt with it.
 #[tokio::test]

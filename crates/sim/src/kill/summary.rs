@@ -155,6 +155,16 @@ pub(super) fn print_tries(tries: &Tries, out: &mut impl Write) -> std::io::Resul
     Ok(())
 }
 
+/// How soon after the end of everything a settlement has to be confirmed.
+const SETTLES_WITHIN: Duration = Duration::from_secs(5);
+
+impl Summary {
+    /// Whether it settled again soon enough, by the median.
+    pub(super) fn settles_soon(&self) -> bool {
+        median(&self.recoveries).is_none_or(|median| median.first < SETTLES_WITHIN)
+    }
+}
+
 fn median(recoveries: &[Recovery]) -> Option<Recovery> {
     let middle = |of: fn(&Recovery) -> Duration| {
         let mut all: Vec<Duration> = recoveries.iter().map(of).collect();

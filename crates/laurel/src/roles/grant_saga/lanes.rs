@@ -21,6 +21,9 @@ const UNMINED_MAX: usize = 16;
 /// How often is looked for lanes that were added: seconds are soon enough for what an operator types.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 
+/// How long a look may take before it is given up: database and signers have shorter limits, where they answer at all.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// Drives the lanes of one chain on this replica.
 pub(super) struct Lanes {
     app: App,
@@ -55,7 +58,9 @@ impl Lanes {
     pub(super) async fn run(mut self) {
         let shutdown = self.app.shutdown.clone();
         while !shutdown.is_cancelled() {
-            if let Err(error) = self.look().await {
+            let looked = tokio::time::timeout(LOOK_TIMEOUT, self.look()).await;
+            let late = || anyhow::anyhow!("no answer within {LOOK_TIMEOUT:?}");
+            if let Err(error) = looked.unwrap_or_else(|_| Err(late())) {
                 tracing::warn!(%error, "cannot see whether lanes were added; looking again");
             }
             tokio::select! {
