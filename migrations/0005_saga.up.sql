@@ -142,6 +142,7 @@ CREATE TABLE cancels (
     campaign bigint NOT NULL REFERENCES campaigns (id),
     seq bigint NOT NULL CHECK (seq >= 0)
 );
+CREATE INDEX cancels_place ON cancels (campaign, seq);
 
 -- Every transaction that we signed. The bytes are stored before they are sent. All attempts of a batch have its nonce; they
 -- settle its segments, or, if it can no longer be paid, nothing.

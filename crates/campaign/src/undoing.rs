@@ -10,8 +10,8 @@ use laurel_events::{
     OperatorAlertRaised, PaidSegment, alert::BUDGET_SHORT,
 };
 use laurel_ledger::{
-    Reheld, Unfunded, forget_owed, forget_unpaid, has_alert, owed_holds, planted, raise_alert, undo_suspense,
-    unfund, unpost, unvoid, voided_by,
+    Reheld, Unfunded, forget_owed, forget_unpaid, owed_holds, planted, raise_alert, undo_suspense, unfund,
+    unpost, unvoid, voided_by,
 };
 use sqlx::PgConnection;
 
@@ -164,9 +164,6 @@ async fn fall_short(
 ) -> Result<Vec<Event>, StageError> {
     short.insert(campaign);
     let about = format!("campaign:{campaign}");
-    if has_alert(conn, BUDGET_SHORT, &about).await? {
-        return Ok(Vec::new());
-    }
     let alert = OperatorAlertRaised { code: BUDGET_SHORT.to_owned(), about, detail };
     Ok(raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect())
 }

@@ -82,14 +82,15 @@ pub(crate) async fn set_back(
     Ok(SetBack::Places(leave_out(conn, now, plan).await?))
 }
 
-/// Has the places that a plan leaves out rest by themselves, wherever they were; those whose recipients refuse are held.
+/// Has the places that a plan leaves out rest by themselves, wherever they were; those whose recipients refuse are held. Those whose
+/// grants had failed when it was planned, and go again since, are among them.
 pub(crate) async fn leave_out(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     plan: &Plan,
 ) -> Result<Vec<NewEvent>, LedgerError> {
     let campaign = plan.segment.campaign;
-    for seq in plan.left_out() {
+    for seq in plan.holes() {
         // Each alone: one that goes on being refused must not keep its neighbour waiting.
         requeue(conn, campaign, [seq], now + SET_BACK_BASE, 1).await?;
     }

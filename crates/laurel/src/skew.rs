@@ -6,9 +6,9 @@ use laurel_events::Clock;
 use prometheus::{Gauge, Registry};
 use sqlx::PgPool;
 
-/// Further off than that nobody works: the shortest lease lasts as long, so that whoever is ahead would take what others have, and
-/// fail grants whose deadlines have not passed.
-const SKEW_MAX: TimeDelta = TimeDelta::seconds(2);
+/// Further off than that nobody works. Two that are off by as much each way are less than the shortest lease apart, which lasts two
+/// seconds: more, and whoever is ahead would take what others have, and fail grants whose deadlines have not passed.
+const SKEW_MAX: TimeDelta = TimeDelta::milliseconds(900);
 
 /// Refuses a clock that is too far ahead of the database's, or behind.
 ///
