@@ -55,13 +55,13 @@ const fn trial(bug: Bug) -> (u64, Story) {
         | Bug::FinalFactDeadLettered
         | Bug::VoidOnTimeout
         | Bug::BumpChangesPayload
+        | Bug::ConfirmedEarly
         | Bug::HoldPostedTwice => (300, Story::Usual),
         Bug::BroadcastBeforeCommit
         | Bug::SeqGivenAgain
         | Bug::CursorWithoutLock
         | Bug::CursorOutsideTransaction
         | Bug::WrongBit
-        | Bug::ConfirmedEarly
         | Bug::ReplayUnderAnotherId
         | Bug::NonceReusedAfterCrash
         | Bug::CounterNotGivenBack
