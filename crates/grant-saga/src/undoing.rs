@@ -92,6 +92,8 @@ pub(crate) async fn rehold(
     reheld: &BudgetReheld,
 ) -> Result<(), StageError> {
     let campaign = reheld.grant.campaign;
+    // Before its grant, as everywhere.
+    lock_places(conn, campaign).await?;
     let seq = sqlx::query_scalar!(
         r#"
         UPDATE exceptions SET state = 'queued', reason = NULL, refused_since = NULL, updated_at = $3
@@ -105,7 +107,6 @@ pub(crate) async fn rehold(
     .fetch_optional(&mut *conn)
     .await?;
     let Some(seq) = seq else { return Ok(()) };
-    lock_places(conn, campaign).await?;
     requeue(conn, campaign, [seq.cast_unsigned()], now, 0).await?;
     Ok(())
 }
