@@ -62,7 +62,7 @@ pub(crate) const ELSEWHERE: [(&str, &str); 19] = [
     ("funding_alert", "the treasury waits by the clock of the machine"),
     ("funding_failed", "the treasury waits by the clock of the machine"),
     ("funding_requested", "the treasury waits by the clock of the machine"),
-    ("halt_ended", "an operator's command"),
+    ("halt_ended", "an operator's command for a halt without a reason, which few worlds have"),
     ("history_rebuilt", "an operator's command"),
     ("letter_dropped", "an operator's command"),
     ("passed", "holds are voided before they have places"),
