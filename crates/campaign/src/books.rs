@@ -80,7 +80,8 @@ impl Stage for BooksStage {
                 Event::CampaignReleased(released) => end_released(conn, released).await?,
                 Event::GrantsCancelled(cancelled) => {
                     let mask = PaidMask::new(cancelled.word << 8, vec![cancelled.mask]);
-                    burned_again(conn, cancelled.campaign, |seq| mask.contains(seq)).await?;
+                    let of_vault = (cancelled.chain_id, cancelled.vault);
+                    burned_again(conn, cancelled.campaign, of_vault, |seq| mask.contains(seq)).await?;
                     Vec::new()
                 }
                 Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
@@ -292,7 +293,7 @@ async fn end_released(
     released: &CampaignReleased,
 ) -> Result<Vec<Event>, StageError> {
     let id = released.campaign;
-    burned_again(conn, id, |_| true).await?;
+    burned_again(conn, id, (released.chain_id, released.vault), |_| true).await?;
     let known = find_campaign(conn, id).await.map_err(StageError::from)?;
     let goes_on = known.is_some_and(|campaign| {
         (campaign.definition.chain_id, campaign.vault) == (released.chain_id, released.vault)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{
@@ -143,13 +143,22 @@ pub(crate) async fn hold_owed(
     Ok((events, true))
 }
 
-/// Notes that the grants of these places are never paid, after all.
+/// Notes that the grants of these places are never paid, after all, by the word of a vault: others may have a campaign of that
+/// number.
 pub(crate) async fn burned_again(
     conn: &mut PgConnection,
     campaign: CampaignId,
+    (chain_id, vault): (u64, Address),
     is_burned: impl Fn(u64) -> bool,
 ) -> Result<(), StageError> {
     let owed = owed_holds(conn, campaign).await?;
+    if owed.is_empty() {
+        return Ok(());
+    }
+    let known = find_campaign(conn, campaign).await.map_err(StageError::from)?;
+    if known.is_none_or(|known| (known.definition.chain_id, known.vault) != (chain_id, vault)) {
+        return Ok(());
+    }
     let burned: Vec<GrantId> =
         owed.into_iter().filter(|(_, seq)| is_burned(*seq)).map(|(grant, _)| grant).collect();
     Ok(forget_owed(conn, &burned).await?)

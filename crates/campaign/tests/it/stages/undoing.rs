@@ -1,6 +1,6 @@
 //! What the chain took back is taken back in the books, by entries of their own, and can be booked again.
 
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{Address, B256, U256};
 use laurel_campaign::Caps;
 use laurel_events::{
     BlockchainTxConfirmed, BlockchainTxUndone, CampaignFundingUndone, CampaignId, EventKind,
@@ -169,7 +169,8 @@ async fn nothing_is_held_again_of_a_place_that_is_burned_again() {
     let mut world = World::new().await;
     let (campaign, cancelled) = owing(&mut world).await;
     let other_word = GrantsCancelled { word: 1, ..cancelled.clone() };
-    world.append(&[other_word.into()]).await;
+    let other_vault = GrantsCancelled { vault: Address::repeat_byte(9), ..cancelled.clone() };
+    world.append(&[other_word.into(), other_vault.into()]).await;
     world.keep_books().await;
     assert_eq!(world.number("SELECT count(*) FROM owed_holds").await, 1);
     world.append(&[cancelled.into()]).await;
