@@ -30,7 +30,8 @@ CREATE TABLE queues (
     vault integer NOT NULL REFERENCES vaults (id),
     next_seq bigint NOT NULL DEFAULT 0 CHECK (next_seq >= 0),
     batched_to bigint NOT NULL DEFAULT 0 CHECK (batched_to >= 0),
-    halted text,
+    -- why nothing is planned or signed for it: all that has to end before it goes on
+    halted text[] NOT NULL DEFAULT '{}',
     -- the final transaction after which the vault pays nothing of it any more
     released_tx bytea CHECK (length(released_tx) = 32),
     CHECK (batched_to <= next_seq)

@@ -90,7 +90,8 @@ ALTER TABLE postings
     ADD CONSTRAINT postings_grants_check CHECK (grants > 0),
     ADD CONSTRAINT postings_amount_check CHECK (amount > 0);
 DROP TABLE rebases;
-DROP TABLE owed_holds;
+DROP TABLE burns;
+ALTER TABLE accounts DROP COLUMN overdrawn;
 DELETE FROM sightings WHERE final;
 ALTER TABLE sightings DROP COLUMN final;
 DROP TABLE skipped_seqs;

@@ -71,13 +71,19 @@ ALTER TABLE suspense
 ALTER TABLE adoptions
     ADD FOREIGN KEY (chain_id, tx, log_index, turn) REFERENCES suspense (chain_id, tx, log_index, turn);
 
--- Voids whose proof the chain took back, of campaigns that have granted the amount to others since: they are held again when the
--- campaign is funded, unless the chain has burned the place again.
-CREATE TABLE owed_holds (
-    campaign bigint NOT NULL,
-    number bigint NOT NULL,
+-- What grants stand on and the vault has no cap for, where the chain took back what was final: a cap, or the proof of a void whose
+-- amount others were granted by then. Nothing is available then, and what comes covers this first.
+ALTER TABLE accounts
+    ADD COLUMN overdrawn numeric(78, 0) NOT NULL DEFAULT 0 CHECK (overdrawn >= 0),
+    ADD CHECK (overdrawn = 0 OR available = 0),
+    ADD CHECK (overdrawn <= funded);
+
+-- The places that final blocks burned, each with the transaction that proves it. The chain may take it back.
+CREATE TABLE burns (
+    campaign bigint NOT NULL REFERENCES campaigns (id),
     seq bigint NOT NULL CHECK (seq >= 0),
-    PRIMARY KEY (campaign, number)
+    tx bytea NOT NULL CHECK (length(tx) = 32),
+    PRIMARY KEY (campaign, seq)
 );
 
 CREATE OR REPLACE VIEW transfers AS

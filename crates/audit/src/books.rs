@@ -19,8 +19,8 @@ use laurel_ledger::amount_from_sql;
 use serde::{Serialize, Serializer};
 use sqlx::PgPool;
 
-pub(crate) use self::rows::balances;
 use self::rows::{Books, Place, Row, Snapshot, VaultRow};
+pub(crate) use self::rows::{Sums, balances};
 use crate::{
     AuditError,
     error::{inconsistent, with_causes},
@@ -32,7 +32,7 @@ pub type Nodes = BTreeMap<u64, Arc<dyn ChainNode>>;
 /// All campaigns' balances, and what does not fit.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct BooksReport {
-    /// All that the vaults' caps ever allowed.
+    /// The vaults' caps, and what is overdrawn: the sum of the next four.
     pub funded: Amount,
     /// Free for grants.
     pub available: Amount,
@@ -42,6 +42,8 @@ pub struct BooksReport {
     pub paid: Amount,
     /// Given back to the treasury.
     pub returned: Amount,
+    /// What grants stand on and the vaults have no cap for, since a chain took back what was final.
+    pub overdrawn: Amount,
     /// Final on the chain, and about to be posted.
     pub unposted: Amount,
     /// What the vaults paid without a hold of ours.
@@ -178,19 +180,9 @@ fn add_up(report: &mut BooksReport, row: &Row, id: CampaignId) -> Result<Amount,
     report.reserved = report.reserved.plus(amount(&row.reserved, "reserved")?)?;
     report.paid = report.paid.plus(paid)?;
     report.returned = report.returned.plus(amount(&row.returned, "returned")?)?;
-    let sums = [
-        ("funded", &row.funded, row.fundings.clone()),
-        ("available", &row.available, &row.fundings - &row.holds + &row.voids),
-        ("reserved", &row.reserved, &row.holds - &row.posts - &row.voids),
-        ("paid", &row.paid, row.posts.clone()),
-    ];
-    for (account, balance, sum) in sums {
-        if *balance != sum {
-            report
-                .findings
-                .push(format!("campaign {id}: {account} is {balance}, its transfers sum up to {sum}"));
-        }
-    }
+    report.overdrawn = report.overdrawn.plus(amount(&row.overdrawn, "overdrawn")?)?;
+    let differing = row.differing(&row.sums());
+    report.findings.extend(differing.into_iter().map(|differs| format!("campaign {id}: {differs}")));
     Ok(paid)
 }
 

@@ -10,23 +10,17 @@ use laurel_events::{
     Amount, BlockchainTxConfirmed, BudgetPosted, BudgetReleased, CampaignFunded, CampaignId,
     CampaignReleased, Envelope, Event, EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef,
     SettledSegment, TokenGrantFailed,
-    alert::{BUDGET_SHORT, FUNDING_MISMATCH, PAYMENT_WITHOUT_HOLD},
+    alert::{FUNDING_MISMATCH, PAYMENT_WITHOUT_HOLD},
 };
 use laurel_ledger::{
-    Funding, LedgerError, Posting, Written, clear_alert, find_balances, find_grant, find_places,
-    find_segments, fund, halt_queues, lock_accounts, note_unpaid, planted, post, raise_alert, resume_queue,
-    void,
+    Funding, LedgerError, Posting, Written, clear_alert, find_grant, find_places, find_segments, fund,
+    halt_queues, lock_accounts, note_unpaid, planted, post, raise_alert, void,
 };
 use sqlx::PgConnection;
 
 use crate::{
-    CampaignState, Move,
-    change::set_state,
-    counters::give_back_counters,
-    find_campaign,
-    funding::forget_request,
-    undoing::{burned_again, hold_owed, undo},
-    unexplained::suspend,
+    CampaignState, Move, change::set_state, counters::give_back_counters, find_campaign,
+    funding::forget_request, overdrafts::judge_overdrafts, undoing::undo, unexplained::suspend,
 };
 
 /// Turns what the chain did into postings, fundings and voids.
@@ -44,7 +38,6 @@ impl Stage for BooksStage {
             EventKind::BlockchainTxConfirmed,
             EventKind::CampaignFunded,
             EventKind::CampaignReleased,
-            EventKind::GrantsCancelled,
             EventKind::TokenGrantFailed,
             EventKind::BlockchainTxUndone,
             EventKind::CampaignFundingUndone,
@@ -68,57 +61,28 @@ impl Stage for BooksStage {
         now: DateTime<Utc>,
         events: &[Envelope],
     ) -> Result<Vec<NewEvent>, StageError> {
-        lock_accounts(conn, &campaigns_of(events)).await?;
+        let before = lock_accounts(conn, &campaigns_of(events)).await?;
         let mut effects = Vec::new();
-        let mut queues = Queues::default();
+        let mut suspended = BTreeSet::new();
         for envelope in events {
             let events = match &envelope.event {
                 Event::BlockchainTxConfirmed(confirmed) => {
-                    post_confirmed(conn, now, confirmed, &mut queues.suspended).await?
+                    post_confirmed(conn, now, confirmed, &mut suspended).await?
                 }
-                Event::CampaignFunded(funded) => post_funding(conn, now, funded, &mut queues).await?,
+                Event::CampaignFunded(funded) => post_funding(conn, now, funded).await?,
                 Event::CampaignReleased(released) => end_released(conn, released).await?,
-                Event::GrantsCancelled(cancelled) => {
-                    let mask = PaidMask::new(cancelled.word << 8, vec![cancelled.mask]);
-                    let of_vault = (cancelled.chain_id, cancelled.vault);
-                    burned_again(conn, cancelled.campaign, of_vault, |seq| mask.contains(seq)).await?;
-                    Vec::new()
-                }
                 Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
-                event => undo(conn, now, event, &mut queues.short).await?,
+                event => undo(conn, now, event).await?,
             };
             effects.extend(events.into_iter().map(|event| NewEvent::caused_by(envelope.id, event)));
         }
-        queues.write(conn).await?;
-        Ok(effects)
-    }
-}
-
-/// What becomes of queues, which are locked after everything else, and in one order.
-#[derive(Debug, Default)]
-struct Queues {
-    /// Halted for a payment without a hold.
-    suspended: BTreeSet<CampaignId>,
-    /// Halted because more is held than the vault has a cap for.
-    short: BTreeSet<CampaignId>,
-    /// Not short any more.
-    covered: BTreeSet<CampaignId>,
-}
-
-impl Queues {
-    async fn write(self, conn: &mut PgConnection) -> Result<(), LedgerError> {
-        let suspended: Vec<CampaignId> = self.suspended.into_iter().collect();
-        let short: Vec<CampaignId> = self.short.into_iter().collect();
+        // Queues are locked after everything else.
+        let suspended: Vec<CampaignId> = suspended.into_iter().collect();
         if !suspended.is_empty() {
             halt_queues(conn, &suspended, PAYMENT_WITHOUT_HOLD).await?;
         }
-        if !short.is_empty() {
-            halt_queues(conn, &short, BUDGET_SHORT).await?;
-        }
-        for campaign in self.covered {
-            resume_queue(conn, campaign, BUDGET_SHORT).await?;
-        }
-        Ok(())
+        effects.extend(judge_overdrafts(conn, now, &before, events).await?.into_iter().map(NewEvent::from));
+        Ok(effects)
     }
 }
 
@@ -132,7 +96,6 @@ fn campaigns_of(events: &[Envelope]) -> Vec<CampaignId> {
             }
             Event::CampaignFunded(funded) => vec![funded.campaign],
             Event::CampaignReleased(released) => vec![released.campaign],
-            Event::GrantsCancelled(cancelled) => vec![cancelled.campaign],
             Event::TokenGrantFailed(failed) => vec![failed.grant.campaign],
             Event::BlockchainTxUndone(undone) => {
                 undone.segments.iter().map(|segment| segment.campaign).collect()
@@ -237,7 +200,6 @@ async fn post_funding(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     funded: &CampaignFunded,
-    queues: &mut Queues,
 ) -> Result<Vec<Event>, StageError> {
     let known = find_campaign(conn, funded.campaign).await.map_err(StageError::from)?;
     let problem = match &known {
@@ -274,17 +236,7 @@ async fn post_funding(
     };
     fund(conn, now, &funding).await?;
     forget_request(conn, funded.campaign, funded.cap).await?;
-    let fits = clear_alert(conn, FUNDING_MISMATCH, &about).await?;
-    let (mut events, owes_nothing) = hold_owed(conn, now, funded.campaign).await?;
-    events.extend(fits.map(Event::from));
-    let covered = find_balances(conn, funded.campaign).await?.is_none_or(|books| books.funded <= funded.cap);
-    let covered = covered && owes_nothing;
-    let Some(covered) = (if covered { clear_alert(conn, BUDGET_SHORT, &about).await? } else { None }) else {
-        return Ok(events);
-    };
-    queues.covered.insert(funded.campaign);
-    queues.short.remove(&funded.campaign);
-    Ok(events.into_iter().chain([covered.into()]).collect())
+    Ok(clear_alert(conn, FUNDING_MISMATCH, &about).await?.map(Event::from).into_iter().collect())
 }
 
 /// Ends a campaign of which the vault pays nothing any more: what it would grant could only fail.
@@ -293,7 +245,6 @@ async fn end_released(
     released: &CampaignReleased,
 ) -> Result<Vec<Event>, StageError> {
     let id = released.campaign;
-    burned_again(conn, id, (released.chain_id, released.vault), |_| true).await?;
     let known = find_campaign(conn, id).await.map_err(StageError::from)?;
     let goes_on = known.is_some_and(|campaign| {
         (campaign.definition.chain_id, campaign.vault) == (released.chain_id, released.vault)

@@ -4,7 +4,7 @@
 //! grants that there are, and one that is needed no more goes. Everything here happens while the campaign's books are
 //! locked, so no grant and no void comes in between.
 
-use laurel_events::{CampaignId, GrantId, TokenGrantFailed};
+use laurel_events::{CampaignId, TokenGrantFailed};
 use laurel_ledger::{LedgerError, amount_to_sql};
 use sqlx::PgConnection;
 
@@ -133,29 +133,31 @@ pub(crate) async fn give_back_counters(
     }
 }
 
-/// Counts a grant again that was given back; a counter that is kept since then begins with it. What was granted to the player
+/// Counts grants again that were given back; a counter that is kept since then begins with them. What was granted to their players
 /// meanwhile stays: the cap of the row is what it has come to then.
 pub(crate) async fn take_counters_again(
     conn: &mut PgConnection,
-    grant: GrantId,
+    campaign: CampaignId,
+    grants: &[i64],
     kept: Kept,
 ) -> Result<(), LedgerError> {
     sqlx::query!(
         r#"
         INSERT INTO counters AS c (campaign, player, period, grants, amount)
-        SELECT g.campaign, g.player, p.period, 1, g.amount
+        SELECT g.campaign, g.player, p.period, count(*), sum(g.amount)
         FROM grants g JOIN journal j ON j.part = g.part AND j.position = g.position
         CROSS JOIN LATERAL (SELECT date '1970-01-01' AS period WHERE $3
                             UNION ALL
                             SELECT (j.recorded_at AT TIME ZONE 'UTC')::date WHERE $4) p
-        WHERE g.campaign = $1 AND g.number = $2
+        WHERE g.campaign = $1 AND g.number = ANY ($2)
+        GROUP BY g.campaign, g.player, p.period
         ON CONFLICT (campaign, player, period) DO UPDATE
-        SET grants = c.grants + 1, amount = c.amount + EXCLUDED.amount,
-            grants_max = CASE WHEN c.grants_max IS NOT NULL THEN greatest(c.grants_max, c.grants + 1) END,
+        SET grants = c.grants + EXCLUDED.grants, amount = c.amount + EXCLUDED.amount,
+            grants_max = CASE WHEN c.grants_max IS NOT NULL THEN greatest(c.grants_max, c.grants + EXCLUDED.grants) END,
             amount_max = CASE WHEN c.amount_max IS NOT NULL THEN greatest(c.amount_max, c.amount + EXCLUDED.amount) END
         "#,
-        grant.campaign.number(),
-        grant.number.cast_signed(),
+        campaign.number(),
+        grants,
         kept.life,
         kept.day,
     )

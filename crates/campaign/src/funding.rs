@@ -23,11 +23,10 @@ pub async fn request_funding(
         return Err(CampaignError::CapRange);
     }
     let campaign = lock_campaign(conn, org, id, None).await?;
-    if campaign.state == CampaignState::Ended {
+    let books = lock_accounts(conn, &[id]).await?.remove(&id).unwrap_or_default();
+    if campaign.state == CampaignState::Ended && books.overdrawn.is_zero() {
         return Err(CampaignError::Ended);
     }
-    let books = lock_accounts(conn, &[id]).await?;
-    let funded = books.get(&id).map_or(Amount::ZERO, |books| books.funded);
     // One that failed may be mended by asking for less.
     let requested = sqlx::query_scalar!(
         "SELECT cap FROM funding_requests WHERE campaign = $1 AND failures = 0",
@@ -38,7 +37,7 @@ pub async fn request_funding(
     .map(|cap| amount_from_sql(&cap, "funding_requests", "cap", id))
     .transpose()?
     .unwrap_or(Amount::ZERO);
-    let current = funded.max(requested);
+    let current = books.cap().max(requested);
     if cap <= current {
         return Err(CampaignError::CapNotRaised { asked: cap, current });
     }

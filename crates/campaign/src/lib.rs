@@ -20,6 +20,7 @@ mod decisions;
 mod definition;
 mod funding;
 mod meeting;
+mod overdrafts;
 mod recovered;
 pub mod reward;
 pub mod rule;

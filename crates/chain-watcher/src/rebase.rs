@@ -17,8 +17,10 @@ use std::{collections::HashMap, sync::Arc};
 use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_chain::{ChainError, ChainNode, Finality};
-use laurel_events::{ChainRebased, NewEvent, alert::CHAIN_HALTED};
-use laurel_ledger::{Context, LedgerError, append, clear_alert, commit, list_vaults};
+use laurel_events::{ChainRebased, Event, NewEvent, alert::CHAIN_HALTED};
+use laurel_ledger::{
+    Context, LedgerError, append, clear_alert, commit, forget_burned, forget_release, list_vaults,
+};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -142,6 +144,7 @@ impl Rebase {
             transition += 1;
             events.push(batch.undone(transition).into());
         }
+        forget_proofs(&mut tx, &events).await?;
         add_block(&mut tx, chain_id, &plan.to, &[]).await?;
         save_view(&mut tx, chain_id, &plan.to, &plan.to, transition).await?;
         let rebased = ChainRebased {
@@ -213,6 +216,23 @@ impl Rebase {
         append(conn, &Context::at(now), &events).await?;
         Ok(())
     }
+}
+
+/// Has nobody fail a grant with a proof that is undone. Every stage has read what proved it, and none is told anything new of the
+/// chain before the rebase has ended.
+async fn forget_proofs(conn: &mut PgConnection, undone: &[NewEvent]) -> Result<(), LedgerError> {
+    for undone in undone {
+        match &undone.event {
+            Event::GrantsCancelUndone(event) => {
+                forget_burned(conn, event.undone.campaign, event.undone.tx).await?;
+            }
+            Event::CampaignReleaseUndone(event) => {
+                forget_release(conn, event.undone.campaign, event.undone.tx).await?;
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 async fn is_open(conn: &mut PgConnection, chain_id: u64) -> Result<bool, LedgerError> {

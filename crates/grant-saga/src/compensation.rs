@@ -1,6 +1,6 @@
 //! Grants that will never be paid, by proof of the chain: their places were burned, or their campaign was released.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use alloy::primitives::{Address, B256};
 use chrono::{DateTime, Utc};
@@ -10,7 +10,7 @@ use laurel_events::{
     CampaignId, CampaignReleased, EventId, GrantId, GrantsCancelled, NewEvent, TokenGrantFailed, VoidProof,
 };
 use laurel_ledger::{
-    ChainPlace, LedgerError, amount_from_sql, find_given_places, find_places, in_quarantine,
+    ChainPlace, LedgerError, amount_from_sql, find_given_places, find_places, in_quarantine, note_burned,
 };
 use sqlx::PgConnection;
 
@@ -36,20 +36,36 @@ pub(crate) async fn cancelled(
     if let Some(last) = mask.seqs().last().filter(|seq| *seq >= queue.next_seq) {
         skip_burned(conn, now, campaign, &queue, last + 1).await?;
     }
-    let mut places = Vec::new();
-    for seq in mask.seqs().filter(|seq| *seq < queue.next_seq) {
-        places.extend(find_given_places(conn, campaign, seq, 1).await?);
-    }
-    let seqs: Vec<u64> = places.iter().map(|place| place.seq).collect();
+    let seqs: Vec<u64> = mask.seqs().filter(|seq| *seq < queue.next_seq).collect();
     if let Some(paid) = paid_among(conn, cancelled.campaign, &seqs).await? {
         return Err(StageError::poison(format!(
             "seq {paid} of campaign {} was burned by {} and paid before",
             cancelled.campaign, cancelled.tx
         )));
     }
-    take_out(conn, cancelled.campaign, &seqs).await?;
-    let proof = |seq| VoidProof::Cancelled { seq, tx: cancelled.tx };
-    Ok(fail(conn, now, Some(cause), (cancelled.campaign, "refused"), &places, proof).await?)
+    take_out(conn, campaign, &seqs).await?;
+    note_burned(conn, campaign, &seqs, cancelled.tx).await?;
+    let burned = seqs.into_iter().map(|seq| (seq, cancelled.tx)).collect();
+    Ok(fail_burned(conn, now, Some(cause), campaign, &burned).await?)
+}
+
+/// Fails the grants of burned places, each with the transaction that proves it.
+pub(crate) async fn fail_burned(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    cause: Option<EventId>,
+    campaign: CampaignId,
+    burned: &BTreeMap<u64, B256>,
+) -> Result<Vec<NewEvent>, LedgerError> {
+    if burned.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut places = Vec::new();
+    for seq in burned.keys() {
+        places.extend(find_given_places(conn, campaign, *seq, 1).await?);
+    }
+    let proof = |seq| VoidProof::Cancelled { seq, tx: burned[&seq] };
+    fail(conn, now, cause, (campaign, "refused"), &places, proof).await
 }
 
 /// Notes that the vault pays nothing of a campaign any more, and fails what is under way in no batch.
@@ -79,21 +95,6 @@ pub(crate) async fn released(
     .execute(&mut *conn)
     .await?;
     fail_released(conn, now, Some(cause), &[released.campaign]).await
-}
-
-/// Notes that the vault pays for a campaign as before: the chain took back that it was released.
-pub(crate) async fn release_undone(
-    conn: &mut PgConnection,
-    released: &CampaignReleased,
-) -> Result<(), StageError> {
-    sqlx::query!(
-        "UPDATE queues SET released_tx = NULL WHERE campaign = $1 AND released_tx = $2",
-        released.campaign.number(),
-        released.tx.as_slice(),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }
 
 /// How many places of a released campaign fail in one transaction, or up to twice as many: there may be a million. The next ones

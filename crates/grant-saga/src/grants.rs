@@ -62,13 +62,22 @@ impl Stage for GrantStage {
         // Queues are locked before grants.
         let mut effects = fail_released(conn, now, None, &given_back(events)).await?;
         let mut requests: Vec<(EventId, &TokenGrantRequested)> = Vec::new();
+        let mut reheld: Vec<(EventId, GrantId)> = Vec::new();
         for envelope in events {
-            if let Event::TokenGrantRequested(requested) = &envelope.event {
-                requests.push((envelope.id, requested));
-                continue;
+            match &envelope.event {
+                Event::TokenGrantRequested(requested) => {
+                    requests.push((envelope.id, requested));
+                    continue;
+                }
+                Event::BudgetReheld(event) => {
+                    reheld.push((envelope.id, event.grant));
+                    continue;
+                }
+                _ => {}
             }
             // The order within a partition is kept: what was requested before comes first.
             effects.extend(start(conn, now, &std::mem::take(&mut requests)).await?);
+            effects.extend(rehold(conn, now, &std::mem::take(&mut reheld)).await?);
             match &envelope.event {
                 Event::WalletLinked(linked) => {
                     effects.extend(wallet_linked(conn, now, envelope.id, linked).await?);
@@ -82,12 +91,12 @@ impl Stage for GrantStage {
                 Event::BudgetUnposted(unposted) => {
                     effects.extend(reopen(conn, envelope.id, unposted).await?);
                 }
-                Event::BudgetReheld(reheld) => rehold(conn, now, reheld).await?,
                 Event::BudgetReleased(released) => set_compensated(conn, now, released.grant).await?,
                 _ => {}
             }
         }
         effects.extend(start(conn, now, &requests).await?);
+        effects.extend(rehold(conn, now, &reheld).await?);
         Ok(effects)
     }
 }

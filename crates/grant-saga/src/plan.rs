@@ -130,7 +130,7 @@ async fn requeued(
         JOIN queues q USING (campaign)
         JOIN vaults v ON v.id = q.vault
         JOIN chains c ON c.id = v.chain_id AND c.halted IS NULL
-        WHERE q.vault = $1 AND q.halted IS NULL AND q.released_tx IS NULL
+        WHERE q.vault = $1 AND q.halted = '{}' AND q.released_tx IS NULL
           AND r.queued_at <= $2 AND r.campaign <> ALL ($3)
           AND NOT EXISTS (SELECT FROM stops WHERE about = 'campaign:' || q.campaign)
         ORDER BY r.queued_at, r.campaign, r.first_seq
@@ -170,7 +170,7 @@ async fn queued(
             ORDER BY r.first_seq DESC
             LIMIT 1
         ) oldest
-        WHERE q.vault = $1 AND q.batched_to < q.next_seq AND q.halted IS NULL AND q.released_tx IS NULL
+        WHERE q.vault = $1 AND q.batched_to < q.next_seq AND q.halted = '{}' AND q.released_tx IS NULL
           AND q.campaign <> ALL ($2)
           AND ($3 OR q.next_seq - q.batched_to >= $4 OR oldest.queued_at <= $5)
           AND NOT EXISTS (SELECT FROM stops WHERE about = 'campaign:' || q.campaign)

@@ -10,9 +10,10 @@ use laurel_events::{
 };
 use laurel_ledger::{ChainPlace, LedgerError, amount_to_sql, find_places, find_segments, planted};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 use crate::{
-    compensation::{cancelled, fail_released, release_undone, released},
+    compensation::{cancelled, fail_released, released},
     refused::{held, hold_refused},
     requeues::{lock_places, nowhere_among, requeue, requeue_batch, requeue_cancel},
     undoing::undo,
@@ -41,7 +42,6 @@ impl Stage for SettlementStage {
             EventKind::BlockchainTxUndone,
             EventKind::GrantsCancelled,
             EventKind::CampaignReleased,
-            EventKind::CampaignReleaseUndone,
         ]
     }
 
@@ -58,6 +58,7 @@ impl Stage for SettlementStage {
         now: DateTime<Utc>,
         events: &[Envelope],
     ) -> Result<Vec<NewEvent>, StageError> {
+        lock_moved(conn, events).await?;
         let mut effects = Vec::new();
         for envelope in events {
             match &envelope.event {
@@ -83,7 +84,6 @@ impl Stage for SettlementStage {
                     }
                 }
                 Event::BlockchainTxUndone(undone) => undo(conn, &undone.sighting).await?,
-                Event::CampaignReleaseUndone(event) => release_undone(conn, &event.undone).await?,
                 Event::GrantsCancelled(event) => {
                     effects.extend(cancelled(conn, now, envelope.id, event).await?);
                 }
@@ -95,6 +95,56 @@ impl Stage for SettlementStage {
         }
         Ok(effects)
     }
+}
+
+/// Locks the queues of the campaigns whose places these events move, in ascending order: another partition may have others of the same
+/// batches. A settlement that paid everything moves none.
+async fn lock_moved(conn: &mut PgConnection, events: &[Envelope]) -> Result<(), LedgerError> {
+    let mut batches: Vec<Uuid> = Vec::new();
+    let mut campaigns: Vec<i64> = Vec::new();
+    for envelope in events {
+        let sighting = match &envelope.event {
+            Event::BlockchainTxConfirmed(confirmed) if pays_all(confirmed) => continue,
+            Event::BlockchainTxConfirmed(confirmed) => &confirmed.sighting,
+            Event::BlockchainTxReverted(reverted) => &reverted.sighting,
+            Event::BlockchainTxUndone(undone) => &undone.sighting,
+            Event::GrantsCancelled(cancelled) => {
+                campaigns.push(cancelled.campaign.number());
+                continue;
+            }
+            Event::CampaignReleased(released) => {
+                campaigns.push(released.campaign.number());
+                continue;
+            }
+            _ => continue,
+        };
+        batches.extend(sighting.batch.map(BatchId::uuid));
+    }
+    if batches.is_empty() && campaigns.len() < 2 {
+        return Ok(());
+    }
+    sqlx::query!(
+        r#"
+        SELECT FROM queues
+        WHERE campaign = ANY ($1)
+           OR campaign IN (SELECT campaign FROM segments WHERE batch = ANY ($2)
+                           UNION ALL SELECT campaign FROM cancels WHERE batch = ANY ($2))
+        ORDER BY campaign
+        FOR UPDATE
+        "#,
+        &campaigns,
+        &batches,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+fn pays_all(confirmed: &BlockchainTxConfirmed) -> bool {
+    let is_paid = |settled: &SettledSegment| {
+        PaidMask::new(settled.first_seq, settled.paid.clone()).count() == u64::from(settled.count)
+    };
+    !confirmed.segments.is_empty() && confirmed.segments.iter().all(is_paid)
 }
 
 /// What the watcher knows of a batch.

@@ -142,7 +142,7 @@ async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, Ledge
             sqlx::query!(
                 r#"
                 UPDATE queues SET batched_to = batched_to + $3
-                WHERE campaign = $1 AND batched_to = $2 AND batched_to + $3 <= next_seq AND halted IS NULL
+                WHERE campaign = $1 AND batched_to = $2 AND batched_to + $3 <= next_seq AND halted = '{}'
                 "#,
                 campaign,
                 first_seq,
@@ -154,7 +154,7 @@ async fn take_places(conn: &mut PgConnection, plan: &Plan) -> Result<bool, Ledge
         Source::Requeue { count } => {
             // Whoever halts the campaign waits for this batch, or is seen.
             let goes_on = sqlx::query_scalar!(
-                "SELECT true FROM queues WHERE campaign = $1 AND halted IS NULL FOR SHARE",
+                "SELECT true FROM queues WHERE campaign = $1 AND halted = '{}' FOR SHARE",
                 campaign,
             );
             if goes_on.fetch_optional(&mut *conn).await?.is_none() {

@@ -6,16 +6,19 @@
 //!   BudgetReheld ────────► the place goes again
 //! ```
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_chain::PaidMask;
-use laurel_events::{
-    BudgetReheld, BudgetUnposted, CampaignId, EventId, GrantId, NewEvent, Sighting, TokenGrantReopened,
-};
-use laurel_ledger::{LedgerError, find_places, find_segments};
+use laurel_events::{BudgetUnposted, CampaignId, EventId, GrantId, NewEvent, Sighting, TokenGrantReopened};
+use laurel_ledger::{LedgerError, burned_among, find_places, find_segments};
 use sqlx::PgConnection;
 
-use crate::requeues::{lock_places, requeue, take_out, take_out_segment};
+use crate::{
+    compensation::{fail_burned, fail_released},
+    requeues::{lock_places, requeue, take_out, take_out_segment},
+};
 
 /// Has a batch be under way again. Its places go with it, and not by themselves any more.
 pub(crate) async fn undo(conn: &mut PgConnection, sighting: &Sighting) -> Result<(), StageError> {
@@ -84,29 +87,41 @@ pub(crate) async fn reopen(
     Ok(reopened)
 }
 
-/// Has a grant go again, with the place that it has, whose end the chain took back. In a batch that is under way it does so
-/// already, and so it does where it waits in the queue, as one does that was burned before it was sent.
+/// Has grants go again, each with the place that it has, whose end the chain took back. In a batch that is under way they do so
+/// already, and so they do where they wait in the queue, as those do that were burned before they were sent. What the chain has
+/// ended again by now fails again, with the new proof.
 pub(crate) async fn rehold(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
-    reheld: &BudgetReheld,
-) -> Result<(), StageError> {
-    let campaign = reheld.grant.campaign;
-    // Before its grant, as everywhere.
-    lock_places(conn, campaign).await?;
-    let seq = sqlx::query_scalar!(
-        r#"
-        UPDATE exceptions SET state = 'queued', reason = NULL, refused_since = NULL, updated_at = $3
-        WHERE campaign = $1 AND number = $2 AND state IN ('failed', 'compensated') AND seq IS NOT NULL
-        RETURNING seq AS "seq!"
-        "#,
-        campaign.number(),
-        reheld.grant.number.cast_signed(),
-        now,
-    )
-    .fetch_optional(&mut *conn)
-    .await?;
-    let Some(seq) = seq else { return Ok(()) };
-    requeue(conn, campaign, [seq.cast_unsigned()], now, 0).await?;
-    Ok(())
+    reheld: &[(EventId, GrantId)],
+) -> Result<Vec<NewEvent>, StageError> {
+    let mut campaigns: BTreeMap<CampaignId, (EventId, Vec<i64>)> = BTreeMap::new();
+    for (cause, grant) in reheld {
+        let (_, numbers) = campaigns.entry(grant.campaign).or_insert((*cause, Vec::new()));
+        numbers.push(grant.number.cast_signed());
+    }
+    let mut effects = Vec::new();
+    for (campaign, (cause, numbers)) in campaigns {
+        // Before its grants, as everywhere.
+        lock_places(conn, campaign).await?;
+        let seqs = sqlx::query_scalar!(
+            r#"
+            UPDATE exceptions SET state = 'queued', reason = NULL, refused_since = NULL, updated_at = $3
+            WHERE campaign = $1 AND number = ANY ($2) AND state IN ('failed', 'compensated') AND seq IS NOT NULL
+            RETURNING seq AS "seq!"
+            "#,
+            campaign.number(),
+            &numbers,
+            now,
+        );
+        let mut seqs: Vec<u64> =
+            seqs.fetch_all(&mut *conn).await?.into_iter().map(i64::cast_unsigned).collect();
+        seqs.sort_unstable();
+        let burned = burned_among(conn, campaign, &seqs).await?;
+        seqs.retain(|seq| !burned.contains_key(seq));
+        requeue(conn, campaign, seqs, now, 0).await?;
+        effects.extend(fail_burned(conn, now, Some(cause), campaign, &burned).await?);
+        effects.extend(fail_released(conn, now, Some(cause), &[campaign]).await?);
+    }
+    Ok(effects)
 }

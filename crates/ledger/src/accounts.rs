@@ -8,13 +8,22 @@
 //!
 //! A transfer is immutable and has a natural key: writing it again says [`Written::Exists`], and with other content it
 //! is an error. Balances move in the same transaction and cannot fall below zero.
+//!
+//! # What the chain takes back
+//!
+//! ```text
+//!   turn 0  written   +a      turn 1  undone   -a      turn 2  written again   +a'   …
+//! ```
+//!
+//! A transfer is undone by a row of its own, with the opposite amount: what the rows of its key sum up to is true at any time.
+//! Undoing one twice changes nothing. What is undone may have been granted to others by then: the campaign is overdrawn by what
+//! it lacks, grants nothing, and whatever comes covers that first.
 
 use std::collections::BTreeMap;
 
-use alloy_primitives::B256;
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, Utc};
-use laurel_events::{Amount, BatchId, CampaignId, EventId, GrantId, OutcomeKey, PlayerId, VoidProof};
+use laurel_events::{Amount, CampaignId, EventId, GrantId, OutcomeKey, PlayerId};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -26,7 +35,7 @@ use crate::{
 /// A campaign's balances.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Balances {
-    /// All that the vault's cap ever allowed: the sum of the other four.
+    /// The vault's cap, and what is overdrawn: the sum of the next four.
     pub funded: Amount,
     /// Free for grants.
     pub available: Amount,
@@ -36,10 +45,19 @@ pub struct Balances {
     pub paid: Amount,
     /// Given back to the treasury.
     pub returned: Amount,
+    /// What grants stand on and the vault has no cap for, since the chain took back what was final. Nothing is available then.
+    pub overdrawn: Amount,
     /// How many grants there are: the next grant's number.
     pub grants: u64,
     /// How many declines there are: the next decline's number.
     pub declines: u64,
+}
+
+impl Balances {
+    /// The vault's cap.
+    pub fn cap(&self) -> Amount {
+        self.funded.minus(self.overdrawn).unwrap_or(Amount::ZERO)
+    }
 }
 
 /// Whether a transfer was new.
@@ -68,36 +86,6 @@ pub struct Hold {
     pub rule_version: i32,
 }
 
-/// A posting: reserved -> paid for what one batch paid of one campaign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Posting {
-    /// The batch.
-    pub batch: BatchId,
-    /// The campaign.
-    pub campaign: CampaignId,
-    /// How many grants.
-    pub grants: u32,
-    /// Their sum.
-    pub amount: Amount,
-    /// The transaction.
-    pub tx: B256,
-}
-
-/// A funding: the vault's cap for a campaign, seen in a final block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Funding {
-    /// The campaign.
-    pub campaign: CampaignId,
-    /// The block.
-    pub block_number: u64,
-    /// The log in the block.
-    pub log_index: u32,
-    /// The transaction.
-    pub tx: B256,
-    /// The whole cap.
-    pub cap: Amount,
-}
-
 /// Opens a campaign's books, empty.
 ///
 /// # Errors
@@ -123,7 +111,7 @@ pub async fn lock_accounts(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT campaign, funded, available, reserved, paid, returned, grants, declines
+        SELECT campaign, funded, available, reserved, paid, returned, overdrawn, grants, declines
         FROM accounts
         WHERE campaign = ANY ($1)
         ORDER BY campaign
@@ -147,7 +135,7 @@ pub async fn find_balances(
     let row = sqlx::query_as!(
         Row,
         r#"
-        SELECT campaign, funded, available, reserved, paid, returned, grants, declines
+        SELECT campaign, funded, available, reserved, paid, returned, overdrawn, grants, declines
         FROM accounts
         WHERE campaign = $1
         "#,
@@ -165,6 +153,7 @@ struct Row {
     reserved: BigDecimal,
     paid: BigDecimal,
     returned: BigDecimal,
+    overdrawn: BigDecimal,
     grants: i64,
     declines: i64,
 }
@@ -184,6 +173,7 @@ impl Row {
             reserved: amount(&self.reserved, "reserved")?,
             paid: amount(&self.paid, "paid")?,
             returned: amount(&self.returned, "returned")?,
+            overdrawn: amount(&self.overdrawn, "overdrawn")?,
             grants: count(self.grants, "grants")?,
             declines: count(self.declines, "declines")?,
         };
@@ -256,184 +246,4 @@ async fn move_to_reserved(conn: &mut PgConnection, holds: &[Hold]) -> Result<(),
     .execute(conn)
     .await?;
     LedgerError::expect_rows("reserve", sums.len(), moved.rows_affected())
-}
-
-/// Writes a posting, unless it is there.
-///
-/// # Errors
-/// [`LedgerError::ExistsDifferent`], or if less is reserved than it moves, or the database does not answer.
-pub async fn post(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-    posting: &Posting,
-) -> Result<Written, LedgerError> {
-    let grants = i32::try_from(posting.grants).unwrap_or(i32::MAX);
-    let amount = amount_to_sql(posting.amount);
-    let created = sqlx::query!(
-        r#"
-        INSERT INTO postings (batch, campaign, grants, amount, tx, recorded_at, turn)
-        SELECT $1, $2, $3, $4, $5, $6, coalesce(max(turn) + 1, 0) FROM postings WHERE batch = $1 AND campaign = $2
-        HAVING coalesce(max(turn), 1) % 2 = 1
-        ON CONFLICT DO NOTHING
-        "#,
-        posting.batch.uuid(),
-        posting.campaign.number(),
-        grants,
-        amount,
-        posting.tx.as_slice(),
-        now,
-    )
-    .execute(&mut *conn)
-    .await?;
-    if created.rows_affected() == 0 && !crate::planted!(HoldPostedTwice) {
-        return check_posting(conn, posting).await;
-    }
-    let moved = sqlx::query!(
-        "UPDATE accounts SET reserved = reserved - $2, paid = paid + $2 WHERE campaign = $1",
-        posting.campaign.number(),
-        amount,
-    )
-    .execute(conn)
-    .await?;
-    LedgerError::expect_rows("post", 1, moved.rows_affected())?;
-    Ok(Written::Created)
-}
-
-async fn check_posting(conn: &mut PgConnection, posting: &Posting) -> Result<Written, LedgerError> {
-    let found = sqlx::query!(
-        "SELECT grants, amount, tx FROM postings WHERE batch = $1 AND campaign = $2 ORDER BY turn DESC LIMIT 1",
-        posting.batch.uuid(),
-        posting.campaign.number(),
-    )
-    .fetch_one(conn)
-    .await?;
-    let id = || format!("{}/{}", posting.batch, posting.campaign);
-    let different = |field| Err(LedgerError::ExistsDifferent { transfer: "posting", id: id(), field });
-    if amount_from_sql(&found.amount, "postings", "amount", id())? != posting.amount {
-        return different("amount");
-    }
-    if found.tx != posting.tx.as_slice() {
-        return different("tx");
-    }
-    if u32::try_from(found.grants).ok() != Some(posting.grants) {
-        return different("grants");
-    }
-    Ok(Written::Exists)
-}
-
-/// Voids a hold, unless it was voided. The caller has the proof of INV 5.
-///
-/// # Errors
-/// [`LedgerError::ExistsDifferent`], or if less is reserved than it moves, or the database does not answer.
-pub async fn void(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-    grant: GrantId,
-    amount: Amount,
-    proof: &VoidProof,
-) -> Result<Written, LedgerError> {
-    let (campaign, number) = (grant.campaign.number(), grant.number.cast_signed());
-    let units = amount_to_sql(amount);
-    let proof = serde_json::to_value(proof)
-        .map_err(|source| LedgerError::Database(sqlx::Error::Encode(source.into())))?;
-    let created = sqlx::query!(
-        r#"
-        INSERT INTO voids (campaign, number, amount, proof, recorded_at, turn)
-        SELECT $1, $2, $3, $4, $5, coalesce(max(turn) + 1, 0) FROM voids WHERE campaign = $1 AND number = $2
-        HAVING coalesce(max(turn), 1) % 2 = 1
-        ON CONFLICT DO NOTHING
-        "#,
-        campaign,
-        number,
-        units,
-        proof,
-        now,
-    )
-    .execute(&mut *conn)
-    .await?;
-    if created.rows_affected() == 0 {
-        let found = sqlx::query_scalar!(
-            "SELECT amount FROM voids WHERE campaign = $1 AND number = $2 ORDER BY turn DESC LIMIT 1",
-            campaign,
-            number
-        )
-        .fetch_one(conn)
-        .await?;
-        return if found == units {
-            Ok(Written::Exists)
-        } else {
-            Err(LedgerError::ExistsDifferent { transfer: "void", id: grant.to_string(), field: "amount" })
-        };
-    }
-    let moved = sqlx::query!(
-        "UPDATE accounts SET reserved = reserved - $2, available = available + $2 WHERE campaign = $1",
-        campaign,
-        units,
-    )
-    .execute(conn)
-    .await?;
-    LedgerError::expect_rows("void", 1, moved.rows_affected())?;
-    Ok(Written::Created)
-}
-
-/// Writes a funding, unless it is there: `funded` becomes the cap, which only rises.
-///
-/// # Errors
-/// [`LedgerError::ExistsDifferent`], or if the campaign has no books, or the database does not answer.
-pub async fn fund(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-    funding: &Funding,
-) -> Result<Written, LedgerError> {
-    let id = || format!("{}/{}/{}", funding.campaign, funding.block_number, funding.log_index);
-    let books = lock_accounts(conn, &[funding.campaign]).await?;
-    let balances = books
-        .get(&funding.campaign)
-        .ok_or_else(|| LedgerError::inconsistent("accounts", "campaign", funding.campaign))?;
-    let added = funding.cap.minus(balances.funded).unwrap_or(Amount::ZERO);
-    let created = sqlx::query!(
-        r#"
-        INSERT INTO fundings (campaign, block_number, log_index, tx, cap, added, recorded_at, turn)
-        SELECT $1, $2, $3, $4, $5, $6, $7, coalesce(max(turn) + 1, 0) FROM fundings
-        WHERE campaign = $1 AND block_number = $2 AND log_index = $3
-        HAVING coalesce(max(turn), 1) % 2 = 1
-        ON CONFLICT DO NOTHING
-        "#,
-        funding.campaign.number(),
-        funding.block_number.cast_signed(),
-        funding.log_index.cast_signed(),
-        funding.tx.as_slice(),
-        amount_to_sql(funding.cap),
-        amount_to_sql(added),
-        now,
-    )
-    .execute(&mut *conn)
-    .await?;
-    if created.rows_affected() == 0 {
-        let cap = sqlx::query_scalar!(
-            r#"
-            SELECT cap FROM fundings WHERE campaign = $1 AND block_number = $2 AND log_index = $3
-            ORDER BY turn DESC LIMIT 1
-            "#,
-            funding.campaign.number(),
-            funding.block_number.cast_signed(),
-            funding.log_index.cast_signed(),
-        )
-        .fetch_one(conn)
-        .await?;
-        return if amount_from_sql(&cap, "fundings", "cap", id())? == funding.cap {
-            Ok(Written::Exists)
-        } else {
-            Err(LedgerError::ExistsDifferent { transfer: "funding", id: id(), field: "cap" })
-        };
-    }
-    let moved = sqlx::query!(
-        "UPDATE accounts SET funded = funded + $2, available = available + $2 WHERE campaign = $1",
-        funding.campaign.number(),
-        amount_to_sql(added),
-    )
-    .execute(conn)
-    .await?;
-    LedgerError::expect_rows("fund", 1, moved.rows_affected())?;
-    Ok(Written::Created)
 }

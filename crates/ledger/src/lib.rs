@@ -17,6 +17,7 @@
 mod accounts;
 mod alerts;
 mod answer;
+mod burns;
 mod chains;
 mod commit;
 mod counters;
@@ -25,6 +26,7 @@ mod declines;
 mod error;
 #[cfg(feature = "faults")]
 pub mod faults;
+mod fundings;
 mod grants;
 mod idempotency;
 mod journal;
@@ -32,6 +34,7 @@ mod leases;
 mod numeric;
 mod organisations;
 mod outcomes;
+mod postings;
 mod quarantine;
 mod queues;
 mod ranges;
@@ -39,15 +42,13 @@ mod segments;
 mod stops;
 mod suspense;
 mod transfers;
-mod undoing;
+mod voids;
 
 pub use self::{
-    accounts::{
-        Balances, Funding, Hold, Posting, Written, find_balances, fund, hold, lock_accounts, open_account,
-        post, void,
-    },
+    accounts::{Balances, Hold, Written, find_balances, hold, lock_accounts, open_account},
     alerts::{Alert, clear_alert, clear_alerts, has_alert, has_alert_of, list_alerts, raise_alert},
     answer::answered,
+    burns::{burned_among, forget_burned, note_burned},
     chains::{PinError, Vault, VaultIdentity, is_vault_or_lane, list_vaults, pin_vault, reserved_addresses},
     commit::commit,
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
@@ -57,6 +58,7 @@ pub use self::{
     },
     declines::{Decline, insert_declines, list_declines},
     error::{LedgerError, is_infrastructure},
+    fundings::{Funding, fund, unfund},
     grants::{GrantRow, find_grant, grants_of_outcome},
     idempotency::{
         ANSWER_LIFETIME, IdempotencyScope, StoredAnswer, find_answer, lock_idempotency_key, store_answer,
@@ -66,17 +68,18 @@ pub use self::{
     numeric::{amount_from_sql, amount_to_sql},
     organisations::{add_organisation, find_organisation},
     outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},
+    postings::{Posting, post, unpost},
     quarantine::{
         Quarantine, Recognised, begin_quarantine, end_quarantine, find_quarantine, in_quarantine,
         quarantine_another, recognise,
     },
-    queues::{halt_queues, resume_queue},
+    queues::{forget_release, halt_queues, resume_queue},
     ranges::{ahead_positions, ensure_ranges},
     segments::{Place as ChainPlace, find_given_places, find_places, find_segments},
     stops::{Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_payouts},
-    suspense::{forget_unpaid, note_unpaid, record_suspense},
+    suspense::{forget_unpaid, note_unpaid, record_suspense, undo_suspense},
     transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
-    undoing::{Reheld, Unfunded, forget_owed, owed_holds, undo_suspense, unfund, unpost, unvoid, voided_by},
+    voids::{unvoid, void},
 };
 
 /// Whether a simulation has planted this bug. Without the feature `faults` it is `false`, and the compiler leaves out what

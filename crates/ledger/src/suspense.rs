@@ -81,6 +81,36 @@ pub async fn record_suspense(
     }
 }
 
+/// Takes a payment back out of suspense, if it is there.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn undo_suspense(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    sighting: &Sighting,
+    settled: &SettledSegment,
+) -> Result<bool, LedgerError> {
+    let undone = sqlx::query!(
+        r#"
+        INSERT INTO suspense
+            (chain_id, tx, log_index, turn, vault, on_chain_campaign, first_seq, amount, reason, recorded_at, block_number,
+             block_hash)
+        SELECT chain_id, tx, log_index, turn + 1, vault, on_chain_campaign, first_seq, -amount, 'taken back by the chain', $4,
+               block_number, block_hash
+        FROM (SELECT * FROM suspense WHERE chain_id = $1 AND tx = $2 AND log_index = $3 ORDER BY turn DESC LIMIT 1) s
+        WHERE turn % 2 = 0
+        "#,
+        sighting.chain_id.cast_signed(),
+        sighting.tx.as_slice(),
+        settled.log_index.cast_signed(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(undone.rows_affected() == 1)
+}
+
 /// Notes a settlement that no batch explains and that paid nothing, unless that was noted.
 ///
 /// # Errors

@@ -75,10 +75,49 @@ pub(crate) struct Row {
     pub(crate) reserved: BigDecimal,
     pub(crate) paid: BigDecimal,
     pub(crate) returned: BigDecimal,
+    pub(crate) overdrawn: BigDecimal,
     pub(crate) fundings: BigDecimal,
     pub(crate) holds: BigDecimal,
     pub(crate) posts: BigDecimal,
     pub(crate) voids: BigDecimal,
+}
+
+/// What a campaign's transfers of each kind sum up to.
+pub(crate) struct Sums {
+    pub(crate) fundings: BigDecimal,
+    pub(crate) holds: BigDecimal,
+    pub(crate) posts: BigDecimal,
+    pub(crate) voids: BigDecimal,
+}
+
+impl Row {
+    /// The transfers as they are booked.
+    pub(super) fn sums(&self) -> Sums {
+        Sums {
+            fundings: self.fundings.clone(),
+            holds: self.holds.clone(),
+            posts: self.posts.clone(),
+            voids: self.voids.clone(),
+        }
+    }
+
+    /// The balances that are not what these transfers make them, in words.
+    pub(crate) fn differing(&self, sums: &Sums) -> Vec<String> {
+        let left = &sums.fundings - &sums.holds + &sums.voids;
+        let nothing = BigDecimal::default();
+        let (available, overdrawn) = if left < nothing { (nothing, -left) } else { (left, nothing) };
+        let expected = [
+            ("funded", &self.funded, &sums.fundings + &overdrawn),
+            ("available", &self.available, available),
+            ("reserved", &self.reserved, &sums.holds - &sums.posts - &sums.voids),
+            ("paid", &self.paid, sums.posts.clone()),
+            ("overdrawn", &self.overdrawn, overdrawn),
+        ];
+        let differing = expected.into_iter().filter(|(_, balance, sum)| *balance != sum);
+        differing
+            .map(|(account, balance, sum)| format!("{account} is {balance}, its transfers sum up to {sum}"))
+            .collect()
+    }
 }
 
 /// Reads everything in one snapshot.
@@ -135,6 +174,7 @@ pub(crate) async fn balances(conn: &mut PgConnection) -> Result<Vec<Row>, AuditE
         Row,
         r#"
         SELECT a.campaign, v.chain_id, v.address AS vault, a.funded, a.available, a.reserved, a.paid, a.returned,
+               a.overdrawn,
                (SELECT coalesce(sum(added), 0) FROM fundings t WHERE t.campaign = a.campaign) AS "fundings!",
                (SELECT coalesce(sum(amount), 0) FROM grants t WHERE t.campaign = a.campaign) AS "holds!",
                (SELECT coalesce(sum(amount), 0) FROM postings t WHERE t.campaign = a.campaign) AS "posts!",

@@ -3,7 +3,8 @@
 use bigdecimal::BigDecimal;
 
 use crate::{
-    AuditError, books,
+    AuditError,
+    books::{self, Sums},
     finding::Code,
     snapshot::{Deltas, Snapshot, any_campaign},
 };
@@ -17,21 +18,19 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
         }
         let nothing = Deltas::default();
         let deltas = snapshot.known.deltas.get(&id).unwrap_or(&nothing);
-        let (funded, posts) = (&row.fundings + &deltas.funded, &row.posts + &deltas.posts);
-        let (holds, voids) = (&row.holds + &deltas.holds, &row.voids + &deltas.voids);
-        let sums: [(&str, &BigDecimal, BigDecimal); 4] = [
-            ("funded", &row.funded, funded.clone()),
-            ("available", &row.available, funded - &holds + &voids),
-            ("reserved", &row.reserved, holds - &posts - voids),
-            ("paid", &row.paid, posts),
-        ];
-        let differ: Vec<String> = sums
-            .iter()
-            .filter(|(_, balance, sum)| *balance != sum)
-            .map(|(account, balance, sum)| format!("{account} is {balance}, its transfers sum up to {sum}"))
-            .collect();
+        let sums = Sums {
+            fundings: &row.fundings + &deltas.funded,
+            holds: &row.holds + &deltas.holds,
+            posts: &row.posts + &deltas.posts,
+            voids: &row.voids + &deltas.voids,
+        };
+        let differ = row.differing(&sums);
+        let about = format!("campaign:{id}");
+        if row.overdrawn > BigDecimal::default() {
+            let detail = format!("grants stand on {} that the vault has no cap for", row.overdrawn);
+            snapshot.findings.add(Code::BudgetShort, about.clone(), Some(id), detail);
+        }
         if !differ.is_empty() {
-            let about = format!("campaign:{id}");
             snapshot.findings.add(Code::BalanceDiffers, about, Some(id), differ.join("; "));
         }
     }

@@ -52,7 +52,7 @@ pub(crate) async fn queue_with_refused(
     grants
 }
 
-async fn failed(world: &World) -> Vec<TokenGrantFailed> {
+pub(crate) async fn failed(world: &World) -> Vec<TokenGrantFailed> {
     let events = world.events(&[EventKind::TokenGrantFailed]).await;
     let failed = events.into_iter().map(|envelope| match envelope.event {
         Event::TokenGrantFailed(failed) => failed,
@@ -120,7 +120,7 @@ pub(crate) fn burned_by_owner(world: &World, campaign: CampaignId, word: u64, ma
 }
 
 /// The vault's word that a campaign was released.
-fn release_of(world: &World, campaign: CampaignId) -> CampaignReleased {
+pub(crate) fn release_of(world: &World, campaign: CampaignId) -> CampaignReleased {
     CampaignReleased {
         campaign,
         chain_id: world.deployed.chain_id,

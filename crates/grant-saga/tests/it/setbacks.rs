@@ -282,7 +282,9 @@ async fn a_campaign_that_is_halted_while_a_batch_is_signed_is_not_settled() {
     let mut world = World::new().await;
     let campaign = world.campaign(7).await;
     world.queue(campaign, 2).await;
-    let halt = |reason: Option<&'static str>| sqlx::query("UPDATE queues SET halted = $1").bind(reason);
+    let halt = |reason: Option<&'static str>| {
+        sqlx::query("UPDATE queues SET halted = array_remove(ARRAY[$1::text], NULL)").bind(reason)
+    };
     for goes_again in [false, true] {
         if goes_again {
             everything_goes_again(&world).await;

@@ -87,6 +87,7 @@ fn table(report: &BooksReport) -> String {
         ("+ reserved", report.reserved),
         ("+ paid", report.paid),
         ("+ returned", report.returned),
+        ("of it overdrawn", report.overdrawn),
         ("about to be posted", report.unposted),
         ("in suspense", report.suspense),
         ("paid on chain", report.paid_on_chain),

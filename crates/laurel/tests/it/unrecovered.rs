@@ -115,7 +115,7 @@ async fn a_place_that_went_to_somebody_else_meanwhile_halts_its_campaign() {
     let raised = alerts(&rest).await;
     assert!(raised.contains(&"payment_not_recovered".to_owned()), "{raised:?}");
     let halted: Option<String> =
-        sqlx::query_scalar("SELECT halted FROM queues").fetch_one(world.database.pool()).await.unwrap();
+        sqlx::query_scalar("SELECT halted[1] FROM queues").fetch_one(world.database.pool()).await.unwrap();
     assert_eq!(halted.as_deref(), Some("payment_without_hold"));
     assert_eq!(world.balance(Rest::wallet("two")).await, U256::ZERO);
     assert_eq!(replica.terminate().await, Some(0));

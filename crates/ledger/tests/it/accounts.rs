@@ -36,6 +36,7 @@ async fn a_hold_is_posted_or_voided_and_the_books_add_up() {
         reserved: Amount::ZERO,
         paid: Amount::from(50_u64),
         returned: Amount::ZERO,
+        overdrawn: Amount::ZERO,
         grants: 3,
         declines: 0,
     };

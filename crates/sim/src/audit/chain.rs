@@ -170,7 +170,7 @@ impl Auditor {
     ) -> anyhow::Result<Vec<String>> {
         let mut findings = Vec::new();
         let rows = sqlx::query(
-            "SELECT a.campaign, a.paid::text, a.funded::text, coalesce(c.final_number, 0) AS final_number,
+            "SELECT a.campaign, a.paid::text, (a.funded - a.overdrawn)::text, coalesce(c.final_number, 0) AS final_number,
                     CASE WHEN $1 THEN (SELECT count(*) FROM open_suspense WHERE unknown > 0 AND $2)
                          ELSE (SELECT count(*) FROM suspense) END AS suspense,
                     -- payments whose grants are lost with what was set back
@@ -184,7 +184,7 @@ impl Auditor {
         .await?;
         for row in rows {
             let campaign: i64 = row.get(0);
-            let (posted, funded): (U256, U256) =
+            let (posted, cap): (U256, U256) =
                 (row.get::<String, _>(1).parse()?, row.get::<String, _>(2).parse()?);
             let known = u64::try_from(row.get::<i64, _>(3))?;
             let of_campaign = || self.paid.iter().filter(|((id, _), _)| i64::try_from(*id) == Ok(campaign));
@@ -199,8 +199,8 @@ impl Auditor {
                 ));
             }
             let all: U256 = of_campaign().map(|(_, payment)| payment.amount).sum();
-            if all > funded && !funded.is_zero() {
-                findings.push(format!("INV 6: campaign {campaign} paid {all}, and has {funded}"));
+            if all > cap && !cap.is_zero() {
+                findings.push(format!("INV 6: campaign {campaign} paid {all}, and has {cap}"));
             }
             if row.get::<i64, _>(4) != 0 {
                 findings.push("INV 4: there are payments that nobody explains".to_owned());

@@ -70,7 +70,7 @@ pub(super) async fn deadlines(conn: &mut PgConnection, now: DateTime<Utc>) -> an
 /// How far a grant has come, as the tables tell it.
 const GRANTS: &str = "
     SELECT g.campaign, g.number, g.amount::text, r.seq, e.state, e.reason, v.number IS NOT NULL AS void, s.state AS shown,
-           c.count AS completed, q.halted, rq.setbacks
+           c.count AS completed, array_to_string(q.halted, ', '), rq.setbacks
     FROM grants g
     LEFT JOIN LATERAL (
         SELECT r.first_seq + array_position(r.numbers, g.number) - 1 AS seq FROM runs r

@@ -14,7 +14,7 @@ use crate::{ApiState, Principal, Problem, Role, extract::Path};
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Answer {
-    /// All that the vault's cap ever allowed: the sum of the next four.
+    /// The vault's cap, and what is overdrawn: the sum of the next four.
     #[schema(value_type = String)]
     funded: Amount,
     /// Free for grants.
@@ -29,6 +29,9 @@ pub(crate) struct Answer {
     /// Given back to the treasury.
     #[schema(value_type = String)]
     returned: Amount,
+    /// What grants stand on and the vault has no cap for, since the chain took back what was final. Nothing is available then.
+    #[schema(value_type = String)]
+    overdrawn: Amount,
     /// How many grants there were.
     grants: u64,
     /// How many of them are complete.
@@ -61,6 +64,7 @@ pub(crate) async fn handler(
         reserved: books.reserved,
         paid: books.paid,
         returned: books.returned,
+        overdrawn: books.overdrawn,
         grants: stats.grants,
         completed: stats.completed,
         compensated: stats.compensated,

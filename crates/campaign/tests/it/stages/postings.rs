@@ -145,7 +145,7 @@ async fn a_payment_without_a_hold_is_suspense_and_pauses_the_campaign() {
 }
 
 async fn halted(world: &World) -> Vec<(i64, Option<String>)> {
-    sqlx::query_as("SELECT campaign, halted FROM queues ORDER BY campaign")
+    sqlx::query_as("SELECT campaign, halted[1] FROM queues ORDER BY campaign")
         .fetch_all(world.pool())
         .await
         .unwrap()
@@ -222,7 +222,7 @@ async fn a_queue_that_is_halted_keeps_its_reason() {
     let mut world = World::new().await;
     let campaign = with_grants(&mut world, 1).await;
     let settled = world.batch(1, campaign, &[0]).await;
-    sqlx::query("INSERT INTO queues (campaign, vault, halted) SELECT id, vault, 'other' FROM campaigns")
+    sqlx::query("INSERT INTO queues (campaign, vault, halted) SELECT id, vault, '{other}' FROM campaigns")
         .execute(world.pool())
         .await
         .unwrap();

@@ -1,11 +1,12 @@
 //! What the chain took back is taken back in the books, by entries of their own, and can be booked again.
 
-use alloy_primitives::{Address, B256, U256};
-use laurel_campaign::Caps;
+use alloy_primitives::{B256, U256};
+use laurel_campaign::{Caps, acknowledge_alert};
 use laurel_events::{
-    BlockchainTxConfirmed, BlockchainTxUndone, CampaignFundingUndone, CampaignId, EventKind,
+    BlockchainTxConfirmed, BlockchainTxUndone, CampaignFundingUndone, CampaignId, Clock as _, EventKind,
     GrantsCancelUndone, GrantsCancelled, TokenGrantFailed, VoidProof,
 };
+use laurel_ledger::{Context, list_alerts};
 
 use crate::world::{World, definition, funding, outcome, settle::confirmed};
 
@@ -14,7 +15,15 @@ fn undone(confirmed: &BlockchainTxConfirmed) -> BlockchainTxUndone {
 }
 
 async fn halted(world: &World) -> i64 {
-    world.number("SELECT count(*) FROM queues WHERE halted = 'budget_short'").await
+    world.number("SELECT count(*) FROM queues WHERE 'budget_short' = ANY (halted)").await
+}
+
+async fn overdrawn(world: &World) -> i64 {
+    world.number("SELECT sum(overdrawn)::bigint FROM accounts").await
+}
+
+async fn alerts(world: &World) -> i64 {
+    world.number("SELECT count(*) FROM alerts WHERE code = 'budget_short'").await
 }
 
 #[tokio::test]
@@ -79,19 +88,19 @@ async fn a_cap_is_taken_back_as_far_as_nothing_is_held_of_it() {
         world.append(&[CampaignFundingUndone { undone: capped.clone() }.into()]).await;
         world.keep_books().await;
     }
-    assert_eq!(world.money(campaign).await, (0, 30, 0));
-    assert_eq!(halted(&world).await, 1);
+    assert_eq!((world.money(campaign).await, overdrawn(&world).await), ((0, 30, 0), 29));
+    assert_eq!((halted(&world).await, alerts(&world).await), (1, 1));
     assert_eq!(world.decide(outcome(1)).await, ["budget_exhausted"]);
     world.audit().await;
     // Less than what grants stand on does not end it.
     world.fund(campaign, 20).await;
-    assert_eq!((world.money(campaign).await, halted(&world).await), ((0, 30, 0), 1));
+    assert_eq!((world.money(campaign).await, overdrawn(&world).await), ((0, 30, 0), 10));
+    assert_eq!(halted(&world).await, 1);
     // The same transaction at the same place of another block.
     world.append(&[capped.into()]).await;
     world.keep_books().await;
     assert_eq!(world.money(campaign).await, (70, 30, 0));
-    assert_eq!(halted(&world).await, 0);
-    assert_eq!(world.number("SELECT count(*) FROM alerts WHERE code = 'budget_short'").await, 0);
+    assert_eq!((overdrawn(&world).await, halted(&world).await, alerts(&world).await), (0, 0, 0));
     world.finish().await;
 }
 
@@ -136,47 +145,87 @@ async fn a_void_whose_proof_is_gone_is_held_again() {
 }
 
 /// A grant's hold was given back, another grant has the amount, and the proof of the first one is gone.
-async fn owing(world: &mut World) -> (CampaignId, GrantsCancelled) {
+async fn overdraw(world: &mut World) -> CampaignId {
     let campaign = world.campaign(&definition(), 10).await;
     world.decide(outcome(1)).await;
     let cancelled = cancel_one(world, campaign).await;
     assert_eq!(world.decide(outcome(2)).await, ["granted 10"]);
-    world.append(&[GrantsCancelUndone { undone: cancelled.clone() }.into()]).await;
-    world.keep_books().await;
-    assert_eq!((world.money(campaign).await, halted(world).await), ((0, 10, 0), 1));
-    assert_eq!(world.events(EventKind::BudgetReheld).await.len(), 0);
-    (campaign, cancelled)
+    for _ in 0..2 {
+        world.append(&[GrantsCancelUndone { undone: cancelled.clone() }.into()]).await;
+        world.keep_books().await;
+    }
+    assert_eq!((world.money(campaign).await, overdrawn(world).await), ((0, 20, 0), 10));
+    assert_eq!((halted(world).await, alerts(world).await), (1, 1));
+    assert_eq!(world.events(EventKind::BudgetReheld).await.len(), 1);
+    assert_eq!(world.decide(outcome(3)).await, ["budget_exhausted"]);
+    world.audit().await;
+    campaign
 }
 
 #[tokio::test]
-async fn a_hold_for_which_there_is_no_money_is_made_when_there_is() {
+async fn a_hold_for_which_there_is_no_money_waits_for_a_higher_cap() {
     let mut world = World::new().await;
-    let (campaign, _) = owing(&mut world).await;
+    let campaign = overdraw(&mut world).await;
     // Too little ends it not.
     world.fund(campaign, 15).await;
-    assert_eq!((world.money(campaign).await, halted(&world).await), ((5, 10, 0), 1));
+    assert_eq!((world.money(campaign).await, overdrawn(&world).await), ((0, 20, 0), 5));
+    assert_eq!((halted(&world).await, alerts(&world).await), (1, 1));
+    world.audit().await;
     world.fund(campaign, 25).await;
-    assert_eq!((world.money(campaign).await, halted(&world).await), ((5, 20, 0), 0));
-    assert_eq!(world.events(EventKind::BudgetReheld).await.len(), 1);
-    assert_eq!(world.number("SELECT count(*) FROM alerts WHERE code = 'budget_short'").await, 0);
+    assert_eq!((world.money(campaign).await, overdrawn(&world).await), ((5, 20, 0), 0));
+    assert_eq!((halted(&world).await, alerts(&world).await), (0, 0));
     world.fund(campaign, 40).await;
     assert_eq!(world.money(campaign).await, (20, 20, 0), "once");
     world.finish().await;
 }
 
 #[tokio::test]
-async fn nothing_is_held_again_of_a_place_that_is_burned_again() {
+async fn what_fails_again_covers_what_is_overdrawn() {
     let mut world = World::new().await;
-    let (campaign, cancelled) = owing(&mut world).await;
-    let other_word = GrantsCancelled { word: 1, ..cancelled.clone() };
-    let other_vault = GrantsCancelled { vault: Address::repeat_byte(9), ..cancelled.clone() };
-    world.append(&[other_word.into(), other_vault.into()]).await;
-    world.keep_books().await;
-    assert_eq!(world.number("SELECT count(*) FROM owed_holds").await, 1);
-    world.append(&[cancelled.into()]).await;
-    world.fund(campaign, 40).await;
-    assert_eq!((world.money(campaign).await, halted(&world).await), ((30, 10, 0), 0));
-    assert_eq!(world.events(EventKind::BudgetReheld).await.len(), 0);
+    let campaign = overdraw(&mut world).await;
+    cancel_one(&mut world, campaign).await;
+    assert_eq!((world.money(campaign).await, overdrawn(&world).await), ((0, 10, 0), 0));
+    assert_eq!((halted(&world).await, alerts(&world).await), (0, 0));
+    assert_eq!(world.decide(outcome(4)).await, ["budget_exhausted"]);
+    world.finish().await;
+}
+
+/// The chain has paid it on its new branch: both the one that was void before and the one that had its amount.
+#[tokio::test]
+async fn what_is_overdrawn_can_be_paid() {
+    let mut world = World::new().await;
+    let campaign = overdraw(&mut world).await;
+    let settled = world.batch(1, campaign, &[0]).await;
+    world.confirm(confirmed(Some(1), vec![settled])).await;
+    assert_eq!((world.money(campaign).await, overdrawn(&world).await), ((0, 10, 10), 10));
+    world.fund(campaign, 20).await;
+    assert_eq!((world.money(campaign).await, overdrawn(&world).await), ((0, 10, 10), 0));
+    assert_eq!(halted(&world).await, 0);
+    world.finish().await;
+}
+
+/// What an operator acknowledges is not raised again by what changes nothing, and lets nothing go on.
+#[tokio::test]
+async fn a_queue_goes_on_when_nothing_halts_it_any_more() {
+    let mut world = World::new().await;
+    let campaign = overdraw(&mut world).await;
+    let settled = world.batch(1, campaign, &[0]).await;
+    world.confirm(confirmed(None, vec![settled])).await;
+    let mut conn = world.pool().acquire().await.unwrap();
+    let context = Context::at(world.clock.now());
+    for alert in list_alerts(&mut conn, None, 100).await.unwrap() {
+        assert!(acknowledge_alert(&mut conn, &context, &alert.code, &alert.about).await.unwrap());
+    }
+    drop(conn);
+    assert_eq!(halted(&world).await, 1);
+    world.fund(campaign, 15).await;
+    assert_eq!((halted(&world).await, alerts(&world).await), (1, 0));
+    let settled = world.batch(2, campaign, &[1]).await;
+    world.confirm(confirmed(None, vec![settled])).await;
+    world.fund(campaign, 25).await;
+    assert_eq!(halted(&world).await, 0);
+    let waits = "SELECT count(*) FROM queues WHERE halted = ARRAY['payment_without_hold']";
+    assert_eq!(world.number(waits).await, 1);
     world.finish().await;
 }
 
@@ -192,20 +241,5 @@ async fn a_counter_that_is_kept_since_counts_what_is_held_again() {
     world.keep_books().await;
     assert_eq!(world.money(campaign).await, (10, 10, 0));
     assert_eq!(world.number("SELECT sum(grants)::bigint FROM counters").await, 1);
-    world.finish().await;
-}
-
-#[tokio::test]
-async fn a_void_whose_money_is_granted_to_others_is_told() {
-    let mut world = World::new().await;
-    let campaign = world.campaign(&definition(), 10).await;
-    world.decide(outcome(1)).await;
-    let cancelled = cancel_one(&mut world, campaign).await;
-    world.decide(outcome(2)).await;
-    world.append(&[GrantsCancelUndone { undone: cancelled }.into()]).await;
-    world.keep_books().await;
-    assert_eq!(world.money(campaign).await, (0, 10, 0));
-    assert_eq!(halted(&world).await, 1);
-    assert_eq!(world.number("SELECT count(*) FROM alerts WHERE code = 'budget_short'").await, 1);
     world.finish().await;
 }

@@ -23,7 +23,7 @@ impl World {
     /// INV 3, from the transfers: available + reserved + paid + returned = funded, and each is what moved there.
     async fn audit_money(&self) {
         let rows = sqlx::query(
-            "SELECT a.campaign, a.funded, a.available, a.reserved, a.paid, a.returned,
+            "SELECT a.campaign, a.funded, a.available, a.reserved, a.paid, a.returned, a.overdrawn,
                     coalesce((SELECT sum(added) FROM fundings f WHERE f.campaign = a.campaign), 0) AS fundings,
                     coalesce((SELECT sum(amount) FROM grants g WHERE g.campaign = a.campaign), 0) AS holds,
                     coalesce((SELECT sum(amount) FROM postings p WHERE p.campaign = a.campaign), 0) AS postings,
@@ -38,9 +38,9 @@ impl World {
             let campaign: i64 = row.get("campaign");
             let sum = of("available") + of("reserved") + of("paid") + of("returned");
             assert_eq!(sum, of("funded"), "INV 3: campaign {campaign}");
-            assert_eq!(of("funded"), of("fundings"), "campaign {campaign}: funded");
+            assert_eq!(of("funded") - of("overdrawn"), of("fundings"), "campaign {campaign}: funded");
             assert_eq!(
-                of("available"),
+                of("available") - of("overdrawn"),
                 of("fundings") - of("holds") + of("voids"),
                 "campaign {campaign}: available"
             );
@@ -50,7 +50,7 @@ impl World {
                 "campaign {campaign}: reserved"
             );
             assert_eq!(of("paid"), of("postings"), "campaign {campaign}: paid");
-            for column in ["available", "reserved", "paid", "returned"] {
+            for column in ["available", "reserved", "paid", "returned", "overdrawn"] {
                 assert!(of(column) >= 0, "campaign {campaign}: {column}");
             }
         }
