@@ -66,6 +66,10 @@ pub(crate) enum Fault {
     TakenBack,
     /// The vault releases a campaign with grants under way.
     CampaignReleased,
+    /// The vault's owner burns a place.
+    OwnerBurned,
+    /// The vault's owner raises a campaign's cap.
+    CapRaised,
     /// Somebody who still has the database of before sends what is signed in it.
     Zombie,
     /// A task has to wait for another's locks.
@@ -73,7 +77,7 @@ pub(crate) enum Fault {
 }
 
 impl Fault {
-    pub(crate) const ALL: [Self; 31] = [
+    pub(crate) const ALL: [Self; 33] = [
         Self::NodeTimesOut,
         Self::NodeForgets,
         Self::NodeLags,
@@ -103,6 +107,8 @@ impl Fault {
         Self::Restored,
         Self::TakenBack,
         Self::CampaignReleased,
+        Self::OwnerBurned,
+        Self::CapRaised,
         Self::Zombie,
         Self::LockAwaited,
     ];
@@ -110,7 +116,7 @@ impl Fault {
 
 impl Fault {
     /// Those that any run of many seeds has to meet. That somebody waits for a lock is no fault.
-    pub(crate) const EXPECTED: [Self; 30] = [
+    pub(crate) const EXPECTED: [Self; 32] = [
         Self::TxReplaced,
         Self::NodeTimesOut,
         Self::NodeForgets,
@@ -140,6 +146,8 @@ impl Fault {
         Self::Restored,
         Self::TakenBack,
         Self::CampaignReleased,
+        Self::OwnerBurned,
+        Self::CapRaised,
         Self::Zombie,
     ];
 }

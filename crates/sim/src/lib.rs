@@ -21,6 +21,7 @@ mod genesis;
 mod kill;
 mod machine;
 mod moments;
+mod owner;
 mod plan;
 mod planted;
 mod points;

@@ -50,6 +50,9 @@ impl Size {
 /// Outcomes of a request, at the most.
 const REQUEST_OUTCOMES_MAX: usize = 9;
 
+/// The caps of campaigns that have little: of each a few grants.
+const LITTLE: [u64; 3] = [6_000, 1_500, 400];
+
 /// The games.
 const GAMES: [&str; 2] = ["quiz", "battle"];
 
@@ -82,6 +85,13 @@ pub(crate) fn secret(player: usize) -> String {
 }
 
 impl Plan {
+    /// Leaves the campaigns little money, so that others are granted what comes back.
+    pub(crate) fn run_short(&mut self) {
+        for (campaign, cap) in self.campaigns.iter_mut().zip(LITTLE) {
+            campaign.cap = cap;
+        }
+    }
+
     /// Makes campaigns, players and lanes in the database, and says what is to come.
     pub(crate) async fn make(
         pool: &PgPool,

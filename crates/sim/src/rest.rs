@@ -1,14 +1,8 @@
 //! How a world comes to rest: nothing goes wrong any more, and everybody works until nothing moves.
 
-use alloy::{primitives::aliases::U96, sol_types::SolCall};
-use anyhow::Context;
-use laurel_chain::RewardVault;
-use laurel_events::CampaignId;
-
 use crate::{
     actors::{Kind, State, Work},
     clients::Request,
-    genesis::owner_sends,
     world::{REPLICAS, TASKS, World},
 };
 
@@ -67,7 +61,7 @@ impl World<'_> {
             if waits >= 1
                 && (self.end_stubborn()?
                     | self.release_again()?
-                    | self.raise_caps().await?
+                    | self.cover_caps().await?
                     | self.resume_lanes().await?)
             {
                 (quiet, waited) = (0, true);
@@ -95,32 +89,6 @@ impl World<'_> {
             self.plan.requests.push_back(Request::ResumeLanes);
         }
         Ok(halted)
-    }
-
-    /// Where players were paid for what is told in another way since a restore, a cap is less than what the books have granted: the
-    /// owner raises it. Says whether there was any.
-    async fn raise_caps(&mut self) -> anyhow::Result<bool> {
-        let lacking: Vec<(i64, String)> = sqlx::query_as(
-            "SELECT campaign, sum(amount)::text FROM orphans WHERE number IS NULL GROUP BY campaign ORDER BY campaign",
-        )
-        .fetch_all(&self.database.outside)
-        .await?;
-        let mut any = false;
-        for (campaign, paid) in lacking {
-            let id = CampaignId::try_from(campaign)?;
-            let paid: u64 = paid.parse()?;
-            let planned =
-                self.plan.campaigns.iter().find(|planned| planned.id == id).context("a campaign")?;
-            let cap = planned.cap + paid;
-            if self.raised.insert(id, cap) == Some(cap) {
-                continue;
-            }
-            let raise = RewardVault::raiseCapCall { campaign: id.on_chain(), cap: U96::from(cap) };
-            owner_sends(&self.shared, Some(self.genesis.deployed.vault), raise.abi_encode().into())?;
-            self.tell(&format!("the cap of {id} is raised to {cap}"));
-            any = true;
-        }
-        Ok(any)
     }
 
     /// Before anything is asked of it, the world sees its campaigns funded.

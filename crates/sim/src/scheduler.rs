@@ -104,7 +104,7 @@ impl World<'_> {
         self.pass(passes);
         self.keep_or_restore().await?;
         self.close_campaign()?;
-        self.take_back();
+        self.take_back()?;
         self.zombie_sends(false);
         if happens {
             self.happen()?;

@@ -8,13 +8,19 @@ use laurel_events::{Clock, time_ordered};
 use rand::{Rng, RngCore};
 use sqlx::PgPool;
 
-use crate::{dice::Fault, genesis::CHAIN_ID, trouble::owner, world::World};
+use crate::{dice::Fault, genesis::CHAIN_ID, owner::owner, world::World};
 
 /// How many worlds have a chain that takes back what was final.
 pub(crate) const TAKEN_BACK_WORLDS: f64 = 0.12;
 
 /// How many final blocks it takes back, at the most.
-const FINAL_BLOCKS_MAX: u64 = 12;
+const FINAL_BLOCKS_MAX: u64 = 16;
+
+/// How many steps before that the owner burns places of every campaign: they are granted to others by then, where money is short.
+const BURNED_BEFORE: u64 = 110;
+
+/// And how many steps before it the owner raises their caps: grants stand on what is taken back.
+const RAISED_BEFORE: u64 = 50;
 
 /// How often what was in them is lost, and does not wait to be mined again.
 const LOST_SHARE: f64 = 0.3;
@@ -26,9 +32,22 @@ pub(crate) fn of_chance(steps: u64, rng: &mut dyn RngCore) -> u64 {
 
 impl World<'_> {
     /// The chain takes back what was final, where it is time for that.
-    pub(crate) fn take_back(&mut self) {
-        if !self.shared.dice().on || self.takes_back_at.take_if(|at| *at <= self.steps).is_none() {
-            return;
+    pub(crate) fn take_back(&mut self) -> anyhow::Result<()> {
+        if !self.shared.dice().on {
+            return Ok(());
+        }
+        if self.takes_back_at == Some(self.steps + BURNED_BEFORE) {
+            for campaign in &self.plan.campaigns {
+                self.burn_some(campaign.id)?;
+            }
+        }
+        if self.takes_back_at == Some(self.steps + RAISED_BEFORE) {
+            for campaign in 0..self.plan.campaigns.len() {
+                self.raise_a_cap(campaign)?;
+            }
+        }
+        if self.takes_back_at.take_if(|at| *at <= self.steps).is_none() {
+            return Ok(());
         }
         let time = self.block_time();
         let owner = owner();
@@ -53,6 +72,7 @@ impl World<'_> {
             "final blocks above {to} are taken back, {removed} in all, {lost} transactions lost"
         ));
         self.stir_by_block();
+        Ok(())
     }
 }
 

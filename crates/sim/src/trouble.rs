@@ -8,7 +8,7 @@ use alloy::{
 };
 use chrono::TimeDelta;
 use laurel_campaign::Move;
-use laurel_chain::{LaneSigner, RewardVault};
+use laurel_chain::RewardVault;
 use laurel_events::CampaignId;
 use rand::Rng;
 
@@ -16,7 +16,8 @@ use crate::{
     chain::QUIET_BASE_FEE,
     clients::Request,
     dice::Fault,
-    genesis::{FussyToken, contract_wallet, key, owner_sends},
+    genesis::{FussyToken, contract_wallet, owner_sends},
+    owner::owner,
     world::{REPLICAS, World},
 };
 
@@ -40,11 +41,6 @@ impl Trouble {
     const fn is_stubborn(&self) -> bool {
         matches!(self, Self::Refusing(_) | Self::Mistake)
     }
-}
-
-/// Who moves the world's own transactions, which are never lost: nobody sends them again.
-pub(crate) fn owner() -> Address {
-    key(0).address()
 }
 
 /// How many steps a trouble lasts, at the most.
@@ -126,7 +122,7 @@ impl World<'_> {
         let (kind, ends) = {
             let mut dice = self.shared.dice();
             let ends = self.steps + dice.rng.random_range(5..LASTS_MAX);
-            (dice.rng.random_range(0..10), ends)
+            (dice.rng.random_range(0..12), ends)
         };
         let struck = |fault, chance| self.shared.dice().strikes(fault, chance);
         let vault = self.genesis.deployed.vault;
@@ -159,8 +155,7 @@ impl World<'_> {
                 Trouble::Clock(replica, by)
             }
             6 if struck(Fault::CampaignPaused, 0.3) => {
-                let chosen = self.shared.dice().rng.random_range(0..self.plan.campaigns.len());
-                let campaign = self.plan.campaigns[chosen].id;
+                let campaign = self.plan.campaigns[self.any_campaign()].id;
                 self.plan.requests.push_front(Request::Campaign { campaign, action: Move::Pause });
                 Trouble::Campaign(campaign)
             }
@@ -172,6 +167,10 @@ impl World<'_> {
                 self.mistake.store(self.shared.dice().rng.random_range(1..u64::MAX), Relaxed);
                 Trouble::Mistake
             }
+            10 if self.shared.dice().rng.random_bool(0.5) => {
+                return self.burn_some(self.plan.campaigns[self.any_campaign()].id);
+            }
+            11 if self.shared.dice().rng.random_bool(0.3) => return self.raise_a_cap(self.any_campaign()),
             9 if struck(Fault::Retold, 0.5) => {
                 self.plan.requests.push_front(Request::Retell);
                 return Ok(());

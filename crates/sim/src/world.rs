@@ -52,6 +52,9 @@ const STEPS_MS: [i64; 4] = [350, 350, 350, 2_500];
 /// Grants in a batch: small, so that there are many batches.
 const GRANTS_MAX: u32 = 6;
 
+/// How many worlds have little money, where the chain takes nothing back.
+const SHORT_WORLDS: f64 = 0.1;
+
 /// A replica's clock: the world's, and how far it is off.
 #[derive(Debug)]
 pub(crate) struct ReplicaClock {
@@ -62,6 +65,27 @@ pub(crate) struct ReplicaClock {
 impl Clock for ReplicaClock {
     fn now(&self) -> DateTime<Utc> {
         self.world.now() + (self.off.now() - DateTime::UNIX_EPOCH)
+    }
+}
+
+/// What a world may have to live through once, and when.
+struct Turns {
+    restore: Option<Restore>,
+    closes_at: Option<u64>,
+    takes_back_at: Option<u64>,
+}
+
+impl Turns {
+    fn of_chance(story: Story, steps: u64, rng: &mut dyn RngCore) -> Self {
+        let is_restored =
+            rng.random_bool(RESTORED_WORLDS) && story != Story::TakenBack || story == Story::Restored;
+        let restore = is_restored.then(|| Restore::of_chance(steps, rng));
+        // Not both: a chain that takes back what a recovery has explained is none that the program follows.
+        let is_taken_back = rng.random_bool(TAKEN_BACK_WORLDS) || story == Story::TakenBack;
+        let takes_back_at = (is_taken_back && !is_restored).then(|| taken_back::of_chance(steps, rng));
+        let is_released = rng.random_bool(RELEASED_WORLDS) || story == Story::Released;
+        let closes_at = is_released.then(|| rng.random_range(steps / 4..steps / 2));
+        Self { restore, closes_at, takes_back_at }
     }
 }
 
@@ -209,15 +233,11 @@ impl<'a> World<'a> {
         let now = Context::at(clock.now());
         let mut plan = Plan::make(&database.outside, genesis, &now, &mut dice.rng).await?;
         wanted.story.plan(&mut plan);
-        let is_restored = dice.rng.random_bool(RESTORED_WORLDS) && wanted.story != Story::TakenBack
-            || wanted.story == Story::Restored;
-        let restore = is_restored.then(|| Restore::of_chance(plan.size.steps, &mut dice.rng));
-        // Not both: a chain that takes back what a recovery has explained is none that the program follows.
-        let is_taken_back = dice.rng.random_bool(TAKEN_BACK_WORLDS) || wanted.story == Story::TakenBack;
-        let is_taken_back = is_taken_back && !is_restored;
-        let takes_back_at = is_taken_back.then(|| taken_back::of_chance(plan.size.steps, &mut dice.rng));
-        let is_released = dice.rng.random_bool(RELEASED_WORLDS) || wanted.story == Story::Released;
-        let closes_at = is_released.then(|| dice.rng.random_range(plan.size.steps / 4..plan.size.steps / 2));
+        let Turns { restore, closes_at, takes_back_at } =
+            Turns::of_chance(wanted.story, plan.size.steps, &mut dice.rng);
+        if dice.rng.random_bool(if takes_back_at.is_some() { 0.5 } else { SHORT_WORLDS }) {
+            plan.run_short();
+        }
         let step_ms = STEPS_MS[dice.rng.random_range(0..STEPS_MS.len())];
         let rarity = RARITIES[dice.rng.random_range(0..RARITIES.len())];
         let liar = dice.rng.random_bool(SEVERAL_ENDPOINTS).then(|| dice.rng.random_range(0..ENDPOINTS));

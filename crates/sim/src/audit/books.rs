@@ -9,13 +9,16 @@ const FINDINGS: &str = r"
 UNION ALL
     SELECT format('INV 1: the places of campaign %s have a hole or overlap', campaign)
     FROM (SELECT campaign, first_seq, lag(first_seq + count, 1, 0::bigint) OVER (PARTITION BY campaign ORDER BY first_seq) AS due
-          FROM runs) r
+          FROM (SELECT campaign, first_seq, count FROM runs
+                -- what was burned ahead of the queue
+                UNION ALL SELECT campaign, first_seq, count FROM skipped_seqs WHERE NOT $1) p) r
     -- After a recovery places begin behind everything that the chain has seen, and some before that are given later.
     WHERE first_seq < due OR first_seq > due AND NOT $1
 UNION ALL
     SELECT format('INV 1: the queue of campaign %s does not end where its places do', q.campaign)
     FROM queues q
-    WHERE q.next_seq <> (SELECT coalesce(sum(count), 0) FROM runs r WHERE r.campaign = q.campaign) AND NOT $1
+    WHERE q.next_seq <> (SELECT coalesce(sum(count), 0) FROM runs r WHERE r.campaign = q.campaign)
+                        + (SELECT coalesce(sum(count), 0) FROM skipped_seqs s WHERE s.campaign = q.campaign) AND NOT $1
        OR q.next_seq < (SELECT coalesce(max(first_seq + count), 0) FROM runs r WHERE r.campaign = q.campaign)
 UNION ALL
     SELECT format('INV 5: the hold of grant %s-%s was voided, and it has a place', v.campaign, v.number)
@@ -42,6 +45,8 @@ UNION ALL
     LEFT JOIN standing_voids v ON v.campaign = g.campaign AND v.number = g.number
     JOIN campaign_rules r ON r.campaign = g.campaign
     WHERE v.number IS NULL AND (r.grants_per_player IS NOT NULL OR r.amount_per_player IS NOT NULL)
+      -- what others were granted before the chain took back that it was void
+      AND NOT EXISTS (SELECT FROM voids u WHERE u.campaign = g.campaign AND u.number = g.number AND u.turn > 0)
     GROUP BY g.campaign, g.player, r.grants_per_player, r.amount_per_player
     HAVING count(*) > r.grants_per_player OR sum(g.amount) > r.amount_per_player
 UNION ALL
@@ -53,6 +58,7 @@ UNION ALL
     LEFT JOIN standing_voids v ON v.campaign = g.campaign AND v.number = g.number
     JOIN campaign_rules r ON r.campaign = g.campaign
     WHERE v.number IS NULL AND r.grants_per_player_per_day IS NOT NULL
+      AND NOT EXISTS (SELECT FROM voids u WHERE u.campaign = g.campaign AND u.number = g.number AND u.turn > 0)
     GROUP BY g.campaign, g.player, g.day, r.grants_per_player_per_day
     HAVING count(*) > r.grants_per_player_per_day
 UNION ALL
