@@ -33,7 +33,7 @@ pub use self::{
     error::WatcherError,
     finality::FinalityConflict,
     metrics::WatcherMetrics,
-    rebase::{Lost, Rebase, RebaseError, RebasePlan, Unread},
+    rebase::{Lost, Reading, Rebase, RebaseError, RebasePlan, Unread},
     reconcile::{BlockId, ReconcileError, Reconciled, reconcile},
     watcher::{Watcher, WatcherParts},
 };

@@ -24,7 +24,11 @@ use laurel_ledger::{
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
-pub use self::{lost::Lost, plan::RebasePlan, unread::Unread};
+pub use self::{
+    lost::Lost,
+    plan::RebasePlan,
+    unread::{Reading, Unread},
+};
 use crate::{
     store::{add_block, end_halt, load_view, remove_block, save_view, take_finals},
     telling::{reorged, undone},

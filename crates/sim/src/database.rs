@@ -32,6 +32,9 @@ const SETTINGS: [&str; 8] = [
 /// After so many worlds what they have deleted is cleaned up. Sessions plan everything again then.
 pub(crate) const WORLDS_PER_VACUUM: u32 = 64;
 
+/// Connections of a reconciliation.
+const AUDITORS: u32 = 3;
+
 /// Sessions of a cluster: seats, the auditor's, and one to look from outside.
 const SESSIONS_MAX: u16 = 60;
 
@@ -48,6 +51,8 @@ pub(crate) struct Seat {
 pub(crate) struct Database {
     /// Looks at the others, and never has a transaction open while they go on.
     pub(crate) outside: PgPool,
+    /// For a reconciliation, which needs several connections at once.
+    pub(crate) auditors: PgPool,
     seats: Vec<Seat>,
     options: PgConnectOptions,
     postgres: Postgres,
@@ -74,7 +79,8 @@ impl Database {
         session.close().await?;
         let options: PgConnectOptions = url.parse()?;
         let outside = one_connection(&options).await?.pool;
-        Ok(Self { outside, seats: Vec::new(), options, postgres, worlds: 0 })
+        let auditors = pool(&options, AUDITORS).await?;
+        Ok(Self { outside, auditors, seats: Vec::new(), options, postgres, worlds: 0 })
     }
 
     /// The seat of that number.
@@ -106,6 +112,7 @@ impl Database {
             seat.pool.close().await;
         }
         self.outside.close().await;
+        self.auditors.close().await;
         self.postgres.stop().await.context("the cluster stops")
     }
 }
@@ -121,15 +128,20 @@ impl Seat {
     }
 }
 
-async fn one_connection(options: &PgConnectOptions) -> anyhow::Result<Seat> {
+async fn pool(options: &PgConnectOptions, connections: u32) -> anyhow::Result<PgPool> {
     let options = options.clone().disable_statement_logging();
     let pool = PgPoolOptions::new()
-        .max_connections(1)
+        .max_connections(connections)
         .test_before_acquire(false)
         .idle_timeout(None)
         .max_lifetime(None)
         .connect_with(options)
         .await?;
+    Ok(pool)
+}
+
+async fn one_connection(options: &PgConnectOptions) -> anyhow::Result<Seat> {
+    let pool = pool(options, 1).await?;
     let backend = sqlx::query_scalar("SELECT pg_backend_pid()").fetch_one(&pool).await?;
     Ok(Seat { pool, backend })
 }

@@ -26,6 +26,7 @@ mod plan;
 mod planted;
 mod points;
 mod poison;
+mod reconciled;
 mod releases;
 mod rest;
 mod restore;

@@ -117,6 +117,9 @@ impl Worker {
         for actor in &mut world.actors {
             actor.give_up(world.database).await?;
         }
+        if findings.is_empty() {
+            findings.extend(world.reconcile().await?);
+        }
         let done = done(&world).await?;
         world.tell(&format!("{done:?}"));
         let trace: Trace = world.shared.take_trace();
@@ -262,7 +265,7 @@ mod tests {
     }
 
     /// What is done to the tables of a world at rest, and what the auditor has to say then.
-    const CORRUPTIONS: [(&str, &str); 12] = [
+    const CORRUPTIONS: [(&str, &str); 14] = [
         ("UPDATE accounts SET paid = paid - 1, available = available + 1 WHERE paid > 0", "INV 3"),
         ("DELETE FROM postings WHERE ctid = (SELECT min(ctid) FROM postings)", "INV 3"),
         ("UPDATE journal SET payload = payload || '\\x0a' WHERE kind = 'TokenGrantRequested'", "INV 9"),
@@ -279,6 +282,8 @@ mod tests {
             "INV 7",
         ),
         ("UPDATE segments SET posted_at = NULL", "INV 2"),
+        ("UPDATE segments SET unpaid = ARRAY[first_seq]", "INV 11: place"),
+        ("INSERT INTO requeues SELECT campaign, first_seq, count, queued_at FROM runs LIMIT 1", "INV 11: place"),
     ];
 
     #[test]
@@ -309,6 +314,13 @@ mod tests {
             }
             assert_eq!(unseen, Vec::<String>::new());
             assert_eq!(world.conclude().await.unwrap(), Vec::<String>::new());
+            assert_eq!(world.reconcile().await.unwrap(), Vec::<String>::new());
+            let mut tx = world.database.outside.begin().await.unwrap();
+            tx.execute("SET LOCAL session_replication_role = replica").await.unwrap();
+            tx.execute("DELETE FROM postings WHERE ctid = (SELECT min(ctid) FROM postings)").await.unwrap();
+            tx.commit().await.unwrap();
+            let findings = world.reconcile().await.unwrap();
+            assert!(findings.iter().any(|finding| finding.contains("posting_missing")), "{findings:?}");
             worker.stop().await.unwrap();
         });
     }

@@ -105,6 +105,6 @@ pub(crate) async fn rebase(
 }
 
 async fn read_up(rebase: &Rebase) -> anyhow::Result<()> {
-    let unread = rebase.unread(&rebase.heads().await?).await?;
+    let unread = rebase.unread(&mut rebase.reading().await?).await?;
     unread.first().map_or(Ok(()), |unread| Err(anyhow::anyhow!("it waits: {unread}")))
 }

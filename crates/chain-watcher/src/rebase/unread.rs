@@ -7,7 +7,8 @@ use laurel_ledger::{JournalHeads, LedgerError, journal_heads, partitions_behind,
 
 use super::{Rebase, RebaseError};
 
-/// The stages that undo, and those that follow from what they do.
+/// The stages that undo, and those that follow from what they do: what one of them writes, another one reads. After as many rounds
+/// as they are, nothing follows any more from what was written before the first.
 const STAGES: [&str; 3] = ["books", "settlements", "grant-saga"];
 
 /// What is waited for.
@@ -47,20 +48,42 @@ impl fmt::Display for Unread {
     }
 }
 
+/// Up to where it has to be read, and how often that has to be asked for still.
+#[derive(Clone, Debug)]
+pub struct Reading {
+    upto: JournalHeads,
+    rounds: usize,
+}
+
 impl Rebase {
-    /// How far the journal goes now.
+    /// Begins to wait for what is written by now, and for what follows from it.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn heads(&self) -> Result<JournalHeads, RebaseError> {
-        Ok(journal_heads(&mut *self.pool.acquire().await?).await?)
+    pub async fn reading(&self) -> Result<Reading, RebaseError> {
+        Ok(Reading { upto: self.heads().await?, rounds: STAGES.len() })
     }
 
-    /// What the stages have not read up to there.
+    /// What is still waited for. To be asked again, with the same `reading`, until it is nothing.
     ///
     /// # Errors
     /// If a row is inconsistent or the database does not answer.
-    pub async fn unread(&self, upto: &JournalHeads) -> Result<Vec<Unread>, RebaseError> {
+    pub async fn unread(&self, reading: &mut Reading) -> Result<Vec<Unread>, RebaseError> {
+        while reading.rounds > 0 {
+            let unread = self.unread_upto(&reading.upto).await?;
+            if !unread.is_empty() {
+                return Ok(unread);
+            }
+            *reading = Reading { upto: self.heads().await?, rounds: reading.rounds - 1 };
+        }
+        Ok(Vec::new())
+    }
+
+    async fn heads(&self) -> Result<JournalHeads, RebaseError> {
+        Ok(journal_heads(&mut *self.pool.acquire().await?).await?)
+    }
+
+    async fn unread_upto(&self, upto: &JournalHeads) -> Result<Vec<Unread>, RebaseError> {
         let mut unread = Vec::new();
         if planted!(RebaseEndsUnread) {
             return Ok(unread);

@@ -195,7 +195,7 @@ async fn what_is_set_aside_is_waited_for() {
         sqlx::query(sql).execute(&mut *tx).await.unwrap();
         tx.commit().await.unwrap();
     };
-    let unread = async || rebase.unread(&rebase.heads().await.unwrap()).await.unwrap();
+    let unread = async || rebase.unread(&mut rebase.reading().await.unwrap()).await.unwrap();
     let stages = unread().await;
     assert!(
         stages.len() == 3 && stages.iter().all(|unread| matches!(unread, Unread::Stage { .. })),

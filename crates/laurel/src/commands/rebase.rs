@@ -21,10 +21,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// How often a person is told of what is waited for.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// How many stages follow from each other: what one of them writes, the next one reads. After so many rounds nothing follows any
-/// more from what was written before the first.
-const ROUNDS: usize = 3;
-
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct How {
@@ -104,23 +100,20 @@ fn chosen(config: &Config, chain: Option<u64>) -> anyhow::Result<&config::Chain>
 /// Waits until the stages have read what is written, and what follows from it.
 async fn read_up(rebase: &Rebase) -> anyhow::Result<()> {
     let mut told: Option<Instant> = None;
-    for _ in 0..ROUNDS {
-        let heads = rebase.heads().await?;
-        loop {
-            let unread = rebase.unread(&heads).await?;
-            if unread.is_empty() {
-                break;
-            }
-            if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
-                for unread in unread {
-                    note(&format!("waiting: {unread}"));
-                }
-                told = Some(Instant::now());
-            }
-            sleep(LOOK_EVERY).await;
+    let mut reading = rebase.reading().await?;
+    loop {
+        let unread = rebase.unread(&mut reading).await?;
+        if unread.is_empty() {
+            return Ok(());
         }
+        if told.is_none_or(|at| at.elapsed() >= TELL_EVERY) {
+            for unread in unread {
+                note(&format!("waiting: {unread}"));
+            }
+            told = Some(Instant::now());
+        }
+        sleep(LOOK_EVERY).await;
     }
-    Ok(())
 }
 
 fn told(plan: &RebasePlan) -> String {

@@ -1,6 +1,6 @@
 //! What everything has to have come to, when nothing moves any more.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use alloy::primitives::U256;
 use chrono::{DateTime, Utc};
@@ -108,23 +108,27 @@ impl Auditor {
         Ok(Vec::new())
     }
 
-    /// What has come to an end stays there.
+    /// What has come to an end stays there, unless the chain takes back the block that ended it.
     pub(super) async fn terminal(&mut self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
-        let ended: BTreeSet<String> = sqlx::query_scalar(
-            "SELECT format('batch %s is %s', id, state) FROM batches WHERE state IN ('confirmed', 'reverted')
+        let ended: BTreeMap<String, i64> = sqlx::query_as(
+            "SELECT format('batch %s is %s', id, state), coalesce(block_number, 0) FROM batches
+             WHERE state IN ('confirmed', 'reverted')
              UNION ALL
-             SELECT format('grant %s-%s is %s', campaign, number, state) FROM exceptions WHERE state IN ('failed', 'compensated')",
+             -- the block of a proof is known to the chain alone
+             SELECT format('grant %s-%s is %s', campaign, number, state), CASE WHEN seq IS NULL THEN 0 ELSE $1 END
+             FROM exceptions WHERE state IN ('failed', 'compensated')",
         )
+        .bind(i64::MAX)
         .fetch_all(&mut *conn)
         .await?
         .into_iter()
         .collect();
         // A grant that failed may still be compensated.
-        let lost = self.ended.iter().filter(|was| {
-            !ended.contains(*was)
+        let lost = self.ended.keys().filter(|was| {
+            !ended.contains_key(*was)
                 && !was
                     .strip_suffix("failed")
-                    .is_some_and(|grant| ended.contains(&format!("{grant}compensated")))
+                    .is_some_and(|grant| ended.contains_key(&format!("{grant}compensated")))
         });
         let findings = lost.map(|was| format!("INV 8: {was} no more")).collect();
         self.ended = ended;

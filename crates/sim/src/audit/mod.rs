@@ -7,7 +7,7 @@ mod books;
 mod chain;
 mod ends;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use alloy::primitives::{Address, U256};
 use chrono::{DateTime, Utc};
@@ -34,8 +34,8 @@ pub(crate) struct Auditor {
     paid: BTreeMap<PlaceId, Payment>,
     /// Places that were burned without payment, and in which block.
     cancelled: BTreeMap<PlaceId, u64>,
-    /// What has come to an end, and must not leave it.
-    ended: BTreeSet<String>,
+    /// What has come to an end, and must not leave it, and the block that ended it.
+    ended: BTreeMap<String, i64>,
     /// The quarantine, and how much was signed when it was seen first.
     quarantine: Option<(String, i64)>,
     /// Who was ever paid or is to be: whom a token can be made to refuse.
@@ -59,7 +59,7 @@ impl Auditor {
             read_to: 0,
             paid: BTreeMap::new(),
             cancelled: BTreeMap::new(),
-            ended: BTreeSet::new(),
+            ended: BTreeMap::new(),
             quarantine: None,
             recipients: Vec::new(),
             restored: false,
@@ -83,6 +83,7 @@ impl Auditor {
         self.paid.retain(|_, payment| payment.block <= to);
         self.cancelled.retain(|_, block| *block <= to);
         self.released.retain(|_, block| *block <= to);
+        self.ended.retain(|_, block| u64::try_from(*block).is_ok_and(|block| block <= to));
         (self.taken_back, self.being_undone) = (true, true);
     }
 
@@ -94,7 +95,6 @@ impl Auditor {
         );
         if self.being_undone && followed.fetch_one(&mut *conn).await? {
             self.being_undone = false;
-            self.ended.clear();
         }
         Ok(())
     }

@@ -97,13 +97,17 @@ fn outcomes<'a>(snapshot: &Snapshot<'_>, span: &Span, window: &'a Window) -> Vec
     outcomes
 }
 
-/// Checks what the ledger says of segments that the chain has not settled, and returns the last segment of each place.
+/// Checks what the ledger says of segments that the chain has not settled, and returns the segment that counts of each place.
 fn check_segments(snapshot: &mut Snapshot<'_>, span: &Span, window: &Window) -> Vec<Option<usize>> {
     let mut latest = vec![None; (span.to - span.from) as usize];
     for (index, segment) in window.segments.iter().enumerate() {
         let seqs = segment.first_seq..segment.first_seq + i64::from(segment.count);
         for seq in seqs.filter(|seq| !segment.holes.contains(seq)) {
-            if let Some(last) = usize::try_from(seq - span.from).ok().and_then(|at| latest.get_mut(at)) {
+            let Some(last) = usize::try_from(seq - span.from).ok().and_then(|at| latest.get_mut(at)) else {
+                continue;
+            };
+            let rank = |index: usize| window.segments[index].rank(seq);
+            if last.is_none_or(|last| rank(last) <= segment.rank(seq)) {
                 *last = Some(index);
             }
         }
@@ -262,8 +266,8 @@ fn check_completed(
     outcome: &Outcome<'_>,
     segment: Option<&Segment>,
 ) {
-    let Some(segment) = segment.filter(|segment| segment.posted && !segment.reverted && !segment.pending)
-    else {
+    let completes = |segment: &&Segment| segment.posted && !segment.is_over(seq) && !segment.pending;
+    let Some(segment) = segment.filter(completes) else {
         return;
     };
     let plain = matches!(held.state.as_deref(), None | Some("queued"));

@@ -60,12 +60,30 @@ pub(super) struct Segment {
     pub(super) words_hash: B256,
     /// Places whose words were sent as zero: they are not in the batch.
     pub(super) holes: Vec<i64>,
+    /// Places that its settlement did not pay.
+    pub(super) unpaid: Vec<i64>,
     pub(super) posted: bool,
     pub(super) reverted: bool,
     /// Whether the chain settled something by one of its transactions.
     pub(super) settled: bool,
     /// Whether its stage has still to hear of that.
     pub(super) pending: bool,
+}
+
+impl Segment {
+    /// How much it has to say about a place: what has ended there says less than what may yet pay it, and that less than what did.
+    pub(super) fn rank(&self, seq: i64) -> u8 {
+        match () {
+            () if self.is_over(seq) => 0,
+            () if !self.posted => 1,
+            () => 2,
+        }
+    }
+
+    /// Whether it has ended without paying a place.
+    pub(super) fn is_over(&self, seq: i64) -> bool {
+        self.reverted || self.unpaid.contains(&seq)
+    }
 }
 
 /// A window of places.
@@ -220,7 +238,7 @@ async fn segments(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<Segmen
     let unsettled: Vec<&[u8]> = snapshot.pending.unsettled.iter().map(|tx| tx.as_slice()).collect();
     let rows = sqlx::query!(
         r#"
-        SELECT s.batch, s.first_seq, s.count, s.words_hash, s.holes, s.posted_at IS NOT NULL AS "posted!",
+        SELECT s.batch, s.first_seq, s.count, s.words_hash, s.holes, s.unpaid, s.posted_at IS NOT NULL AS "posted!",
                coalesce(b.state = 'reverted', false) AS "reverted!",
                EXISTS (SELECT FROM attempts a JOIN audit_settlements t ON t.tx = a.tx WHERE a.batch = s.batch)
                    OR EXISTS (SELECT FROM audit_settlements t WHERE t.tx = b.mined_tx) AS "settled!",
@@ -244,6 +262,7 @@ async fn segments(snapshot: &mut Snapshot<'_>, span: &Span) -> Result<Vec<Segmen
                 count: row.count,
                 words_hash: hash_of(&row.words_hash, "segments", "words_hash")?,
                 holes: row.holes,
+                unpaid: row.unpaid,
                 posted: row.posted,
                 reverted: row.reverted,
                 settled: row.settled,

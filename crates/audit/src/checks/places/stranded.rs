@@ -53,8 +53,8 @@ pub(super) async fn find_stranded(
     Ok(())
 }
 
-/// A place that the chain has not paid and that does not wait to be sent is in a batch that may still pay it. `segment` is the last
-/// one that it was sent in.
+/// A place that the chain has not paid and that does not wait to be sent is in a batch that may still pay it. `segment` is the
+/// one that counts of those that it was sent in.
 pub(super) fn check_stranded(
     snapshot: &mut Snapshot<'_>,
     id: CampaignId,
@@ -64,7 +64,7 @@ pub(super) fn check_stranded(
 ) {
     let is_over = match (held.state.as_deref(), segment) {
         (None | Some("queued" | "held"), None) => true,
-        (None | Some("queued" | "held"), Some(segment)) if segment.reverted => !segment.pending,
+        (None | Some("queued" | "held"), Some(segment)) if segment.is_over(seq) => !segment.pending,
         (Some("held"), Some(segment)) => segment.posted && !segment.pending,
         _ => false,
     };
