@@ -28,6 +28,9 @@ use crate::{
     skew::{SkewGauge, require_little},
 };
 
+/// How long connecting may take: a database or a node that lets itself be connected to and says nothing keeps no start for good.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+
 /// How long a shutdown may take: a request's time limit and a bit.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(35);
 
@@ -67,8 +70,17 @@ pub(crate) struct Listening {
 }
 
 impl App {
-    /// Connects to everything that the configuration names.
+    /// Connects to everything that the configuration names, or gives up in time.
     pub(crate) async fn connect(config: Config, environment: Environment) -> anyhow::Result<Self> {
+        let connected = tokio::time::timeout(CONNECT_TIMEOUT, Self::connect_all(config, environment)).await;
+        connected.unwrap_or_else(|_| {
+            anyhow::bail!(
+                "nothing has come of connecting to the database and the chains within {CONNECT_TIMEOUT:?}"
+            )
+        })
+    }
+
+    async fn connect_all(config: Config, environment: Environment) -> anyhow::Result<Self> {
         let pool = connect::own_database(&config.database.url, config.database.connections_max).await?;
         connect::require_current_schema(&pool).await?;
         let read_url = config.database.read_url.as_ref().unwrap_or(&config.database.url);

@@ -251,3 +251,24 @@ async fn a_connection_that_says_nothing_is_closed_when_it_comes_back() {
     let waiting = async { while pool.acquire().await.is_err() {} };
     tokio::time::timeout(RELEASE_TIMEOUT * 2, waiting).await.expect("there is a connection again");
 }
+
+#[tokio::test]
+async fn every_pool_has_the_limits_of_its_server() {
+    let database = TestDatabase::create(&MIGRATOR).await;
+    let url = Secret::new(database.url());
+    let pools = [
+        ("30s", super::database(&url, 1).await.unwrap()),
+        ("30s", own_database(&url, 1).await.unwrap()),
+        ("5s", read_database(&url).await.unwrap()),
+    ];
+    for (statement, pool) in pools {
+        let limits: Vec<String> = sqlx::query_scalar(
+            "SELECT current_setting(name) FROM unnest(ARRAY['statement_timeout', 'lock_timeout',
+                    'idle_in_transaction_session_timeout']) WITH ORDINALITY AS n (name, at) ORDER BY at",
+        )
+        .fetch_all(&pool)
+        .await
+        .unwrap();
+        assert_eq!(limits, [statement, "10s", "15s"]);
+    }
+}

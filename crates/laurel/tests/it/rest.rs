@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy::primitives::{Address, keccak256};
 use laurel_chain::{LaneSigner, LocalKey};
-use reqwest::{Client, Method, StatusCode};
+use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -40,13 +40,7 @@ impl Rest {
     pub(crate) async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
         let attempts = async {
             loop {
-                let key = format!("\"{}\"", hash_of(path, body));
-                let mut request = self.client.request(method.clone(), format!("{}/v1{path}", self.url));
-                request = request.header("idempotency-key", key);
-                if let Some(body) = body {
-                    request = request.json(body);
-                }
-                if let Ok(response) = request.send().await
+                if let Ok(response) = self.request(method.clone(), path, body).send().await
                     && !response.status().is_server_error()
                 {
                     let status = response.status();
@@ -58,6 +52,23 @@ impl Rest {
             }
         };
         timeout(PATIENCE, attempts).await.unwrap_or_else(|_| panic!("{path}: no answer within {PATIENCE:?}"))
+    }
+
+    /// Calls once, and gives whatever is answered.
+    pub(crate) async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> (StatusCode, Value) {
+        let response = self.request(method, path, body).timeout(PATIENCE).send().await.expect("an answer");
+        let status = response.status();
+        (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    fn request(&self, method: Method, path: &str, body: Option<&Value>) -> RequestBuilder {
+        let key = format!("\"{}\"", hash_of(path, body));
+        let request =
+            self.client.request(method, format!("{}/v1{path}", self.url)).header("idempotency-key", key);
+        match body {
+            Some(body) => request.json(body),
+            None => request,
+        }
     }
 
     /// A call that must succeed.
