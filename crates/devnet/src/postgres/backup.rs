@@ -1,4 +1,4 @@
-//! A base backup of a running cluster, and a cluster restored from one to a moment of its past.
+//! A base backup of a running cluster, and what is made from one: a cluster restored to a moment of its past, and one that follows.
 
 use std::{
     io,
@@ -14,7 +14,7 @@ use super::{Place, Postgres, PostgresOptions, cluster::Cluster};
 use crate::error::DevnetError;
 
 /// Instead of `initdb`.
-pub(super) const RESTORE: &str = r#"cp -R "$BASE" data && chmod 700 data && : > data/recovery.signal"#;
+pub(super) const RESTORE: &str = r#"cp -R "$BASE" data && chmod 700 data && : > "data/$SIGNAL" && echo "$FOLLOWS" >> data/postgresql.auto.conf"#;
 
 /// Replaying what a test has written takes a second; a loaded machine, ten times that.
 const REPLAYED_WITHIN: Duration = Duration::from_secs(60);
@@ -36,13 +36,36 @@ pub struct Restored {
     pub to: String,
 }
 
-impl Restored {
+/// What a cluster begins as that is not made anew.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// As another one was at a moment of its past.
+    Moment(Restored),
+    /// As a standby, from a base backup, of the primary whose socket is in that folder.
+    Primary { base: PathBuf, folder: PathBuf },
+}
+
+impl Origin {
+    pub(super) fn environment(&self) -> [(&'static str, PathBuf); 3] {
+        let (base, signal, follows) = match self {
+            Self::Moment(restored) => (&restored.base, "recovery.signal", String::new()),
+            Self::Primary { base, folder } => {
+                let whom = format!("primary_conninfo = 'host={} port=5432 user=postgres'", folder.display());
+                (base, "standby.signal", whom)
+            }
+        };
+        [("BASE", base.clone()), ("SIGNAL", signal.into()), ("FOLLOWS", follows.into())]
+    }
+
     pub(super) fn settings(&self) -> Vec<String> {
-        vec![
-            format!("restore_command=cp {}/%f %p", self.archive.display()),
-            format!("recovery_target_name={}", self.to),
-            "recovery_target_action=promote".to_owned(),
-        ]
+        match self {
+            Self::Moment(restored) => vec![
+                format!("restore_command=cp {}/%f %p", restored.archive.display()),
+                format!("recovery_target_name={}", restored.to),
+                "recovery_target_action=promote".to_owned(),
+            ],
+            Self::Primary { .. } => Vec::new(),
+        }
     }
 }
 
@@ -94,23 +117,65 @@ impl Postgres {
     ///
     /// When it does not get there in time.
     pub async fn restore(options: &PostgresOptions, restored: &Restored) -> Result<Self, DevnetError> {
-        let cluster = Cluster::start(options, Some(restored)).await?;
+        let cluster = Cluster::start(options, Some(Origin::Moment(restored.clone()))).await?;
         let postgres = Self { place: Place::Cluster(cluster) };
-        let url = postgres.maintenance_url();
-        let promoted = async {
+        postgres.until("SELECT NOT pg_is_in_recovery()").await?;
+        Ok(postgres)
+    }
+
+    /// Starts a standby of this cluster from a base backup of it, and returns when it follows, as a stream, everything that is
+    /// committed here. Nothing here waits for it.
+    ///
+    /// # Errors
+    ///
+    /// When this server is not ours, or the standby does not get there in time.
+    pub async fn standby(&self, options: &PostgresOptions, base: &Path) -> Result<Self, DevnetError> {
+        let folder = self
+            .folder()
+            .ok_or_else(|| DevnetError::io("a standby")(io::Error::other("the server is not ours")))?;
+        let origin = Origin::Primary { base: base.to_owned(), folder: folder.to_owned() };
+        let standby = Self { place: Place::Cluster(Cluster::start(options, Some(origin)).await?) };
+        standby.until("SELECT EXISTS (SELECT FROM pg_stat_wal_receiver WHERE status = 'streaming')").await?;
+        Ok(standby)
+    }
+
+    /// Has a standby hear nothing more of its primary.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer, or goes on hearing.
+    pub async fn cut_off(&self) -> Result<(), DevnetError> {
+        self.execute("ALTER SYSTEM SET primary_conninfo = ''".to_owned()).await?;
+        self.execute("SELECT pg_reload_conf()".to_owned()).await?;
+        self.until("SELECT NOT EXISTS (SELECT FROM pg_stat_wal_receiver)").await
+    }
+
+    /// Makes a standby a primary, and returns when it takes writes.
+    ///
+    /// # Errors
+    ///
+    /// When it does not get there in time.
+    pub async fn promote(&self) -> Result<(), DevnetError> {
+        self.execute("SELECT pg_promote()".to_owned()).await?;
+        self.until("SELECT NOT pg_is_in_recovery()").await
+    }
+
+    /// Waits until `condition` holds.
+    async fn until(&self, condition: &'static str) -> Result<(), DevnetError> {
+        let url = self.maintenance_url();
+        let holds = async {
             let mut session = PgConnection::connect(&url).await?;
-            while sqlx::query_scalar::<_, bool>("SELECT pg_is_in_recovery()").fetch_one(&mut session).await? {
+            while !sqlx::query_scalar::<_, bool>(condition).fetch_one(&mut session).await? {
                 sleep(LOOK_INTERVAL).await;
             }
             session.close().await
         };
-        match timeout(REPLAYED_WITHIN, promoted).await {
-            Ok(promoted) => promoted.map_err(DevnetError::sql("waiting for the end of a restore"))?,
-            Err(_elapsed) => {
-                return Err(DevnetError::io("restoring a cluster")(io::Error::other("it does not end")));
-            }
+        match timeout(REPLAYED_WITHIN, holds).await {
+            Ok(held) => held.map_err(DevnetError::sql("waiting for a copy of a cluster")),
+            Err(_elapsed) => Err(DevnetError::io("a copy of a cluster")(io::Error::other(format!(
+                "{condition} stays false"
+            )))),
         }
-        Ok(postgres)
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
 
 use super::{
     PART, PostgresOptions,
-    backup::{RESTORE, Restored, archiving},
+    backup::{Origin, RESTORE, archiving},
     programs::{Programs, copy_for},
 };
 
@@ -87,18 +87,19 @@ pub(super) struct Cluster {
 impl Cluster {
     pub(super) async fn start(
         options: &PostgresOptions,
-        restored: Option<&Restored>,
+        origin: Option<Origin>,
     ) -> Result<Self, DevnetError> {
         let user = account::for_postgres()?;
         let programs = find_programs(options.surroundings.clone(), user.is_some()).await?;
         let to_copy = user.clone().zip(programs.closed_to_others().map(Path::to_owned));
         // Relative to the part's folder, which is where the programs are run.
         let bin = if to_copy.is_some() { PathBuf::from("programs/bin") } else { programs.bin() };
-        let keeper = Keeper::start(part(options, restored, user, &bin)?, move |folder| match to_copy {
-            Some((user, native)) => copy_for(&user, &native, &folder.join("programs")),
-            None => Ok(()),
-        })
-        .await?;
+        let keeper =
+            Keeper::start(part(options, origin.as_ref(), user, &bin)?, move |folder| match to_copy {
+                Some((user, native)) => copy_for(&user, &native, &folder.join("programs")),
+                None => Ok(()),
+            })
+            .await?;
         let host = keeper.folder().to_string_lossy();
         // A form's plus sign for a space is not what an address has.
         let host = byte_serialize(host.as_bytes()).collect::<String>().replace('+', "%20");
@@ -201,7 +202,7 @@ async fn find_programs(surroundings: Surroundings, for_other: bool) -> Result<Pr
 
 fn part(
     options: &PostgresOptions,
-    restored: Option<&Restored>,
+    origin: Option<&Origin>,
     user: Option<User>,
     bin: &Path,
 ) -> Result<Part, DevnetError> {
@@ -211,15 +212,15 @@ fn part(
     let max_connections = format!("max_connections={}", options.max_connections);
     let settings = SETTINGS.iter().chain(promises).map(|setting| (*setting).to_owned());
     let settings = settings.chain(options.archive.iter().flat_map(|archive| archiving(archive)));
-    let settings = settings.chain(restored.iter().flat_map(|restored| restored.settings()));
+    let settings = settings.chain(origin.into_iter().flat_map(Origin::settings));
     let mut environment = vec![("INITDB", bin.join("initdb"))];
-    environment.extend(restored.map(|restored| ("BASE", restored.base.clone())));
+    environment.extend(origin.into_iter().flat_map(Origin::environment));
     Ok(Part {
         name: PART,
         base,
         prefix: "laurel-postgres-",
         user,
-        setup: restored.map_or(SETUP, |_| RESTORE),
+        setup: origin.map_or(SETUP, |_| RESTORE),
         environment,
         program: bin.join("postgres"),
         arguments: ["-D", "data"]

@@ -1,6 +1,11 @@
 //! A database that was restored to an older moment: nothing is paid twice, nothing is lost.
 
-use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, time::Duration};
+use std::{
+    collections::BTreeMap,
+    os::unix::fs::PermissionsExt,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use alloy::primitives::{Address, U256};
 use chrono::{DateTime, Utc};
@@ -15,6 +20,7 @@ use nix::{
 use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool, postgres::PgPoolOptions};
+use tempfile::TempDir;
 use tokio::time::{sleep, timeout};
 
 use crate::{
@@ -47,47 +53,95 @@ async fn a_database_restored_to_an_older_moment_pays_nothing_twice_and_loses_not
     drop(lost);
 }
 
+/// A cluster of ours whose files can be copied, with an empty database of Laurel's in it.
+struct Primary {
+    folder: TempDir,
+    /// How it was started, but for its archive.
+    options: PostgresOptions,
+    archive: PathBuf,
+    base: PathBuf,
+    cluster: Postgres,
+    pool: PgPool,
+}
+
+impl Primary {
+    /// Starts it, makes the database, and a base backup. `world` works with it then.
+    async fn start(world: &mut World) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let archive = folder.path().join("archive");
+        std::fs::create_dir(&archive).unwrap();
+        for open in [folder.path(), &archive] {
+            std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o777)).unwrap();
+        }
+        let surroundings = Surroundings { database_url: None, ..Surroundings::from_env() };
+        let options = PostgresOptions { surroundings, ..PostgresOptions::durable() };
+        let archiving = PostgresOptions { archive: Some(archive.clone()), ..options.clone() };
+        let cluster = Postgres::start(archiving).await.unwrap();
+        cluster.create_database("laurel", None).await.unwrap();
+        world.database_url = cluster.url("laurel");
+        world.durable = true;
+        let pool = PgPoolOptions::new().connect_lazy(&world.database_url).unwrap();
+        MIGRATOR.run(&pool).await.unwrap();
+        let base = folder.path().join("base");
+        cluster.base_backup(&base).await.unwrap();
+        Self { folder, options, archive, base, cluster, pool }
+    }
+
+    /// Kills it. Returns what was copied of it, which lasts as long as the folder.
+    async fn kill_9(self) -> (PostgresOptions, Restored, TempDir) {
+        self.pool.close().await;
+        let pid = i32::try_from(self.cluster.process_id().unwrap()).unwrap();
+        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        let restored = Restored { base: self.base, archive: self.archive, to: "before".to_owned() };
+        (self.options, restored, self.folder)
+    }
+}
+
+/// How long the books may stand after their database is lost.
+const DRILL_MAX: Duration = Duration::from_secs(300);
+
 /// The drill of docs/RUNBOOK.md: a base backup, the archive of the write-ahead log, everything killed, and the cluster restored
 /// to a moment before the last settlements.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn drill_a_cluster_is_restored_to_a_moment_before_the_last_settlements() {
-    let folder = tempfile::tempdir().unwrap();
-    let archive = folder.path().join("archive");
-    std::fs::create_dir(&archive).unwrap();
-    for open in [folder.path(), &archive] {
-        std::fs::set_permissions(open, std::fs::Permissions::from_mode(0o777)).unwrap();
-    }
-    let surroundings = Surroundings { database_url: None, ..Surroundings::from_env() };
-    let durable = PostgresOptions { surroundings, ..PostgresOptions::durable() };
-    let archiving = PostgresOptions { archive: Some(archive.clone()), ..durable.clone() };
-    let cluster = Postgres::start(archiving).await.unwrap();
-    cluster.create_database("laurel", None).await.unwrap();
     let mut world = World::start().await;
-    world.database_url = cluster.url("laurel");
-    world.durable = true;
-    let pool = PgPoolOptions::new().connect_lazy(&world.database_url).unwrap();
-    MIGRATOR.run(&pool).await.unwrap();
-    let base = folder.path().join("base");
-    cluster.base_backup(&base).await.unwrap();
-
+    let primary = Primary::start(&mut world).await;
     let story = Story::begin();
     let (replica, _, campaign) = story.first_part(&world).await;
-    sqlx::query("SELECT pg_create_restore_point('before')").execute(&pool).await.unwrap();
+    sqlx::query("SELECT pg_create_restore_point('before')").execute(&primary.pool).await.unwrap();
     replica.kill_9().await;
     story.second_part(&world, &campaign).await;
-    archive_all(&pool).await;
-    pool.close().await;
-    let pid = i32::try_from(cluster.process_id().unwrap()).unwrap();
-    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
-    drop(cluster);
-
-    let restored = Restored { base, archive, to: "before".to_owned() };
-    let cluster = Postgres::restore(&durable, &restored).await.unwrap();
-    world.database_url = cluster.url("laurel");
-    let pool = PgPoolOptions::new().connect_lazy(&world.database_url).unwrap();
-    story.recover(&world, &campaign, &pool).await;
-    pool.close().await;
+    archive_all(&primary.pool).await;
+    let began = Instant::now();
+    let (options, restored, folder) = primary.kill_9().await;
+    let cluster = Postgres::restore(&options, &restored).await.unwrap();
+    story.goes_on_with(&mut world, &campaign, &cluster, began).await;
     cluster.stop().await.unwrap();
+    drop(folder);
+}
+
+/// The same with a standby that followed as a stream, and not to the end.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn drill_a_standby_that_lacks_the_last_settlements_is_promoted() {
+    let mut world = World::start().await;
+    let primary = Primary::start(&mut world).await;
+    let standby = primary.cluster.standby(&primary.options, &primary.base).await.unwrap();
+    let story = Story::begin();
+    let (replica, _, campaign) = story.first_part(&world).await;
+    standby.cut_off().await.unwrap();
+    replica.kill_9().await;
+    story.second_part(&world, &campaign).await;
+    let began = Instant::now();
+    let (.., folder) = primary.kill_9().await;
+    // Somebody points Laurel at it too early.
+    world.database_url = standby.url("laurel");
+    let refused = output(world.laurel(free_port(), &["all"])).await;
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(refused.status.code() == Some(1) && said.contains("the database is a standby"), "{said}");
+    standby.promote().await.unwrap();
+    story.goes_on_with(&mut world, &campaign, &standby, began).await;
+    standby.stop().await.unwrap();
+    drop(folder);
 }
 
 /// Finishes the piece of the log that is being written and waits until the archive has it.
@@ -282,6 +336,17 @@ impl Story {
         self.report(&rest, 0..OUTCOMES).await;
         self.until_all_paid(&rest, campaign).await;
         replica.kill_9().await;
+    }
+
+    /// Everything is started again with another cluster. The first one was killed when this `began`.
+    async fn goes_on_with(&self, world: &mut World, campaign: &str, cluster: &Postgres, began: Instant) {
+        world.database_url = cluster.url("laurel");
+        let pool = PgPoolOptions::new().connect_lazy(&world.database_url).unwrap();
+        self.recover(world, campaign, &pool).await;
+        pool.close().await;
+        let took = began.elapsed();
+        println!("every token was accounted for {:.1} s after the database was lost", took.as_secs_f64());
+        assert!(took < DRILL_MAX, "{took:?}");
     }
 
     /// Everything is started again with the old database. `pool` leads there, too.
