@@ -143,7 +143,7 @@ codes! {
     PaymentOrphaned = "payment_orphaned", Warning;
     /// A settlement that this ledger did not sign, and that operators have acknowledged: what it paid stays in suspense.
     SettlementAcknowledged = "settlement_acknowledged", Warning;
-    /// The chain took back a cap that grants stand on.
+    /// Grants stand on more than the vault has a cap for: the chain took back what was final.
     BudgetShort = "budget_short", Warning;
     /// The chain paid, the books have it, and the grants do not know it.
     SegmentNotPosted = "segment_not_posted", Warning;

@@ -20,7 +20,7 @@ codes! {
     NONCE_USED_ELSEWHERE = "nonce_used_elsewhere";
     /// Two final blocks contradict each other.
     CHAIN_HALTED = "chain_halted";
-    /// The chain took back a cap that grants stand on.
+    /// Grants stand on more than the vault has a cap for.
     BUDGET_SHORT = "budget_short";
     /// No node takes what a lane signs.
     LANE_REJECTED = "lane_rejected";

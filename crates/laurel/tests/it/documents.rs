@@ -26,6 +26,36 @@ fn the_runbook_has_every_alert() {
     }
 }
 
+/// Every entry says what there is to be said, and names tests that exist.
+#[test]
+fn the_runbooks_entries_are_whole_and_tried() {
+    let runbook = document("RUNBOOK.md");
+    let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let tests = text_of(&crates);
+    for code in alert::ALL.iter().filter(|code| !["quarantine", "payment_not_recovered"].contains(code)) {
+        let (_, entry) = runbook.split_once(&format!("\n## {code}\n")).unwrap();
+        let entry = entry.split_once("\n## ").map_or(entry, |(entry, _)| entry);
+        for part in ["**Means:**", "**Look at**", "**Do:**", "**Never**"] {
+            assert!(entry.contains(part), "{code} lacks {part}");
+        }
+        let (_, tried) = entry.split_once("*Tried by* ").unwrap_or_else(|| panic!("{code} was never tried"));
+        for test in tried.split('`').skip(1).step_by(2) {
+            assert!(tests.contains(&format!("fn {test}()")), "{code}: there is no test {test}");
+        }
+    }
+}
+
+/// Every program text below a folder.
+fn text_of(folder: &Path) -> String {
+    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let texts = entries.filter_map(|path| match path.extension() {
+        Some(extension) if extension == "rs" => Some(fs::read_to_string(&path).unwrap()),
+        _ if path.is_dir() => Some(text_of(&path)),
+        _ => None,
+    });
+    texts.collect()
+}
+
 #[test]
 fn the_table_of_findings_has_every_code_and_its_severity() {
     let document = document("RECONCILIATION.md");
