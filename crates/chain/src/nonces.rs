@@ -23,8 +23,22 @@ pub struct NonceUser {
 /// as old as the transaction and, at most, as old again.
 ///
 /// # Errors
-/// If the node does not answer, contradicts itself, or does not keep the states.
+/// If the node does not answer, contradicts itself, or does not keep the states. One that contradicts itself is doubted: of
+/// several, another one is asked first then.
 pub async fn find_nonce_user(
+    node: &dyn ChainNode,
+    account: Address,
+    nonce: u64,
+    upto: u64,
+) -> Result<Option<NonceUser>, ChainError> {
+    let found = search(node, account, nonce, upto).await;
+    if let Err(ChainError::Untrue(why)) = &found {
+        node.doubt(why);
+    }
+    found
+}
+
+async fn search(
     node: &dyn ChainNode,
     account: Address,
     nonce: u64,

@@ -3,7 +3,7 @@
 use alloy::primitives::{Address, B256, Bytes};
 
 use super::{fake::common, *};
-use crate::{BlockRef, Call, CallError, TxStatus};
+use crate::{BlockRef, Call, CallError, TxStatus, find_nonce_user};
 
 fn call() -> Call {
     Call { from: Address::ZERO, to: Address::ZERO, data: Bytes::new(), gas: None }
@@ -190,4 +190,16 @@ async fn whoever_is_doubted_is_left_alone_while_another_is_fit() {
     let alone = World::new(1, 1).await;
     alone.all.doubt("block 7 does not follow its predecessor");
     assert_eq!(alone.states(), ["closed"]);
+}
+
+/// It tells of a block that nobody else has, where a transaction was: nothing that it says is false by itself.
+#[tokio::test]
+async fn whoever_does_not_have_the_user_of_a_nonce_is_not_asked_again() {
+    let world = World::new(2, 1).await;
+    for fake in &world.fakes {
+        fake.change(|script| script.nonce = 3);
+    }
+    let error = find_nonce_user(&world.all, Address::ZERO, 1, 9).await.unwrap_err();
+    assert!(matches!(error, ChainError::Untrue(_)), "{error:?}");
+    assert_eq!((world.states(), world.ask().await.1), (vec!["open", "closed"], vec![1]));
 }
