@@ -91,6 +91,7 @@ ALTER TABLE postings
     ADD CONSTRAINT postings_amount_check CHECK (amount > 0);
 DROP TABLE rebases;
 DROP TABLE burns;
+DROP TABLE reholdings;
 ALTER TABLE accounts DROP COLUMN overdrawn;
 DELETE FROM sightings WHERE final;
 ALTER TABLE sightings DROP COLUMN final;

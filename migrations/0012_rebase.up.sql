@@ -78,6 +78,14 @@ ALTER TABLE accounts
     ADD CHECK (overdrawn = 0 OR available = 0),
     ADD CHECK (overdrawn <= funded);
 
+-- Transactions whose proof the chain took back, of which more holds have to be made again than at once: those after that number.
+CREATE TABLE reholdings (
+    campaign bigint NOT NULL REFERENCES campaigns (id),
+    tx bytea NOT NULL CHECK (length(tx) = 32),
+    after bigint NOT NULL,
+    PRIMARY KEY (campaign, tx)
+);
+
 -- The places that final blocks burned, each with the transaction that proves it. The chain may take it back.
 CREATE TABLE burns (
     campaign bigint NOT NULL REFERENCES campaigns (id),

@@ -134,6 +134,7 @@ impl From<CampaignError> for Problem {
             CampaignError::Changed { .. } => {
                 Self::new(StatusCode::PRECONDITION_FAILED, "version_changed", detail)
             }
+            CampaignError::StateAlert(_) => Self::conflict("lasting_state", detail),
             CampaignError::Fixed(_) => Self::conflict("fixed_field", detail),
             CampaignError::CapNotRaised { .. } => Self::conflict("cap_not_raised", detail),
             CampaignError::CapRange => Self::unprocessable("invalid_cap", detail),

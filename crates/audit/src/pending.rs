@@ -34,6 +34,8 @@ pub(crate) struct Pending {
     pub(crate) unvoided: HashSet<GrantId>,
     /// Postings that the grants do not know of.
     pub(crate) unposted: HashSet<(BatchId, CampaignId)>,
+    /// Compensated grants whose hold was made again.
+    pub(crate) reheld: HashSet<GrantId>,
     /// Grants that were asked for and have neither a place nor a wait.
     pub(crate) unstarted: HashSet<GrantId>,
 }
@@ -73,9 +75,11 @@ pub(crate) async fn read_pending(conn: &mut PgConnection) -> Result<Pending, Aud
             _ => {}
         }
     }
-    for event in unhandled(conn, GRANTS, &[EventKind::BudgetPosted, EventKind::TokenGrantRequested]).await? {
+    let grants = [EventKind::BudgetPosted, EventKind::BudgetReheld, EventKind::TokenGrantRequested];
+    for event in unhandled(conn, GRANTS, &grants).await? {
         match event {
             Event::BudgetPosted(posted) => drop(pending.unposted.insert((posted.batch, posted.campaign))),
+            Event::BudgetReheld(reheld) => drop(pending.reheld.insert(reheld.grant)),
             Event::TokenGrantRequested(requested) => drop(pending.unstarted.insert(requested.grant)),
             _ => {}
         }

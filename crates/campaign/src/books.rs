@@ -8,8 +8,8 @@ use laurel_bus::{OnPoison, Stage, StageError};
 use laurel_chain::PaidMask;
 use laurel_events::{
     Amount, BlockchainTxConfirmed, BudgetPosted, BudgetReleased, CampaignFunded, CampaignId,
-    CampaignReleased, Envelope, Event, EventKind, NewEvent, OperatorAlertRaised, PaidSegment, SegmentRef,
-    SettledSegment, TokenGrantFailed,
+    CampaignReleased, Envelope, Event, EventId, EventKind, NewEvent, OperatorAlertRaised, PaidSegment,
+    SegmentRef, SettledSegment, TokenGrantFailed,
     alert::{FUNDING_MISMATCH, PAYMENT_WITHOUT_HOLD},
 };
 use laurel_ledger::{
@@ -19,8 +19,14 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::{
-    CampaignState, Move, change::set_state, counters::give_back_counters, find_campaign,
-    funding::forget_request, overdrafts::judge_overdrafts, undoing::undo, unexplained::suspend,
+    CampaignState, Move,
+    change::set_state,
+    counters::give_back_counters,
+    find_campaign,
+    funding::forget_request,
+    overdrafts::judge_overdrafts,
+    undoing::{rehold_next, undo},
+    unexplained::suspend,
 };
 
 /// Turns what the chain did into postings, fundings and voids.
@@ -43,6 +49,7 @@ impl Stage for BooksStage {
             EventKind::CampaignFundingUndone,
             EventKind::GrantsCancelUndone,
             EventKind::CampaignReleaseUndone,
+            EventKind::BudgetReheld,
         ]
     }
 
@@ -64,6 +71,7 @@ impl Stage for BooksStage {
         let before = lock_accounts(conn, &campaigns_of(events)).await?;
         let mut effects = Vec::new();
         let mut suspended = BTreeSet::new();
+        let mut reheld_of: BTreeMap<CampaignId, EventId> = BTreeMap::new();
         for envelope in events {
             let events = match &envelope.event {
                 Event::BlockchainTxConfirmed(confirmed) => {
@@ -72,9 +80,17 @@ impl Stage for BooksStage {
                 Event::CampaignFunded(funded) => post_funding(conn, now, funded).await?,
                 Event::CampaignReleased(released) => end_released(conn, released).await?,
                 Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
+                Event::BudgetReheld(reheld) => {
+                    reheld_of.insert(reheld.grant.campaign, envelope.id);
+                    Vec::new()
+                }
                 event => undo(conn, now, event).await?,
             };
             effects.extend(events.into_iter().map(|event| NewEvent::caused_by(envelope.id, event)));
+        }
+        for (campaign, cause) in reheld_of {
+            let events = rehold_next(conn, now, campaign).await?;
+            effects.extend(events.into_iter().map(|event| NewEvent::caused_by(cause, event)));
         }
         // Queues are locked after everything else.
         let suspended: Vec<CampaignId> = suspended.into_iter().collect();
@@ -103,6 +119,7 @@ fn campaigns_of(events: &[Envelope]) -> Vec<CampaignId> {
             Event::CampaignFundingUndone(event) => vec![event.undone.campaign],
             Event::GrantsCancelUndone(event) => vec![event.undone.campaign],
             Event::CampaignReleaseUndone(event) => vec![event.undone.campaign],
+            Event::BudgetReheld(reheld) => vec![reheld.grant.campaign],
             _ => Vec::new(),
         })
         .collect();

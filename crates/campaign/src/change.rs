@@ -3,7 +3,7 @@
 use laurel_events::{
     CampaignChanged, CampaignId, CampaignStateChanged, NewEvent, OrgId, alert::RULE_DOES_NOT_COMPILE,
 };
-use laurel_ledger::{Context, append, clear_alert, lock_accounts};
+use laurel_ledger::{Context, append, clear_alert, find_balances, lock_accounts};
 use sqlx::PgConnection;
 
 use crate::{
@@ -146,7 +146,8 @@ pub(crate) async fn set_state(
     )
     .execute(&mut *conn)
     .await?;
-    if to == CampaignState::Ended {
+    let overdrawn = find_balances(conn, id).await?.is_some_and(|books| !books.overdrawn.is_zero());
+    if to == CampaignState::Ended && !overdrawn {
         drop_request(conn, id).await?;
     }
     Ok(CampaignStateChanged {

@@ -19,7 +19,10 @@ pub(crate) async fn judge_overdrafts(
     let undoes = |envelope: &Envelope| {
         matches!(
             envelope.event,
-            Event::CampaignFundingUndone(_) | Event::GrantsCancelUndone(_) | Event::CampaignReleaseUndone(_)
+            Event::CampaignFundingUndone(_)
+                | Event::GrantsCancelUndone(_)
+                | Event::CampaignReleaseUndone(_)
+                | Event::BudgetReheld(_)
         )
     };
     if before.values().all(|books| books.overdrawn.is_zero()) && !events.iter().any(undoes) {

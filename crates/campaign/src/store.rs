@@ -71,6 +71,9 @@ pub enum CampaignError {
         /// What there is.
         current: Amount,
     },
+    /// An alert that lasts as long as what it tells of.
+    #[error("{0} is a state and lasts until something is done about it: docs/RUNBOOK.md says what")]
+    StateAlert(String),
     /// A cap is a uint96 above zero.
     #[error("cap: from 1 to 2^96 - 1 base units")]
     CapRange,

@@ -6,12 +6,12 @@ use laurel_bus::StageError;
 use laurel_events::{
     BlockchainTxUndone, BudgetReheld, BudgetUnposted, CampaignId, Event, GrantId, PaidSegment, SettledSegment,
 };
-use laurel_ledger::{forget_unpaid, planted, undo_suspense, unfund, unpost, unvoid};
+use laurel_ledger::{LedgerError, forget_unpaid, planted, undo_suspense, unfund, unpost, unvoid};
 use sqlx::PgConnection;
 
 use crate::{counters::take_counters_again, find_campaign};
 
-/// How many holds are made again at once, of all that one transaction had proven to be void.
+/// How many holds are made again in one transaction, of all that another one had proven to be void: there may be a million.
 const REHELD_MAX: i64 = 1_000;
 
 /// Undoes what the chain took back.
@@ -22,6 +22,7 @@ pub(crate) async fn undo(
 ) -> Result<Vec<Event>, StageError> {
     match event {
         Event::BlockchainTxUndone(undone) => return unpost_batch(conn, now, undone).await,
+        Event::CampaignFundingUndone(_) if planted!(CapStaysBooked) => {}
         Event::CampaignFundingUndone(event) => {
             unfund(conn, now, &event.undone).await?;
         }
@@ -76,24 +77,83 @@ async fn unpost_batch(
     Ok(events)
 }
 
-/// Holds again what was void by `tx`.
+/// Holds again the first of what was void by `tx`; the others follow when that is read.
 async fn rehold(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     campaign: CampaignId,
     tx: B256,
 ) -> Result<Vec<Event>, StageError> {
-    let mut events = Vec::new();
-    let mut after: Option<GrantId> = None;
-    loop {
-        let held = unvoid(conn, now, (campaign, tx), after, REHELD_MAX).await?;
-        let Some((last, _)) = held.last() else { return Ok(events) };
-        after = Some(*last);
-        let known = find_campaign(conn, campaign).await.map_err(StageError::from)?;
-        let known = known.ok_or_else(|| StageError::poison("a hold without its campaign"))?;
-        let kept = known.definition.kept().map_err(StageError::poison)?;
-        let numbers: Vec<i64> = held.iter().map(|(grant, _)| grant.number.cast_signed()).collect();
-        take_counters_again(conn, campaign, &numbers, kept).await?;
-        events.extend(held.into_iter().map(|(grant, amount)| BudgetReheld { grant, amount }.into()));
+    begin_rehold(conn, campaign, tx).await?;
+    rehold_next(conn, now, campaign).await
+}
+
+/// Holds again the next of what a campaign has to hold again.
+pub(crate) async fn rehold_next(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: CampaignId,
+) -> Result<Vec<Event>, StageError> {
+    let Some((tx, after)) = next_rehold(conn, campaign).await? else { return Ok(Vec::new()) };
+    let held = unvoid(conn, now, (campaign, tx), after, REHELD_MAX).await?;
+    let goes_on = held.last().filter(|_| held.len() as i64 == REHELD_MAX).map(|(last, _)| *last);
+    move_rehold(conn, (campaign, tx), goes_on).await?;
+    if held.is_empty() {
+        return Ok(Vec::new());
     }
+    let known = find_campaign(conn, campaign).await.map_err(StageError::from)?;
+    let known = known.ok_or_else(|| StageError::poison("a hold without its campaign"))?;
+    let kept = known.definition.kept().map_err(StageError::poison)?;
+    let numbers: Vec<i64> = held.iter().map(|(grant, _)| grant.number.cast_signed()).collect();
+    take_counters_again(conn, campaign, &numbers, kept).await?;
+    Ok(held.into_iter().map(|(grant, amount)| BudgetReheld { grant, amount }.into()).collect())
+}
+
+async fn begin_rehold(conn: &mut PgConnection, campaign: CampaignId, tx: B256) -> Result<(), LedgerError> {
+    sqlx::query!(
+        r#"
+        INSERT INTO reholdings (campaign, tx, after) SELECT id, $2, -1 FROM campaigns WHERE id = $1
+        ON CONFLICT (campaign, tx) DO UPDATE SET after = EXCLUDED.after
+        "#,
+        campaign.number(),
+        tx.as_slice(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+async fn next_rehold(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+) -> Result<Option<(B256, Option<GrantId>)>, LedgerError> {
+    let next = sqlx::query!(
+        "SELECT tx, after FROM reholdings WHERE campaign = $1 ORDER BY tx LIMIT 1",
+        campaign.number(),
+    );
+    let Some(next) = next.fetch_optional(conn).await? else { return Ok(None) };
+    let wrong = |_| LedgerError::Inconsistent { table: "reholdings", column: "tx", id: campaign.to_string() };
+    let after = u64::try_from(next.after).ok().map(|number| GrantId { campaign, number });
+    Ok(Some((B256::try_from(next.tx.as_slice()).map_err(wrong)?, after)))
+}
+
+/// Notes up to where it was done; nowhere, if that is all.
+async fn move_rehold(
+    conn: &mut PgConnection,
+    (campaign, tx): (CampaignId, B256),
+    after: Option<GrantId>,
+) -> Result<(), LedgerError> {
+    let after = after.map(|grant| grant.number.cast_signed());
+    sqlx::query!(
+        r#"
+        WITH over AS (DELETE FROM reholdings WHERE campaign = $1 AND tx = $2 AND $3::bigint IS NULL)
+        UPDATE reholdings SET after = $3 WHERE campaign = $1 AND tx = $2 AND $3 IS NOT NULL
+        "#,
+        campaign.number(),
+        tx.as_slice(),
+        after,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
 }

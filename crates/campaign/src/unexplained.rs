@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{
     BlockchainTxConfirmed, CampaignId, Event, OperatorAlertRaised, SettledSegment,
-    alert::PAYMENT_WITHOUT_HOLD,
+    alert::{PAYMENT_WITHOUT_HOLD, STATES},
 };
 use laurel_ledger::{
     Context, Written, append, clear_alert, commit, has_alert, in_quarantine, lock_accounts, raise_alert,
@@ -70,13 +70,16 @@ async fn pause(conn: &mut PgConnection, campaign: CampaignId) -> Result<Option<E
 /// goes on, whatever the campaign's state. Says whether there was such an alert.
 ///
 /// # Errors
-/// If the database does not answer.
+/// If the alert is one of a state, or the database does not answer.
 pub async fn acknowledge_alert(
     conn: &mut PgConnection,
     context: &Context,
     code: &str,
     about: &str,
 ) -> Result<bool, CampaignError> {
+    if STATES.contains(&code) {
+        return Err(CampaignError::StateAlert(code.to_owned()));
+    }
     let mut tx = conn.begin().await?;
     let campaign = (code == PAYMENT_WITHOUT_HOLD).then(|| paid_campaign(about)).flatten();
     if let Some(campaign) = campaign {

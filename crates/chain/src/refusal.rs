@@ -141,8 +141,8 @@ const INVALID_PARAMS: i64 = -32_602;
 const fn by_code(code: i64) -> Option<Refusal> {
     Some(match code {
         3 => Refusal::WouldRevert,
-        429 | 1008 | 402 | -32_090 => Refusal::RateLimited,
-        -32_601 | -32_604 | -40_100 | -32_612 | -32_613 | -32_020 => Refusal::Endpoint,
+        429 | 402 | -32_090 => Refusal::RateLimited,
+        -32_601 | -32_604 | -40_100 | -32_612 => Refusal::Endpoint,
         -32_700 => Refusal::Malformed,
         // execution-apis: the codes of eth_simulateV1.
         -38_010 => Refusal::NonceTooLow,

@@ -118,7 +118,7 @@ impl Account {
             .map_err(|error| ChainError::Untrue(format!("{step} answered what it cannot: {error}")).into())
     }
 
-    /// Sends a transaction that is known not to revert, and waits until it is mined. Offers twice the market's price for
+    /// Sends a transaction that does not revert, as far as is known, and waits until it is mined. Offers twice the market's price for
     /// every time that it was not before, so that one that is stuck is outbid.
     pub(crate) async fn transact(
         &self,
@@ -129,7 +129,14 @@ impl Account {
     ) -> Result<(), CallFailed> {
         let from = self.address();
         let call = Call { from, to, data: data.clone(), gas: Some(GAS_LIMIT) };
-        self.node.agreed_call(call).await.map_err(|error| CallFailed::call(step, error))?;
+        match self.node.agreed_call(call).await {
+            Ok(_) => {}
+            // That nobody, or not enough of them, can say so stops nothing that has to come through.
+            Err(CallError::Chain(error)) if self.max_fee_per_gas.is_none() => {
+                tracing::warn!(step, %error, "nobody says whether it reverts");
+            }
+            Err(error) => return Err(CallFailed::call(step, error)),
+        }
         let nonce = self.node.nonce(from, NonceAt::Latest).await?;
         let market = self.node.fees().await?;
         let cap = self.max_fee_per_gas.unwrap_or(u128::MAX);

@@ -59,7 +59,7 @@ impl Stage for GrantStage {
         now: DateTime<Utc>,
         events: &[Envelope],
     ) -> Result<Vec<NewEvent>, StageError> {
-        // Queues are locked before grants.
+        // Queues are locked before grants that have places.
         let mut effects = fail_released(conn, now, None, &given_back(events)).await?;
         let mut requests: Vec<(EventId, &TokenGrantRequested)> = Vec::new();
         let mut reheld: Vec<(EventId, GrantId)> = Vec::new();

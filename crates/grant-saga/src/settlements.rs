@@ -97,28 +97,20 @@ impl Stage for SettlementStage {
     }
 }
 
-/// Locks the queues of the campaigns whose places these events move, in ascending order: another partition may have others of the same
-/// batches. A settlement that paid everything moves none.
+/// Locks the queues of the campaigns whose places go again by these events, in ascending order: another partition may have others of
+/// the same batches. What also changes segments locks queues behind them, one by one, as whoever completes grants does.
 async fn lock_moved(conn: &mut PgConnection, events: &[Envelope]) -> Result<(), LedgerError> {
     let mut batches: Vec<Uuid> = Vec::new();
     let mut campaigns: Vec<i64> = Vec::new();
     for envelope in events {
-        let sighting = match &envelope.event {
-            Event::BlockchainTxConfirmed(confirmed) if pays_all(confirmed) => continue,
-            Event::BlockchainTxConfirmed(confirmed) => &confirmed.sighting,
-            Event::BlockchainTxReverted(reverted) => &reverted.sighting,
-            Event::BlockchainTxUndone(undone) => &undone.sighting,
-            Event::GrantsCancelled(cancelled) => {
-                campaigns.push(cancelled.campaign.number());
-                continue;
+        match &envelope.event {
+            Event::BlockchainTxReverted(reverted) => {
+                batches.extend(reverted.sighting.batch.map(BatchId::uuid));
             }
-            Event::CampaignReleased(released) => {
-                campaigns.push(released.campaign.number());
-                continue;
-            }
-            _ => continue,
-        };
-        batches.extend(sighting.batch.map(BatchId::uuid));
+            Event::GrantsCancelled(cancelled) => campaigns.push(cancelled.campaign.number()),
+            Event::CampaignReleased(released) => campaigns.push(released.campaign.number()),
+            _ => {}
+        }
     }
     if batches.is_empty() && campaigns.len() < 2 {
         return Ok(());
@@ -138,13 +130,6 @@ async fn lock_moved(conn: &mut PgConnection, events: &[Envelope]) -> Result<(), 
     .execute(conn)
     .await?;
     Ok(())
-}
-
-fn pays_all(confirmed: &BlockchainTxConfirmed) -> bool {
-    let is_paid = |settled: &SettledSegment| {
-        PaidMask::new(settled.first_seq, settled.paid.clone()).count() == u64::from(settled.count)
-    };
-    !confirmed.segments.is_empty() && confirmed.segments.iter().all(is_paid)
 }
 
 /// What the watcher knows of a batch.

@@ -102,7 +102,7 @@ pub(crate) async fn rehold(
     }
     let mut effects = Vec::new();
     for (campaign, (cause, numbers)) in campaigns {
-        // Before its grants, as everywhere.
+        // Before its grants, which have places.
         lock_places(conn, campaign).await?;
         let seqs = sqlx::query_scalar!(
             r#"

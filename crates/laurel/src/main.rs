@@ -31,6 +31,12 @@ use clap::Parser;
 
 use crate::cli::Cli;
 
+// A build of the whole workspace has the simulator's features in every crate.
+const _: () = assert!(
+    !laurel_ledger::HAS_FAULTS || cfg!(debug_assertions),
+    "bugs could be planted in this release: build it by itself, with `cargo build --release -p laurel`",
+);
+
 /// Exit code of a failure or a finding; clap itself exits with 2 on wrong usage.
 const FAILURE: u8 = 1;
 

@@ -100,6 +100,9 @@ macro_rules! planted {
     };
 }
 
+/// Whether bugs can be planted in this build.
+pub const HAS_FAULTS: bool = cfg!(feature = "faults");
+
 // Known when the program is built, so that no release asks.
 #[cfg(not(feature = "faults"))]
 const _: () = assert!(!planted!(BroadcastBeforeCommit));

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!   grants (hold) ──── by number ─────────╮
-//!   fundings ───────── by place on chain ─┤ each read from where the page before left it,
+//!   fundings ───────── by time ───────────┤ each read from where the page before left it,
 //!   postings (post) ── by time ───────────┤ merged by time: no page sorts more than it shows
 //!   voids ──────────── by time ───────────╯
 //! ```
@@ -40,7 +40,7 @@ pub struct Transfer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TransferCursor {
     hold: i64,
-    funding: (i64, i32, i32),
+    funding: (DateTime<Utc>, i64, i32, i32),
     post: (DateTime<Utc>, Uuid, i32),
     void: (DateTime<Utc>, i64, i32),
 }
@@ -49,7 +49,7 @@ impl TransferCursor {
     /// Before every transfer.
     pub const START: Self = Self {
         hold: -1,
-        funding: (-1, -1, -1),
+        funding: (DateTime::UNIX_EPOCH, -1, -1, -1),
         post: (DateTime::UNIX_EPOCH, Uuid::nil(), -1),
         void: (DateTime::UNIX_EPOCH, -1, -1),
     };
@@ -58,8 +58,8 @@ impl TransferCursor {
 impl fmt::Display for TransferCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { hold, funding, post, void } = self;
-        let (posted, voided) = (post.0.timestamp_micros(), void.0.timestamp_micros());
-        write!(f, "{hold}.{}.{}.{}.", funding.0, funding.1, funding.2)?;
+        let [funded, posted, voided] = [funding.0, post.0, void.0].map(|at| at.timestamp_micros());
+        write!(f, "{hold}.{funded}.{}.{}.{}.", funding.1, funding.2, funding.3)?;
         write!(f, "{posted}.{}.{}.{voided}.{}.{}", post.1.simple(), post.2, void.1, void.2)
     }
 }
@@ -74,7 +74,8 @@ impl FromStr for TransferCursor {
 
     fn from_str(text: &str) -> Result<Self, NoTransferCursor> {
         let parts: Vec<&str> = text.split('.').collect();
-        let [hold, block, log, funded, posted, batch, turn, voided, number, undone] = parts[..] else {
+        let [hold, funded, block, log, taken_back, posted, batch, turn, voided, number, undone] = parts[..]
+        else {
             return Err(NoTransferCursor);
         };
         fn part<T: FromStr>(text: &str) -> Result<T, NoTransferCursor> {
@@ -87,7 +88,7 @@ impl FromStr for TransferCursor {
         };
         Ok(Self {
             hold: part(hold)?,
-            funding: (part(block)?, part(log)?, part(funded)?),
+            funding: (time(funded)?, part(block)?, part(log)?, part(taken_back)?),
             post: (time(posted)?, part(batch)?, part(turn)?),
             void: (time(voided)?, part(number)?, part(undone)?),
         })
@@ -125,7 +126,7 @@ impl Row {
         let turn = self.turn;
         let ([written, undone], debit, credit) = match self.kind {
             Kind::Funding(block, log) => {
-                cursor.funding = (block, log, turn);
+                cursor.funding = (self.recorded_at, block, log, turn);
                 (["funding", "funding_undone"], "chain", "available")
             }
             Kind::Hold(number) => {
@@ -185,14 +186,15 @@ async fn fundings(
     let rows = sqlx::query!(
         r#"
         SELECT block_number, log_index, turn, added, recorded_at FROM fundings
-        WHERE campaign = $1 AND (block_number, log_index, turn) > ($2, $3, $4)
-        ORDER BY block_number, log_index, turn
-        LIMIT $5
+        WHERE campaign = $1 AND (recorded_at, block_number, log_index, turn) > ($2, $3, $4, $5)
+        ORDER BY recorded_at, block_number, log_index, turn
+        LIMIT $6
         "#,
         campaign.number(),
         after.funding.0,
         after.funding.1,
         after.funding.2,
+        after.funding.3,
         limit,
     )
     .fetch_all(conn)
@@ -308,7 +310,7 @@ mod tests {
     fn a_cursor_goes_there_and_back() {
         let cursor = TransferCursor {
             hold: 12,
-            funding: (3, 4, 1),
+            funding: (DateTime::from_timestamp_micros(7).unwrap(), 3, 4, 1),
             post: (DateTime::from_timestamp_micros(1_767_225_600_000_001).unwrap(), Uuid::from_u128(5), 2),
             void: (DateTime::UNIX_EPOCH, 6, 1),
         };

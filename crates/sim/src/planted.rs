@@ -44,7 +44,7 @@ pub(crate) fn bug(name: &str) -> anyhow::Result<Bug> {
 const fn trial(bug: Bug) -> (u64, Story) {
     match bug {
         Bug::BitmapIgnored | Bug::VoidWithoutFinalCancel => (100, Story::Refused),
-        Bug::UndoneStaysPosted | Bug::RebaseEndsUnread => (300, Story::TakenBack),
+        Bug::UndoneStaysPosted | Bug::RebaseEndsUnread | Bug::CapStaysBooked => (300, Story::TakenBack),
         Bug::QuarantineSkipped | Bug::BitWithoutWord => (200, Story::Restored),
         // What takes a letter that is redriven and not noted, or two replicas at the same moment.
         Bug::RedriveSkipsKey | Bug::CapOutsideTransaction | Bug::LaneFenceDropped => (600, Story::Usual),

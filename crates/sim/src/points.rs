@@ -54,9 +54,9 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 #[cfg(test)]
 pub(crate) const ELSEWHERE: [(&str, &str); 19] = [
     ("acknowledge", "no world pays without the ledger"),
-    ("audit_block", "no world is reconciled but by its own auditor"),
-    ("audit_forgotten", "no world is reconciled but by its own auditor"),
-    ("audit_report", "no world is reconciled but by its own auditor"),
+    ("audit_block", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
+    ("audit_forgotten", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
+    ("audit_report", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
     ("campaign_changed", "campaigns are made before a world begins, and not changed"),
     ("campaign_created", "campaigns are made before a world begins"),
     ("funding_alert", "the treasury waits by the clock of the machine"),
@@ -65,7 +65,7 @@ pub(crate) const ELSEWHERE: [(&str, &str); 19] = [
     ("halt_ended", "an operator's command for a halt without a reason, which few worlds have"),
     ("history_rebuilt", "an operator's command"),
     ("letter_dropped", "an operator's command"),
-    ("passed", "holds are voided before they have places"),
+    ("passed", "few plans have nothing left but places whose grants have failed"),
     ("paused", "an operator's command"),
     ("player", "players are made before a world begins"),
     ("recovery_unpaid", "places are seldom sent by two that sign"),

@@ -13,6 +13,9 @@ use crate::{
 /// them: of a player with grants it has one then.
 pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
     let only = snapshot.only();
+    let reheld = snapshot.pending.reheld.iter();
+    let (campaigns, numbers): (Vec<i64>, Vec<i64>) =
+        reheld.map(|grant| (grant.campaign.number(), grant.number.cast_signed())).unzip();
     let Snapshot { conn, findings, known, .. } = snapshot;
     // A grant's day is that on which its outcome was recorded, which the journal knows.
     let mut rows = sqlx::query!(
@@ -40,7 +43,9 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
             -- A grant that says so was given back, also where the void itself is missing, which was named.
             WHERE NOT EXISTS (SELECT FROM standing_voids v WHERE v.campaign = g.campaign AND v.number = g.number)
               AND NOT EXISTS (SELECT FROM exceptions e
-                              WHERE e.campaign = g.campaign AND e.number = g.number AND e.state = 'compensated')
+                              WHERE e.campaign = g.campaign AND e.number = g.number AND e.state = 'compensated'
+                                AND NOT EXISTS (SELECT FROM unnest($2::bigint[], $3::bigint[]) AS r (campaign, number)
+                                                WHERE r.campaign = e.campaign AND r.number = e.number))
             GROUP BY g.campaign, g.player, p.period
         )
         SELECT coalesce(c.campaign, s.campaign) AS "campaign!", coalesce(c.player, s.player) AS "player!",
@@ -51,6 +56,8 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
         WHERE c.grants IS DISTINCT FROM coalesce(s.grants, 0) OR c.amount IS DISTINCT FROM coalesce(s.amount, 0)
         "#,
         only,
+        &campaigns,
+        &numbers,
     )
     .fetch(&mut **conn as &mut PgConnection);
     while let Some(row) = rows.try_next().await? {

@@ -8,7 +8,7 @@ use laurel_ledger::{JournalHeads, LedgerError, journal_heads, partitions_behind,
 use super::{Rebase, RebaseError};
 
 /// The stages that undo, and those that follow from what they do: what one of them writes, another one reads. After as many rounds
-/// as they are, nothing follows any more from what was written before the first.
+/// as they are, whatever undoes something has been read; what fails again by that follows by itself.
 const STAGES: [&str; 3] = ["books", "settlements", "grant-saga"];
 
 /// What is waited for.
@@ -30,6 +30,8 @@ pub enum Unread {
     },
     /// The grants of a released campaign fail, some after the others.
     Release(CampaignId),
+    /// The holds of a campaign are made again, some after the others.
+    Rehold(CampaignId),
 }
 
 impl fmt::Display for Unread {
@@ -44,8 +46,14 @@ impl fmt::Display for Unread {
             Self::Release(campaign) => {
                 write!(f, "the grants of campaign {campaign}, which was released, fail")
             }
+            Self::Rehold(campaign) => write!(f, "the holds of campaign {campaign} are made again"),
         }
     }
+}
+
+fn campaign_of(number: i64) -> Result<CampaignId, LedgerError> {
+    let wrong = |_| LedgerError::Inconsistent { table: "campaigns", column: "id", id: number.to_string() };
+    CampaignId::try_from(number).map_err(wrong)
 }
 
 /// Up to where it has to be read, and how often that has to be asked for still.
@@ -120,12 +128,11 @@ impl Rebase {
             self.chain_id.cast_signed(),
         );
         for campaign in failing.fetch_all(&mut *conn).await? {
-            let wrong = |_| LedgerError::Inconsistent {
-                table: "queues",
-                column: "campaign",
-                id: campaign.to_string(),
-            };
-            unread.push(Unread::Release(CampaignId::try_from(campaign).map_err(wrong)?));
+            unread.push(Unread::Release(campaign_of(campaign)?));
+        }
+        let reheld = sqlx::query_scalar!("SELECT DISTINCT campaign FROM reholdings ORDER BY campaign");
+        for campaign in reheld.fetch_all(&mut *conn).await? {
+            unread.push(Unread::Rehold(campaign_of(campaign)?));
         }
         Ok(unread)
     }

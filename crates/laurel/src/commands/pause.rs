@@ -49,7 +49,9 @@ pub(crate) async fn pause(
         }
     };
     let vaults = at_vaults(config, stop, async |chain| {
-        pause_connected(&pool, chain, environment).await.context("not paused")
+        by_anybody(chain, async |chain| pause_connected(&pool, chain, environment).await)
+            .await
+            .context("not paused")
     })
     .await;
     let was = if written == Written::Exists { "was stopped before" } else { "is stopped" };
@@ -187,14 +189,31 @@ async fn pause_vaults_alone(
     let mut vaults = at_vaults(config, stop, async |chain| {
         let source = chain.guardian_key.as_ref().context(NO_KEY)?;
         let key = Arc::new(connect::key(source, environment)?);
-        let node = connect::unpinned_chain(chain, &ChainParts::unwatched()?).await?;
-        let did = pause_vault((chain.id, chain.vault), key, node, PAUSED_WITHIN).await?;
-        Ok(if did { "paused" } else { "is paused already" }.to_owned())
+        by_anybody(chain, async |chain| {
+            let node = connect::unpinned_chain(chain, &ChainParts::unwatched()?).await?;
+            let did = pause_vault((chain.id, chain.vault), key.clone(), node, PAUSED_WITHIN).await?;
+            Ok(if did { "paused" } else { "is paused already" }.to_owned())
+        })
+        .await
     })
     .await;
     // An error by itself: whoever signs goes on, and the vault refuses it.
     vaults.all = false;
     answer(json, &stop, &format!("is not stopped: {error:#}"), &vaults)
+}
+
+/// Pauses with the word of a quorum of the endpoints, or else with that of any of them: a vault that was paused for nothing can be
+/// unpaused.
+async fn by_anybody(
+    chain: &config::Chain,
+    pause: impl AsyncFn(&config::Chain) -> anyhow::Result<String>,
+) -> anyhow::Result<String> {
+    let first = match pause(chain).await {
+        Err(error) if chain.final_quorum() > 1 => error,
+        done => return done,
+    };
+    tracing::warn!(error = %format!("{first:#}"), "there is no quorum: one endpoint has to do");
+    pause(&config::Chain { final_quorum: Some(1), ..chain.clone() }).await
 }
 
 async fn pause_connected(

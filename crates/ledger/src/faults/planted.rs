@@ -80,6 +80,8 @@ bugs! {
     UndoneStaysPosted,
     /// A chain that took back what was final is followed on before every stage has read that.
     RebaseEndsUnread,
+    /// A cap that the chain took back stays in the books.
+    CapStaysBooked,
 }
 
 thread_local! {

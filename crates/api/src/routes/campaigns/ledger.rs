@@ -15,7 +15,7 @@ use crate::{
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TransferOut {
-    /// funding, hold, post or void.
+    /// funding, hold, post or void; with `_undone`, one that the chain took back.
     kind: &'static str,
     /// What it concerns: a block and log, a grant, or a batch.
     reference: String,
