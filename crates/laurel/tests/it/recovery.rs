@@ -1,11 +1,6 @@
 //! A database that was restored to an older moment: nothing is paid twice, nothing is lost.
 
-use std::{
-    collections::BTreeMap,
-    os::unix::fs::PermissionsExt,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::PathBuf, time::Duration};
 
 use alloy::primitives::{Address, U256};
 use chrono::{DateTime, Utc};
@@ -21,7 +16,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     histories::assert_histories,
@@ -339,6 +334,7 @@ impl Story {
     }
 
     /// Everything is started again with another cluster. The first one was killed when this `began`.
+    #[allow(clippy::print_stdout, reason = "the drill tells how long it took")]
     async fn goes_on_with(&self, world: &mut World, campaign: &str, cluster: &Postgres, began: Instant) {
         world.database_url = cluster.url("laurel");
         let pool = PgPoolOptions::new().connect_lazy(&world.database_url).unwrap();
