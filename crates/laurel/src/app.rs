@@ -28,8 +28,12 @@ use crate::{
     skew::{SkewGauge, require_little},
 };
 
-/// How long connecting may take: a database or a node that lets itself be connected to and says nothing keeps no start for good.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long connecting may take, and starting the roles then: a database or a node that lets itself be connected to and says nothing
+/// keeps no start for good.
+const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How long a pool may take to close: what is still asked then is lost anyway.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a shutdown may take: a request's time limit and a bit.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(35);
@@ -72,12 +76,7 @@ pub(crate) struct Listening {
 impl App {
     /// Connects to everything that the configuration names, or gives up in time.
     pub(crate) async fn connect(config: Config, environment: Environment) -> anyhow::Result<Self> {
-        let connected = tokio::time::timeout(CONNECT_TIMEOUT, Self::connect_all(config, environment)).await;
-        connected.unwrap_or_else(|_| {
-            anyhow::bail!(
-                "nothing has come of connecting to the database and the chains within {CONNECT_TIMEOUT:?}"
-            )
-        })
+        in_time("connecting to the database and the chains", Self::connect_all(config, environment)).await
     }
 
     async fn connect_all(config: Config, environment: Environment) -> anyhow::Result<Self> {
@@ -130,6 +129,10 @@ impl App {
 
     /// Starts roles, with health and metrics beside them.
     pub(crate) async fn start(&self, wanted: &[Role]) -> anyhow::Result<Listening> {
+        in_time("starting the roles", self.start_all(wanted)).await
+    }
+
+    async fn start_all(&self, wanted: &[Role]) -> anyhow::Result<Listening> {
         // The journal itself is the only feed so far; the pattern makes whoever adds one come here.
         let Feed::Postgres = self.config.bus.feed;
         let bind = self.config.ops.bind;
@@ -209,10 +212,19 @@ impl App {
         tokio::time::timeout(SHUTDOWN_TIMEOUT, self.tasks.wait())
             .await
             .with_context(|| format!("some tasks did not end within {SHUTDOWN_TIMEOUT:?}"))?;
-        self.pool.close().await;
-        self.read_pool.close().await;
+        for pool in [&self.pool, &self.read_pool] {
+            if tokio::time::timeout(CLOSE_TIMEOUT, pool.close()).await.is_err() {
+                tracing::warn!("a connection to the database did not close within {CLOSE_TIMEOUT:?}");
+            }
+        }
         Ok(())
     }
+}
+
+/// A part of the start, unless it takes too long.
+async fn in_time<T>(what: &str, part: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let done = tokio::time::timeout(START_TIMEOUT, part).await;
+    done.unwrap_or_else(|_| anyhow::bail!("nothing has come of {what} within {START_TIMEOUT:?}"))
 }
 
 fn auth_mode(config: &Config, environment: &Environment) -> anyhow::Result<AuthMode> {
