@@ -166,6 +166,31 @@ async fn with_a_database_that_takes_nothing_the_vault_is_paused_all_the_same() {
     assert_eq!(story.serving.terminate().await, Some(0));
 }
 
+/// Two endpoints are a quorum by default, so that one of them is none. Also without the database.
+#[tokio::test]
+async fn without_a_quorum_the_vault_is_paused_all_the_same() {
+    let story = Story::begin().await;
+    let port = free_port();
+    let config = story.world.config(port);
+    let toml = std::fs::read_to_string(&config).unwrap();
+    let alone = format!("rpc_urls = [\"{}\"]", story.world.rpc_url);
+    assert!(toml.contains(&alone), "{toml}");
+    let two = format!("rpc_urls = [\"http://127.0.0.1:9\", \"{}\"]", story.world.rpc_url);
+    let toml = toml.replace(&alone, &format!("guardian_key = \"env:LAUREL_TREASURY\"\n{two}"));
+    std::fs::write(&config, toml).unwrap();
+    for database in [None, Some("postgres://127.0.0.1:9/nobody")] {
+        let mut command = story.world.laurel(port, &["pause", "--all", "--json"]);
+        command.envs(database.map(|url| ("LAUREL_DATABASE__URL", url)));
+        let answer = output(command).await;
+        let printed: Value = serde_json::from_slice(&answer.stdout).unwrap();
+        let state = printed["vaults"][0]["state"].as_str().unwrap();
+        let said = String::from_utf8_lossy(&answer.stderr);
+        assert!(["paused", "is paused already"].contains(&state), "{printed} {said}");
+        assert!(story.world.vault_is_paused().await);
+    }
+    assert_eq!(story.serving.terminate().await, Some(0));
+}
+
 /// A key is stolen and pays a stranger from the vault: the vault is paused before the block is final, the money is in
 /// suspense, and everything says so until operators have dealt with it.
 #[tokio::test]
