@@ -94,13 +94,16 @@ pub(crate) async fn rehold_next(
     now: DateTime<Utc>,
     campaign: CampaignId,
 ) -> Result<Vec<Event>, StageError> {
-    let Some((tx, after)) = next_rehold(conn, campaign).await? else { return Ok(Vec::new()) };
-    let held = unvoid(conn, now, (campaign, tx), after, REHELD_MAX).await?;
-    let goes_on = held.last().filter(|_| held.len() as i64 == REHELD_MAX).map(|(last, _)| *last);
-    move_rehold(conn, (campaign, tx), goes_on).await?;
-    if held.is_empty() {
-        return Ok(Vec::new());
-    }
+    // Only a hold that is made now has the next ones follow.
+    let held = loop {
+        let Some((tx, after)) = next_rehold(conn, campaign).await? else { return Ok(Vec::new()) };
+        let held = unvoid(conn, now, (campaign, tx), after, REHELD_MAX).await?;
+        let goes_on = held.last().filter(|_| held.len() as i64 == REHELD_MAX).map(|(last, _)| *last);
+        move_rehold(conn, (campaign, tx), goes_on).await?;
+        if !held.is_empty() {
+            break held;
+        }
+    };
     let known = find_campaign(conn, campaign).await.map_err(StageError::from)?;
     let known = known.ok_or_else(|| StageError::poison("a hold without its campaign"))?;
     let kept = known.definition.kept().map_err(StageError::poison)?;

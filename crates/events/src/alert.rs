@@ -10,8 +10,15 @@ macro_rules! codes {
 }
 
 /// Those of a state that lasts until something is done about it: nobody would be told of it again, so they cannot be acknowledged.
-pub const STATES: &[&str] =
-    &[CHAIN_HALTED, BUDGET_SHORT, PAYOUTS_STOPPED, QUARANTINE, STAGE_HALTED, DEAD_LETTERS];
+pub const STATES: &[&str] = &[
+    CHAIN_HALTED,
+    BUDGET_SHORT,
+    PAYOUTS_STOPPED,
+    QUARANTINE,
+    STAGE_HALTED,
+    DEAD_LETTERS,
+    RULE_DOES_NOT_COMPILE,
+];
 
 codes! {
     /// A block has a settlement that this ledger did not sign.

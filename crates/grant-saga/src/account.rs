@@ -118,6 +118,13 @@ impl Account {
             .map_err(|error| ChainError::Untrue(format!("{step} answered what it cannot: {error}")).into())
     }
 
+    /// What a contract answers by the word of whoever can be asked.
+    pub(crate) async fn ask_anybody<C: SolCall>(&self, to: Address, call: C) -> Option<C::Return> {
+        let call = Call { from: self.address(), to, data: call.abi_encode().into(), gas: None };
+        let answer = self.node.call(call).await.ok()?;
+        C::abi_decode_returns(&answer).ok()
+    }
+
     /// Sends a transaction that does not revert, as far as is known, and waits until it is mined. Offers twice the market's price for
     /// every time that it was not before, so that one that is stuck is outbid.
     pub(crate) async fn transact(
@@ -129,15 +136,20 @@ impl Account {
     ) -> Result<(), CallFailed> {
         let from = self.address();
         let call = Call { from, to, data: data.clone(), gas: Some(GAS_LIMIT) };
+        // What has to come through at any price is not stopped because too few can be asked.
+        let hurried = self.max_fee_per_gas.is_none();
         match self.node.agreed_call(call).await {
             Ok(_) => {}
-            // That nobody, or not enough of them, can say so stops nothing that has to come through.
-            Err(CallError::Chain(error)) if self.max_fee_per_gas.is_none() => {
+            Err(CallError::Chain(error)) if hurried => {
                 tracing::warn!(step, %error, "nobody says whether it reverts");
             }
             Err(error) => return Err(CallFailed::call(step, error)),
         }
-        let nonce = self.node.nonce(from, NonceAt::Latest).await?;
+        let nonce = match self.node.nonce(from, NonceAt::Latest).await {
+            // Too few say how many are mined; any of them knows what is the next one.
+            Err(_) if hurried => self.node.nonce(from, NonceAt::Pending).await?,
+            nonce => nonce?,
+        };
         let market = self.node.fees().await?;
         let cap = self.max_fee_per_gas.unwrap_or(u128::MAX);
         let price = Price::at(market, cap);
@@ -160,8 +172,12 @@ impl Account {
         }
         tracing::info!(step, account = %from, tx.hash = %signed.hash, "sent a transaction");
         let mined = async {
-            while self.node.nonce(from, NonceAt::Latest).await? <= nonce {
-                tokio::time::sleep(MINED_POLL).await;
+            loop {
+                match self.node.nonce(from, NonceAt::Latest).await {
+                    Ok(mined) if mined > nonce => break,
+                    Err(error) if !hurried => return Err(error),
+                    _ => tokio::time::sleep(MINED_POLL).await,
+                }
             }
             // The head that has the transaction must be the one that the next step reads.
             self.node.block(BlockRef::Latest).await

@@ -61,7 +61,12 @@ impl Guardian {
     /// Watches over the vault until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            let rest = match answered(STEP_TIMEOUT, self.step()).await {
+            // A step that is given up has sent its transaction, or not: the next one sees.
+            let step = tokio::select! {
+                () = shutdown.cancelled() => return,
+                step = answered(STEP_TIMEOUT, self.step()) => step,
+            };
+            let rest = match step {
                 Ok(_) => POLL,
                 Err(error) => {
                     tracing::error!(%error, vault = %self.vault.identity.vault, "the vault is not paused yet");
@@ -132,7 +137,12 @@ async fn pause(address: Address, account: &Account, failures: u32) -> Result<boo
     match account.ask("paused", address, RewardVault::pausedCall {}).await {
         Ok(true) => return Ok(false),
         Ok(false) => {}
-        Err(error) => tracing::warn!(vault = %address, %error, "nobody says whether the vault is paused"),
+        Err(error) => {
+            tracing::warn!(vault = %address, %error, "too few say whether the vault is paused");
+            if account.ask_anybody(address, RewardVault::pausedCall {}).await.unwrap_or(false) {
+                return Ok(false);
+            }
+        }
     }
     let pause = RewardVault::pauseCall {}.abi_encode().into();
     account.transact("pause", address, pause, failures).await?;

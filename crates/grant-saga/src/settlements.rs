@@ -315,7 +315,7 @@ pub(crate) async fn mark_posted(
     let paid: Vec<i64> = paid.iter().map(|seq| seq.cast_signed()).collect();
     sqlx::query!(
         r#"
-        UPDATE exceptions SET state = 'queued', reason = NULL, updated_at = $3
+        UPDATE exceptions SET state = 'queued', reason = NULL, refused_since = NULL, updated_at = $3
         WHERE campaign = $1 AND state = 'held' AND seq = ANY ($2)
         "#,
         segment.campaign.number(),

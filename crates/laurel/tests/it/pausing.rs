@@ -3,7 +3,10 @@
 use alloy::primitives::{Address, U256};
 use chrono::TimeDelta;
 use laurel_chain::{GrantWord, RewardVault, Settlement, SettlementSegment};
-use laurel_devnet::dev_keys::DEV_KEYS;
+use laurel_devnet::{
+    dev_keys::DEV_KEYS,
+    testing::{Line, LineState},
+};
 use laurel_events::{Amount, CampaignId, Clock, SystemClock};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -189,6 +192,27 @@ async fn without_a_quorum_the_vault_is_paused_all_the_same() {
         assert!(story.world.vault_is_paused().await);
     }
     assert_eq!(story.serving.terminate().await, Some(0));
+}
+
+/// The guardian of a running Laurel, of whose two endpoints one is cut off.
+#[tokio::test]
+async fn without_a_quorum_the_guardian_pauses_the_vault_all_the_same() {
+    let world = World::start().await;
+    let line = Line::to(&world.rpc_url).await.unwrap();
+    let port = free_port();
+    let config = world.config(port);
+    let toml = std::fs::read_to_string(&config).unwrap();
+    let two = format!("guardian_key = \"env:LAUREL_TREASURY\"\nrpc_urls = [\"{}\", ", line.url());
+    std::fs::write(&config, toml.replace("rpc_urls = [", &two)).unwrap();
+    let serving = world.start_all(port);
+    let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
+    world.campaign(&rest, "100000").await;
+    line.set(LineState::Cut);
+    // Whoever stops payouts has no guardian's key.
+    let stopped = output(world.laurel(free_port(), &["pause", "--all"])).await;
+    assert_eq!(stopped.status.code(), Some(0), "{}", String::from_utf8_lossy(&stopped.stderr));
+    world.until_paused().await;
+    assert_eq!(serving.terminate().await, Some(0));
 }
 
 /// A key is stolen and pays a stranger from the vault: the vault is paused before the block is final, the money is in
