@@ -42,7 +42,7 @@ impl From<sqlx::Error> for OperateError {
     }
 }
 
-/// Has a lane get no more batches; those it has are seen to. Says whether it was another before.
+/// Has a lane that does not stand get no more batches; those it has are seen to. Says whether it was another before.
 ///
 /// # Errors
 /// If the database does not answer.
@@ -77,6 +77,20 @@ pub async fn resume_lane(
     lane: &Lane,
 ) -> Result<usize, OperateError> {
     end_displaced(pool, node, now, vault, lane, LaneState::Active).await
+}
+
+/// Has a lane that stands get no more batches: it ends what can never be mined, as [`resume_lane`] does, and the rest is seen to.
+///
+/// # Errors
+/// As [`resume_lane`].
+pub async fn retire_halted_lane(
+    pool: &PgPool,
+    node: &dyn ChainNode,
+    now: DateTime<Utc>,
+    vault: &Vault,
+    lane: &Lane,
+) -> Result<usize, OperateError> {
+    end_displaced(pool, node, now, vault, lane, LaneState::Retired).await
 }
 
 /// Does that, with the lane active or retired afterwards.

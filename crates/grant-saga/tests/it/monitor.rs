@@ -10,7 +10,7 @@ use laurel_events::{
     GrantId,
 };
 use laurel_grant_saga::{
-    LaneDriver, LaneState, OperateError, Progress, list_lanes, resume_lane, retire_lane,
+    LaneDriver, LaneState, OperateError, Progress, list_lanes, resume_lane, retire_halted_lane, retire_lane,
 };
 
 use crate::{
@@ -331,6 +331,29 @@ async fn a_nonce_that_a_final_block_gave_to_another_transaction_halts_the_lane()
     driver.step().await.unwrap();
     assert_eq!(state(&world).await, (LaneState::Halted, Some("nonce_used_elsewhere".to_owned())));
     assert!(attempts(&world).await.iter().all(|(_, empty, _)| !empty));
+}
+
+/// Its key is stolen: it gets nothing more, and what it had goes again with another lane.
+#[tokio::test]
+async fn a_halted_lane_is_retired_and_gives_up_what_was_displaced() {
+    let mut world = World::new().await;
+    let (mut driver, grants) = world.swallowed(2).await;
+    for _ in 0..3 {
+        world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
+    }
+    world.everything_is_final().await;
+    sqlx::query("UPDATE lanes SET state = 'halted'").execute(world.pool()).await.unwrap();
+    let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
+    let ended = retire_halted_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane).await;
+    assert_eq!(ended.unwrap(), 1);
+    drain(&mut world.settlements).await;
+    assert_eq!(state(&world).await.0, LaneState::Retired);
+    driver.step().await.unwrap();
+    assert_eq!(state(&world).await.0, LaneState::Retired, "nothing of it is amiss any more");
+    let mut other = world.driver(2, "b").await;
+    other.step().await.unwrap();
+    world.control.mine(1).await.unwrap();
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
 }
 
 /// An operator has looked and has the lane go on: what can never be mined any more goes again, in another batch.

@@ -3,7 +3,9 @@
 use anyhow::{Context, bail};
 use laurel_chain::NonceAt;
 use laurel_events::{Clock, SystemClock};
-use laurel_grant_saga::{Lane, LaneState, list_lanes, register_lane, resume_lane, retire_lane};
+use laurel_grant_saga::{
+    Lane, LaneState, list_lanes, register_lane, resume_lane, retire_halted_lane, retire_lane,
+};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
@@ -41,10 +43,15 @@ pub(crate) async fn run(
             super::answer(json, &object(&lane), || format!("Added.\n{}", line(&lane)))
         }
         Lanes::Retire { id } => {
-            let mut conn = pool.acquire().await?;
-            let lane = find(&mut conn, id).await?;
-            retire_lane(&mut conn, lane.id).await?;
-            let lane = find(&mut conn, id).await?;
+            let lane = find(&mut *pool.acquire().await?, id).await?;
+            if lane.state == LaneState::Halted {
+                // Nobody drives what stands: what somebody else has displaced would wait for ever.
+                let chain = connected_of(config, &pool, &lane).await?;
+                retire_halted_lane(&pool, &*chain.node, SystemClock.now(), &chain.vault, &lane).await?;
+            } else {
+                retire_lane(&mut *pool.acquire().await?, lane.id).await?;
+            }
+            let lane = find(&mut *pool.acquire().await?, id).await?;
             super::answer(json, &object(&lane), || {
                 format!("Retired; {} batches of it are seen to.\n{}", lane.open_batches, line(&lane))
             })
