@@ -28,7 +28,8 @@ impl Stop {
     }
 }
 
-/// Stops: from the commit on nothing more is signed or sent for it. Waits for what is being signed. A stop that is there
+/// Stops: from the commit on no more grants of it are settled. Waits for what is being signed; what is being sent then is sent, and
+/// what was signed of a campaign that alone is stopped may still be outbid. A stop that is there
 /// already stays as it is. Returns the events; the caller appends them.
 ///
 /// # Errors
