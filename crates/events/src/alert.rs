@@ -13,6 +13,8 @@ macro_rules! codes {
 pub const STATES: &[&str] = &[
     CHAIN_HALTED,
     BUDGET_SHORT,
+    NONCE_USED_ELSEWHERE,
+    LANE_REJECTED,
     PAYOUTS_STOPPED,
     QUARANTINE,
     STAGE_HALTED,
