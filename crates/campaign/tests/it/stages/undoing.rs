@@ -249,7 +249,7 @@ async fn a_counter_that_is_kept_since_counts_what_is_held_again() {
 /// A campaign was released with more grants than holds are made again at once.
 #[tokio::test]
 async fn the_holds_of_a_release_that_is_gone_are_made_again_portion_by_portion() {
-    const GRANTS: u64 = 2_403;
+    const GRANTS: u64 = 3_403;
     let mut world = World::new().await;
     let campaign = world.campaign(&definition(), 10 * GRANTS).await;
     let outcomes: Vec<_> = (0..GRANTS).map(|number| outcome(number % 7)).collect();
@@ -288,7 +288,7 @@ async fn the_holds_of_a_release_that_is_gone_are_made_again_portion_by_portion()
     let release = CampaignReleaseUndone { undone: released };
     world.append(&[release.into(), burned(9).into(), burned(10).into()]).await;
     world.books_round().await.unwrap();
-    assert_eq!(world.money(campaign).await, (10 * (GRANTS - 2_000), 10 * 2_000, 0), "two portions");
+    assert_eq!(world.money(campaign).await, (10 * (GRANTS - 3_000), 10 * 3_000, 0), "a portion for each");
     assert_eq!(world.number("SELECT count(*) FROM reholdings").await, 3);
     world.keep_books().await;
     assert_eq!(world.money(campaign).await, (0, 10 * GRANTS, 0));
