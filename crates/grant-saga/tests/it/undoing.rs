@@ -3,9 +3,9 @@
 use alloy::primitives::B256;
 use laurel_events::{
     BlockchainTxConfirmed, BlockchainTxReverted, BlockchainTxSubmitted, BlockchainTxUndone, BudgetReheld,
-    BudgetUnposted, CampaignId, EventKind, GrantsCancelled, Sighting, VoidProof,
+    BudgetUnposted, CampaignId, EventKind, GrantId, GrantsCancelled, Sighting, VoidProof,
 };
-use laurel_grant_saga::Progress;
+use laurel_grant_saga::{LaneDriver, Progress};
 use laurel_ledger::{burned_among, forget_burned};
 
 use crate::{
@@ -169,18 +169,32 @@ async fn burned_no_more(world: &World, campaign: CampaignId) {
     }
 }
 
-/// The new branch may burn it before anybody has read that it is held again.
-#[tokio::test]
-async fn a_grant_that_is_held_again_and_burned_again_fails_with_the_new_proof() {
-    let mut world = World::new().await;
+/// A batch of two grants, of which the chain is to say that it has paid the first.
+struct HalfPaid {
+    campaign: CampaignId,
+    grants: Vec<GrantId>,
+    driver: LaneDriver,
+    batch: BlockchainTxSubmitted,
+    part: BlockchainTxConfirmed,
+}
+
+async fn half_paid(world: &mut World) -> HalfPaid {
     let campaign = world.campaign(7).await;
     let grants = world.queue(campaign, 2).await;
     // The chain is what the test says.
     world.control.pause_mining().await.unwrap();
     let mut driver = world.driver(1, "a").await;
     driver.step().await.unwrap();
-    let batch = submitted(&world).await.remove(0);
-    let part = at(&paid_only(&world, &batch, 0b01).await, 1);
+    let batch = submitted(world).await.remove(0);
+    let part = at(&paid_only(world, &batch, 0b01).await, 1);
+    HalfPaid { campaign, grants, driver, batch, part }
+}
+
+/// A second fence: a rebase waits until everybody has read that it is held again.
+#[tokio::test]
+async fn a_grant_that_is_held_again_and_burned_again_fails_with_the_new_proof() {
+    let mut world = World::new().await;
+    let HalfPaid { campaign, grants, part, .. } = half_paid(&mut world).await;
     tell(&mut world, part).await;
     let cancelled = burned_by_owner(&world, campaign, 0, 0b10);
     tell(&mut world, cancelled.clone()).await;
@@ -218,14 +232,7 @@ async fn a_grant_that_is_held_again_of_a_released_campaign_fails_again() {
 #[tokio::test]
 async fn a_grant_whose_burning_is_gone_goes_again_with_its_place() {
     let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    let grants = world.queue(campaign, 2).await;
-    // The chain is what the test says.
-    world.control.pause_mining().await.unwrap();
-    let mut driver = world.driver(1, "a").await;
-    driver.step().await.unwrap();
-    let batch = submitted(&world).await.remove(0);
-    let part = at(&paid_only(&world, &batch, 0b01).await, 1);
+    let HalfPaid { campaign, grants, mut driver, batch, part } = half_paid(&mut world).await;
     tell(&mut world, part.clone()).await;
     tell(&mut world, posted(&batch, &part)).await;
     let cancelled = burned_by_owner(&world, campaign, 0, 0b10);
