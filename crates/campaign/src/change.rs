@@ -146,8 +146,10 @@ pub(crate) async fn set_state(
     )
     .execute(&mut *conn)
     .await?;
-    let overdrawn = find_balances(conn, id).await?.is_some_and(|books| !books.overdrawn.is_zero());
-    if to == CampaignState::Ended && !overdrawn {
+    // What is overdrawn can still be paid.
+    if to == CampaignState::Ended
+        && find_balances(conn, id).await?.is_none_or(|books| books.overdrawn.is_zero())
+    {
         drop_request(conn, id).await?;
     }
     Ok(CampaignStateChanged {

@@ -21,20 +21,18 @@ pub(crate) async fn undo(
     event: &Event,
 ) -> Result<Vec<Event>, StageError> {
     match event {
-        Event::BlockchainTxUndone(undone) => return unpost_batch(conn, now, undone).await,
-        Event::CampaignFundingUndone(_) if planted!(CapStaysBooked) => {}
+        Event::BlockchainTxUndone(undone) => unpost_batch(conn, now, undone).await,
+        Event::CampaignFundingUndone(_) if planted!(CapStaysBooked) => Ok(Vec::new()),
         Event::CampaignFundingUndone(event) => {
             unfund(conn, now, &event.undone).await?;
+            Ok(Vec::new())
         }
-        Event::GrantsCancelUndone(event) => {
-            return rehold(conn, now, event.undone.campaign, event.undone.tx).await;
-        }
+        Event::GrantsCancelUndone(event) => rehold(conn, now, event.undone.campaign, event.undone.tx).await,
         Event::CampaignReleaseUndone(event) => {
-            return rehold(conn, now, event.undone.campaign, event.undone.tx).await;
+            rehold(conn, now, event.undone.campaign, event.undone.tx).await
         }
-        _ => {}
+        _ => Ok(Vec::new()),
     }
-    Ok(Vec::new())
 }
 
 /// Takes back what a transaction had paid: from what is paid, or out of suspense.
