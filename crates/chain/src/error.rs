@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use alloy::{
-    primitives::{B256, Bytes},
+    primitives::{Address, B256, Bytes},
     transports::{
         HttpError, RpcError, TransportError, TransportErrorKind,
         layers::{RateLimitRetryPolicy, RetryPolicy as _},
@@ -69,6 +69,19 @@ pub enum ChainError {
         chain_id: u64,
         /// The JSON-RPC method.
         operation: &'static str,
+    },
+    /// No endpoint keeps states that old, and reading on block by block would take too long.
+    #[error(
+        "nobody keeps the state of block {number}, and no block from there on has transaction {nonce} of {account}: add an endpoint \
+         that keeps older states (an archive) to chains.rpc_urls"
+    )]
+    TooFarBack {
+        /// Whose transaction is looked for.
+        account: Address,
+        /// Its nonce.
+        nonce: u64,
+        /// Up to which block was read.
+        number: u64,
     },
     /// Endpoints call different blocks of one number final, and no quorum decides.
     #[error(

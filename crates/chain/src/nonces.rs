@@ -1,12 +1,14 @@
 //! Which transaction used a nonce.
 
+use std::ops::RangeInclusive;
+
 use alloy::{
-    consensus::{Transaction as _, TxEnvelope, transaction::SignerRecoverable as _},
+    consensus::{EMPTY_ROOT_HASH, Transaction as _, TxEnvelope, transaction::SignerRecoverable as _},
     eips::eip2718::Decodable2718 as _,
     primitives::{Address, B256},
 };
 
-use crate::{BlockRef, ChainError, ChainNode, NonceAt, verify_transactions};
+use crate::{Block, BlockRef, ChainError, ChainNode, NonceAt, error::Trouble, verify_transactions};
 
 /// A transaction in a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,61 +21,142 @@ pub struct NonceUser {
     pub block_hash: B256,
 }
 
-/// The transaction of `account` with this nonce in the blocks up to `upto`; `None` if there is none yet. Asks for states
-/// as old as the transaction and, at most, as old again.
+/// The blocks before the oldest kept state that are read for the user of a nonce: an hour of the fastest chains, and then some.
+/// Where a node is near, that takes minutes.
+const BLOCKS_READ_MAX: u64 = 20_000;
+
+/// The transaction of `account` with this nonce in these blocks; `None` if it is in none of them.
+///
+/// Asks for states as old as the transaction and, at most, as old again. From where no endpoint keeps them, which may be some 128
+/// blocks back, the blocks themselves are read, so that no archive is needed for what is recent.
 ///
 /// # Errors
-/// If the node does not answer, contradicts itself, or does not keep the states. One that contradicts itself is doubted: of
+/// If the node does not answer, contradicts itself, or the transaction is too far back. A node that contradicts itself is doubted: of
 /// several, another one is asked first then.
 pub async fn find_nonce_user(
     node: &dyn ChainNode,
     account: Address,
     nonce: u64,
-    upto: u64,
+    blocks: RangeInclusive<u64>,
 ) -> Result<Option<NonceUser>, ChainError> {
-    let found = search(node, account, nonce, upto).await;
+    let found = find(node, account, nonce, blocks).await;
     if let Err(ChainError::Untrue(why)) = &found {
         node.doubt(why);
     }
     found
 }
 
-async fn search(
+async fn find(
     node: &dyn ChainNode,
     account: Address,
     nonce: u64,
-    upto: u64,
+    blocks: RangeInclusive<u64>,
 ) -> Result<Option<NonceUser>, ChainError> {
-    if node.nonce(account, NonceAt::Block(upto)).await? <= nonce {
+    if blocks.is_empty() || node.nonce(account, NonceAt::Latest).await? <= nonce {
         return Ok(None);
     }
-    let mut search = Search::from(upto);
-    while let Some(number) = search.question() {
-        search.answer(number, node.nonce(account, NonceAt::Block(number)).await? > nonce);
+    let (first, last) = blocks.into_inner();
+    let mut search = Search::new(first, last);
+    let mut known = was_used(node, account, nonce, last).await?;
+    if known == Some(false) {
+        return Ok(None);
+    }
+    while known.is_some()
+        && let Some(number) = search.question()
+    {
+        known = was_used(node, account, nonce, number).await?;
+        if let Some(used) = known {
+            search.answer(number, used);
+        }
+    }
+    if known.is_none() {
+        return read_back(node, account, nonce, search.from.unwrap_or(first)..=search.to).await;
     }
     let block_number = search.to;
-    let block = node.block(BlockRef::Number(block_number)).await?;
-    let block = block.ok_or_else(|| ChainError::Untrue(format!("the node lacks block {block_number}")))?;
+    let block = block_at(node, BlockRef::Number(block_number)).await?;
+    match user_in(node, account, nonce, &block).await? {
+        // It may have been used before the first of these blocks.
+        None if search.from.is_none() && first > 0 => Ok(None),
+        None => Err(ChainError::Untrue(format!(
+            "block {block_number} raised the nonce of {account} without a transaction of it"
+        ))),
+        found => Ok(found),
+    }
+}
+
+/// Whether a nonce was used up to a block; `None` if nobody keeps the state of that block.
+async fn was_used(
+    node: &dyn ChainNode,
+    account: Address,
+    nonce: u64,
+    number: u64,
+) -> Result<Option<bool>, ChainError> {
+    match node.nonce(account, NonceAt::Block(number)).await {
+        Ok(next) => Ok(Some(next > nonce)),
+        Err(error) if error.trouble() == Trouble::Refused => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads these blocks from the last one back.
+async fn read_back(
+    node: &dyn ChainNode,
+    account: Address,
+    nonce: u64,
+    blocks: RangeInclusive<u64>,
+) -> Result<Option<NonceUser>, ChainError> {
+    let (first, last) = blocks.into_inner();
+    let mut which = BlockRef::Number(last);
+    for number in (first..=last).rev() {
+        if last - number >= BLOCKS_READ_MAX {
+            return Err(ChainError::TooFarBack { account, nonce, number });
+        }
+        let block = block_at(node, which).await?;
+        let found = user_in(node, account, nonce, &block).await?;
+        if found.is_some() {
+            return Ok(found);
+        }
+        which = BlockRef::Hash(block.header.parent_hash);
+    }
+    Ok(None)
+}
+
+async fn block_at(node: &dyn ChainNode, which: BlockRef) -> Result<Block, ChainError> {
+    let block = node.block(which).await?;
+    block.ok_or_else(|| ChainError::Untrue(format!("the node lacks a block that it has: {which:?}")))
+}
+
+/// The transaction of an account with this nonce in one block.
+async fn user_in(
+    node: &dyn ChainNode,
+    account: Address,
+    nonce: u64,
+    block: &Block,
+) -> Result<Option<NonceUser>, ChainError> {
+    if block.transactions.is_empty() && block.header.transactions_root == EMPTY_ROOT_HASH {
+        return Ok(None);
+    }
     let transactions = node.transactions(block.hash).await?;
     let transactions = transactions
         .ok_or_else(|| ChainError::Untrue(format!("the node lacks the transactions of {}", block.hash)))?;
-    verify_transactions(&block, &transactions)?;
+    verify_transactions(block, &transactions)?;
     let found = transactions
         .iter()
         .filter_map(|raw| TxEnvelope::decode_2718_exact(raw).ok())
         .find(|tx| tx.nonce() == nonce && tx.recover_signer().is_ok_and(|sender| sender == account));
-    let tx = found.ok_or_else(|| {
-        ChainError::Untrue(format!(
-            "block {block_number} raised the nonce of {account} without a transaction of it"
-        ))
-    })?;
-    Ok(Some(NonceUser { tx: *tx.tx_hash(), block_number, block_hash: block.hash }))
+    Ok(found.map(|tx| NonceUser {
+        tx: *tx.tx_hash(),
+        block_number: block.header.number,
+        block_hash: block.hash,
+    }))
 }
 
-/// The search for the first block of which something is true, given that it is true of the last one and stays so. Goes back in
-/// growing steps first, so that a node that keeps only recent states can answer for what is recent.
+/// The search for the first of some blocks of which something is true, given that it is true of the last one and stays so. Goes back
+/// in growing steps first, so that a node that keeps only recent states can answer for what is recent.
 #[derive(Debug)]
 struct Search {
+    /// The first block, which it may be true of, as of those before.
+    first: u64,
     /// It may be true from here on: known once a block was found of which it is not.
     from: Option<u64>,
     /// It is true here.
@@ -82,15 +165,15 @@ struct Search {
 }
 
 impl Search {
-    const fn from(last: u64) -> Self {
-        Self { from: None, to: last, step: 1 }
+    const fn new(first: u64, last: u64) -> Self {
+        Self { first, from: None, to: last, step: 1 }
     }
 
     /// The block to ask about next; `None` once the first one is found.
     fn question(&self) -> Option<u64> {
         match self.from {
             Some(from) => (from < self.to).then(|| from.midpoint(self.to)),
-            None => (self.to > 0).then(|| self.to.saturating_sub(self.step)),
+            None => (self.to > self.first).then(|| self.to.saturating_sub(self.step).max(self.first)),
         }
     }
 
@@ -112,9 +195,11 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_first_block_is_found_without_asking_for_much_older_ones(last in 0_u64..1 << 40, age in any::<u64>()) {
+        fn the_first_block_is_found_without_asking_for_much_older_ones(
+            last in 0_u64..1 << 40, age in any::<u64>(), floor in any::<u64>(),
+        ) {
             let first = last - age % (last + 1);
-            let (mut search, mut oldest, mut asked) = (Search::from(last), last, 0);
+            let (mut search, mut oldest, mut asked) = (Search::new(floor % (first + 1), last), last, 0);
             while let Some(number) = search.question() {
                 (oldest, asked) = (oldest.min(number), asked + 1);
                 search.answer(number, number >= first);

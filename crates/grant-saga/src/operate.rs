@@ -176,12 +176,9 @@ async fn require_final(
     }
     let (last_final, latest) = last_blocks(pool, node, vault).await?;
     let nonce = used - 1;
-    match find_nonce_user(node, lane.address, nonce, latest).await? {
-        Some(NonceUser { tx, block_number, .. }) if block_number > last_final => {
-            Err(OperateError::NotFinal { nonce, tx, block_number })
-        }
-        Some(_) => Ok(()),
-        None => Err(ChainError::Untrue(format!("the node does not find who used nonce {nonce}")).into()),
+    match find_nonce_user(node, lane.address, nonce, last_final + 1..=latest).await? {
+        Some(NonceUser { tx, block_number, .. }) => Err(OperateError::NotFinal { nonce, tx, block_number }),
+        None => Ok(()),
     }
 }
 
@@ -195,17 +192,17 @@ async fn last_blocks(pool: &PgPool, node: &dyn ChainNode, vault: &Vault) -> Resu
     Ok((last_final, latest.header.number))
 }
 
-/// The lane's batches that can never be mined any more.
+/// The lane's batches that can never be mined any more. The highest nonce is looked for first: the others are in no later block.
 async fn find_displaced(
     pool: &PgPool,
     node: &dyn ChainNode,
     vault: &Vault,
     lane: &Lane,
 ) -> Result<Vec<Displaced>, OperateError> {
-    let (last_final, latest) = last_blocks(pool, node, vault).await?;
+    let (last_final, mut last) = last_blocks(pool, node, vault).await?;
     let mut conn = pool.acquire().await?;
     let open = sqlx::query!(
-        "SELECT id, nonce FROM batches WHERE lane = $1 AND state = 'submitted' ORDER BY nonce",
+        "SELECT id, nonce FROM batches WHERE lane = $1 AND state = 'submitted' ORDER BY nonce DESC",
         lane.id.0
     )
     .fetch_all(&mut *conn)
@@ -213,9 +210,8 @@ async fn find_displaced(
     let mut displaced = Vec::new();
     for row in open {
         let (batch, nonce) = (BatchId::from(row.id), row.nonce.cast_unsigned());
-        let Some(user) = find_nonce_user(node, lane.address, nonce, latest).await? else {
-            break;
-        };
+        let Some(user) = find_nonce_user(node, lane.address, nonce, 0..=last).await? else { continue };
+        last = user.block_number;
         if attempt_hashes(&mut conn, batch).await?.contains(&user.tx) {
             continue;
         }
@@ -229,6 +225,7 @@ async fn find_displaced(
         let (gas_used, effective_gas_price) = (receipt.gas_used, receipt.effective_gas_price);
         displaced.push(Displaced { batch, user, gas_used, effective_gas_price });
     }
+    displaced.reverse();
     Ok(displaced)
 }
 

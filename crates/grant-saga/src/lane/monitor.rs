@@ -2,7 +2,7 @@
 //! room. Only the lowest nonce is judged: the others wait for it.
 
 use chrono::{DateTime, Utc};
-use laurel_chain::{Fees, NextStep, NonceAt, Refusal, find_nonce_user};
+use laurel_chain::{BlockRef, Fees, NextStep, NonceAt, Refusal, find_nonce_user};
 use laurel_events::{
     NewEvent, OperatorAlertRaised,
     alert::{self, FEE_ABOVE_CAP, LANE_ABANDONED, LANE_REJECTED, NONCE_USED_ELSEWHERE, OUT_OF_GAS_MONEY},
@@ -190,14 +190,17 @@ impl LaneDriver {
         let ours = attempt_hashes(&mut conn, lowest.batch).await?;
         drop(conn);
         let Some(last_final) = last_final.map(i64::cast_unsigned) else { return Ok(()) };
-        let user = match find_nonce_user(&*self.node, self.address(), lowest.nonce, last_final).await {
+        let Some(latest) = self.node.block(BlockRef::Latest).await? else { return Ok(()) };
+        let blocks = 0..=latest.header.number;
+        let user = match find_nonce_user(&*self.node, self.address(), lowest.nonce, blocks).await {
             Ok(user) => user,
             Err(error) => {
                 tracing::warn!(lane.id = %self.lane, %error, "the node cannot tell who used a nonce");
                 return Ok(());
             }
         };
-        let Some(user) = user.filter(|user| !ours.contains(&user.tx)) else { return Ok(()) };
+        let elsewhere = user.filter(|user| user.block_number <= last_final && !ours.contains(&user.tx));
+        let Some(user) = elsewhere else { return Ok(()) };
         let detail = format!(
             "nonce {} was used by transaction {} in block {}, which is none of ours",
             lowest.nonce, user.tx, user.block_number

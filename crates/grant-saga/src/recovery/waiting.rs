@@ -7,7 +7,7 @@ use alloy::{
     sol_types::SolCall as _,
 };
 use chrono::{DateTime, Utc};
-use laurel_chain::{BlockRef, Call, ChainError, ChainNode, NonceAt, RewardVault};
+use laurel_chain::{BlockRef, Call, ChainError, ChainNode, NonceAt, NonceUser, RewardVault, find_nonce_user};
 use laurel_ledger::{JournalHeads, LedgerError, Vault, journal_heads, partitions_behind};
 
 use super::{RecoverError, Recovery};
@@ -41,14 +41,14 @@ pub enum Waiting {
         /// Its time.
         final_time: u64,
     },
-    /// A lane's last transactions are in blocks that are not final here.
+    /// A lane's last transaction is in a block that is not final here.
     Lane {
         /// Its account.
         address: Address,
-        /// How many transactions it has.
-        sent: u64,
-        /// How many of them in final blocks.
-        last: u64,
+        /// The transaction.
+        tx: B256,
+        /// Its block.
+        block_number: u64,
     },
     /// A stage has not read everything.
     Stage {
@@ -71,8 +71,8 @@ impl fmt::Display for Waiting {
                  {final_number})",
                 (until + 1).saturating_sub(*final_time)
             ),
-            Self::Lane { address, sent, last } => {
-                write!(f, "lane {address}: {last} of its {sent} transactions are in final blocks")
+            Self::Lane { address, tx, block_number } => {
+                write!(f, "lane {address}: its last transaction {tx} is in block {block_number}, which is not final here")
             }
             Self::Stage { stage, partitions } => {
                 write!(
@@ -125,13 +125,16 @@ impl Recovery {
         if final_time <= until {
             return Ok(vec![Waiting::Deadlines { chain_id, until, final_number, final_time }]);
         }
+        let latest = node.block(BlockRef::Latest).await?;
+        let latest = latest.map_or(final_number, |latest| latest.header.number);
         let mut waiting = Vec::new();
         let lanes = list_lanes(&mut *self.pool.acquire().await?).await?;
         for lane in lanes.into_iter().filter(|lane| lane.vault == vault.id) {
             let sent = node.nonce(lane.address, NonceAt::Latest).await?;
-            let last = node.nonce(lane.address, NonceAt::Block(final_number)).await?;
-            if sent > last {
-                waiting.push(Waiting::Lane { address: lane.address, sent, last });
+            let Some(nonce) = sent.checked_sub(1) else { continue };
+            let user = find_nonce_user(node, lane.address, nonce, final_number + 1..=latest).await?;
+            if let Some(NonceUser { tx, block_number, .. }) = user {
+                waiting.push(Waiting::Lane { address: lane.address, tx, block_number });
             }
         }
         Ok(waiting)

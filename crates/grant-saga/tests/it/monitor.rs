@@ -4,7 +4,8 @@ use std::sync::atomic::Ordering;
 
 use alloy::primitives::{Address, Bytes, keccak256};
 use chrono::TimeDelta;
-use laurel_chain::{LaneSigner, Refusal, TxRequest};
+use laurel_chain::{ChainNode, LaneSigner, NonceAt, Refusal, TxRequest};
+use laurel_devnet::{AnvilOptions, Mining};
 use laurel_events::{
     Amount, BlockchainTxReplaced, BlockchainTxReverted, BlockchainTxSubmitted, CampaignId, Event, EventKind,
     GrantId,
@@ -382,6 +383,34 @@ async fn a_resumed_lane_gives_up_what_was_displaced_and_takes_the_next_free_nonc
     let batches = submitted(&world).await;
     assert_eq!(batches.iter().map(|batch| batch.nonce).collect::<Vec<_>>(), [0, 3]);
     assert_eq!(batches[1].segments, batches[0].segments, "the same places and words");
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}
+
+/// A node that prunes keeps 128 states; an operator comes after an hour.
+#[tokio::test]
+async fn a_lane_is_resumed_where_no_node_keeps_the_states_of_its_nonces() {
+    let mut options = AnvilOptions::new(Mining::EachTransaction);
+    options.states_kept = Some(128);
+    let mut world = World::on(options).await;
+    let (mut driver, grants) = world.swallowed(2).await;
+    for _ in 0..3 {
+        world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
+    }
+    world.everything_is_final().await;
+    world.control.mine(300).await.unwrap();
+    world.everything_is_final().await;
+    let oldest = world.node.nonce(key(1).address(), NonceAt::Block(10)).await;
+    assert!(oldest.is_err(), "the node keeps the state of block 10: {oldest:?}");
+    world.control.warp(MONITOR_TIMEOUT.as_secs()).await.unwrap();
+    world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
+    driver.step().await.unwrap();
+    assert_eq!(state(&world).await, (LaneState::Halted, Some("nonce_used_elsewhere".to_owned())));
+    let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
+    let given_up = resume_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane).await;
+    assert_eq!(given_up.unwrap(), 1);
+    drain(&mut world.settlements).await;
+    driver.step().await.unwrap();
+    world.control.mine(1).await.unwrap();
     assert_eq!(total_paid(&world, &grants).await, owed(&grants));
 }
 

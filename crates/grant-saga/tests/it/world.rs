@@ -82,8 +82,12 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn new() -> Self {
+        Self::on(AnvilOptions::new(Mining::EachTransaction)).await
+    }
+
+    pub(crate) async fn on(options: AnvilOptions) -> Self {
         let database = TestDatabase::create(&MIGRATOR).await;
-        let anvil = Anvil::start(AnvilOptions::new(Mining::EachTransaction)).await.unwrap();
+        let anvil = Anvil::start(options).await.unwrap();
         let control = ChainControl::new(anvil.rpc_url()).unwrap();
         let node = Arc::new(FaultyNode::new(anvil.rpc_url()));
         let lanes = [1, 2].map(|lane| DEV_KEYS[lane].address.parse().unwrap());
