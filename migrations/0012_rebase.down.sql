@@ -90,7 +90,6 @@ ALTER TABLE postings
     ADD CONSTRAINT postings_grants_check CHECK (grants > 0),
     ADD CONSTRAINT postings_amount_check CHECK (amount > 0);
 DROP TABLE rebases;
-DROP TABLE burns;
 DROP TABLE reholdings;
 ALTER TABLE accounts DROP COLUMN overdrawn;
 DELETE FROM sightings WHERE final;

@@ -86,14 +86,6 @@ CREATE TABLE reholdings (
     PRIMARY KEY (campaign, tx)
 );
 
--- The places that final blocks burned, each with the transaction that proves it. The chain may take it back.
-CREATE TABLE burns (
-    campaign bigint NOT NULL REFERENCES campaigns (id),
-    seq bigint NOT NULL CHECK (seq >= 0),
-    tx bytea NOT NULL CHECK (length(tx) = 32),
-    PRIMARY KEY (campaign, seq)
-);
-
 CREATE OR REPLACE VIEW transfers AS
 SELECT campaign, recorded_at, CASE WHEN turn % 2 = 0 THEN 'funding' ELSE 'funding_undone' END AS kind,
        block_number || '/' || log_index AS reference,

@@ -36,7 +36,8 @@ pub(crate) async fn judge_overdrafts(
         let (overdrawn, was) = (books.overdrawn, before[&campaign].overdrawn);
         if overdrawn > was {
             let detail = format!(
-                "the chain took back what was final, and grants stand on {overdrawn} more than the vault's cap of {}",
+                "the chain took back what was final, and grants stand on more than the vault's cap of {}: by how much is \
+                 `overdrawn` in the campaign's statistics",
                 books.cap(),
             );
             let alert = OperatorAlertRaised { code: BUDGET_SHORT.to_owned(), about, detail };

@@ -3,9 +3,13 @@
 use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
-use laurel_events::{Amount, CampaignId, Event, alert::PAYMENT_WITHOUT_HOLD};
+use laurel_events::{
+    Amount, CampaignId, Event,
+    alert::{PAYMENT_ALERTS, PAYMENT_WITHOUT_HOLD},
+};
 use laurel_ledger::{
-    LedgerError, amount_from_sql, clear_alert, halt_queues, has_alert, lock_accounts, resume_queue,
+    LedgerError, amount_from_sql, clear_alert, halt_queues, has_alert, is_acknowledged, lock_accounts,
+    resume_queue,
 };
 use sqlx::PgConnection;
 
@@ -16,7 +20,7 @@ use crate::{
     unexplained::{about_payments, suspected},
 };
 
-/// Has campaigns go on whose payments are all explained now, and alerts of the others, which are paused and halted. To be
+/// Has campaigns go on whose payments are all explained now, or were dealt with by operators before, and alerts of the others, which are paused and halted. To be
 /// called at the end of a quarantine, before queues and lanes are locked. Returns the events; the caller appends them.
 ///
 /// # Errors
@@ -29,10 +33,16 @@ pub async fn judge_payments(conn: &mut PgConnection, now: DateTime<Utc>) -> Resu
     lock_accounts(conn, &campaigns).await?;
     let mut events = Vec::new();
     let mut halted = Vec::new();
+    // Whether such a campaign goes on is its manager's to say.
+    let mut acknowledged = Vec::new();
     for payment in &payments {
         let about = format!("{}{}", about_payments(payment.campaign), payment.tx);
         if payment.explained {
             events.extend(clear_alert(conn, PAYMENT_WITHOUT_HOLD, &about).await?.map(Event::from));
+            continue;
+        }
+        if is_acknowledged(conn, &PAYMENT_ALERTS, &about).await? {
+            acknowledged.push(payment.campaign);
             continue;
         }
         let Payment { tx, amount, .. } = payment;
@@ -40,7 +50,10 @@ pub async fn judge_payments(conn: &mut PgConnection, now: DateTime<Utc>) -> Resu
         events.extend(suspected(conn, now, payment.campaign, payment.tx, detail).await?);
         halted.push(payment.campaign);
     }
-    for campaign in campaigns.into_iter().filter(|campaign| !halted.contains(campaign)) {
+    for campaign in campaigns
+        .into_iter()
+        .filter(|campaign| !halted.contains(campaign) && !acknowledged.contains(campaign))
+    {
         if !has_alert(conn, PAYMENT_WITHOUT_HOLD, &about_payments(campaign)).await? {
             events.extend(go_on(conn, campaign).await?);
         }

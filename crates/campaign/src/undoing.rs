@@ -4,9 +4,11 @@ use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{
-    BlockchainTxUndone, BudgetReheld, BudgetUnposted, CampaignId, Event, GrantId, PaidSegment, SettledSegment,
+    BlockchainTxUndone, BudgetReheld, BudgetUnposted, CampaignId, Event, PaidSegment, SettledSegment,
 };
-use laurel_ledger::{LedgerError, forget_unpaid, planted, undo_suspense, unfund, unpost, unvoid};
+use laurel_ledger::{
+    begin_rehold, forget_unpaid, move_rehold, next_rehold, planted, undo_suspense, unfund, unpost, unvoid,
+};
 use sqlx::PgConnection;
 
 use crate::{counters::take_counters_again, find_campaign};
@@ -108,53 +110,4 @@ pub(crate) async fn rehold_next(
     let numbers: Vec<i64> = held.iter().map(|(grant, _)| grant.number.cast_signed()).collect();
     take_counters_again(conn, campaign, &numbers, kept).await?;
     Ok(held.into_iter().map(|(grant, amount)| BudgetReheld { grant, amount }.into()).collect())
-}
-
-async fn begin_rehold(conn: &mut PgConnection, campaign: CampaignId, tx: B256) -> Result<(), LedgerError> {
-    sqlx::query!(
-        r#"
-        INSERT INTO reholdings (campaign, tx, after) SELECT id, $2, -1 FROM campaigns WHERE id = $1
-        ON CONFLICT (campaign, tx) DO UPDATE SET after = EXCLUDED.after
-        "#,
-        campaign.number(),
-        tx.as_slice(),
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
-}
-
-async fn next_rehold(
-    conn: &mut PgConnection,
-    campaign: CampaignId,
-) -> Result<Option<(B256, Option<GrantId>)>, LedgerError> {
-    let next = sqlx::query!(
-        "SELECT tx, after FROM reholdings WHERE campaign = $1 ORDER BY tx LIMIT 1",
-        campaign.number(),
-    );
-    let Some(next) = next.fetch_optional(conn).await? else { return Ok(None) };
-    let wrong = |_| LedgerError::Inconsistent { table: "reholdings", column: "tx", id: campaign.to_string() };
-    let after = u64::try_from(next.after).ok().map(|number| GrantId { campaign, number });
-    Ok(Some((B256::try_from(next.tx.as_slice()).map_err(wrong)?, after)))
-}
-
-/// Notes up to where it was done; nowhere, if that is all.
-async fn move_rehold(
-    conn: &mut PgConnection,
-    (campaign, tx): (CampaignId, B256),
-    after: Option<GrantId>,
-) -> Result<(), LedgerError> {
-    let after = after.map(|grant| grant.number.cast_signed());
-    sqlx::query!(
-        r#"
-        WITH over AS (DELETE FROM reholdings WHERE campaign = $1 AND tx = $2 AND $3::bigint IS NULL)
-        UPDATE reholdings SET after = $3 WHERE campaign = $1 AND tx = $2 AND $3 IS NOT NULL
-        "#,
-        campaign.number(),
-        tx.as_slice(),
-        after,
-    )
-    .execute(conn)
-    .await?;
-    Ok(())
 }

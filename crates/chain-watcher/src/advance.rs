@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
+use alloy::primitives::Address;
 use chrono::{DateTime, Utc};
-use laurel_events::{Event, NewEvent, OperatorAlertRaised, alert::UNKNOWN_SETTLEMENT};
+use laurel_events::{Event, NewEvent, OperatorAlertRaised, VaultId, alert::UNKNOWN_SETTLEMENT, time_ordered};
 #[cfg(feature = "faults")]
 use laurel_ledger::planted;
 use laurel_ledger::{
-    Context, LedgerError, Stop, Vault, append, commit, in_quarantine, raise_alert, stop_payouts,
+    Context, LedgerError, Stop, Vault, append, begin_quarantine, commit, in_quarantine, raise_alert,
+    stop_payouts,
 };
+use rand::{SeedableRng as _, rngs::StdRng};
 use sqlx::{PgConnection, PgPool};
 
 use crate::{
@@ -92,7 +95,8 @@ impl Advance<'_> {
 
 /// A settlement that no journal explains: somebody else signs with an operator's key. Nothing more is signed for the chain, and
 /// a guardian pauses the vault; not only when the block is final, which is too late. In quarantine all of that is so already,
-/// and what is unknown is as likely our own: the recovery tells.
+/// and what is unknown is as likely our own: the recovery tells. What one of our lanes has signed and this ledger has not begins one:
+/// another database signs with our keys, or this one was set back.
 async fn stop_for(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -110,5 +114,24 @@ async fn stop_for(
     let (_, stopped) =
         stop_payouts(conn, now, Stop::Chain(chain_id), UNKNOWN_SETTLEMENT, "chain-watcher").await?;
     let raised = raise_alert(conn, now, alert).await?;
-    Ok(raised.map(Event::from).into_iter().chain(stopped).map(NewEvent::from).collect())
+    let mut events: Vec<Event> = raised.map(Event::from).into_iter().chain(stopped).collect();
+    if let Some(signer) = fact.signer
+        && has_lane(conn, fact.vault.id, signer).await?
+    {
+        let reason =
+            format!("lane {signer} has settled in transaction {}, which this ledger does not know", fact.tx);
+        let epoch = time_ordered(now, &mut StdRng::from_seed(fact.tx.0));
+        events.extend(begin_quarantine(conn, now, epoch, &reason).await?.1);
+    }
+    Ok(events.into_iter().map(NewEvent::from).collect())
+}
+
+/// Whether an account is a lane of a vault.
+async fn has_lane(conn: &mut PgConnection, vault: VaultId, account: Address) -> Result<bool, LedgerError> {
+    let known = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM lanes WHERE vault = $1 AND address = $2) AS "known!""#,
+        vault.0,
+        account.as_slice(),
+    );
+    Ok(known.fetch_one(conn).await?)
 }

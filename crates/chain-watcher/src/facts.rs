@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 
-use alloy::primitives::{Address, B256, BloomInput};
+use alloy::{
+    consensus::{TxEnvelope, transaction::SignerRecoverable as _},
+    eips::eip2718::Decodable2718 as _,
+    primitives::{Address, B256, BloomInput},
+};
 use laurel_chain::{Block, ChainError, ChainNode, PaidMask, TxReceipt, VaultLog, decode_vault_logs};
 use laurel_events::{Amount, BatchId, CampaignId, SettledSegment, VaultId};
 use laurel_ledger::Vault;
@@ -22,6 +26,8 @@ pub(crate) struct Fact {
     pub(crate) tx_index: u32,
     pub(crate) vault: Vault,
     pub(crate) batch: Option<BatchId>,
+    /// Who signed it, where we did not.
+    pub(crate) signer: Option<Address>,
     /// It has the batch's nonce and settles nothing.
     pub(crate) empty: bool,
     pub(crate) succeeded: bool,
@@ -35,6 +41,12 @@ impl Fact {
     pub(crate) fn settles_unknown(&self) -> bool {
         let pays = |indexed: &IndexedLog| matches!(indexed.log, VaultLog::Settled { .. });
         self.batch.is_none() && self.logs.iter().any(pays)
+    }
+
+    /// With the signer that the transaction itself proves: who sent it is not in the header.
+    fn signed_by(self, raw: &[u8]) -> Self {
+        let signer = TxEnvelope::decode_2718_exact(raw).ok().and_then(|tx| tx.recover_signer().ok());
+        Self { signer, ..self }
     }
 }
 
@@ -64,12 +76,13 @@ pub(crate) async fn read_facts(
     if !touched {
         return Ok(Vec::new());
     }
-    let receipts = node.content(block).await?.receipts;
+    let content = node.content(block).await?;
     let mut facts = Vec::new();
     let mut first_log = 0;
-    for (receipt, tx_index) in receipts.iter().zip(0..) {
+    for ((receipt, raw), tx_index) in content.receipts.iter().zip(&content.transactions).zip(0..) {
         for vault in vaults {
-            facts.extend(fact_of(receipt, tx_index, first_log, vault, ours)?);
+            let fact = fact_of(receipt, tx_index, first_log, vault, ours)?;
+            facts.extend(fact.map(|fact| if fact.batch.is_none() { fact.signed_by(raw) } else { fact }));
         }
         first_log += receipt.receipt.logs().len();
     }
@@ -97,6 +110,7 @@ fn fact_of(
         tx_index,
         vault: *vault,
         batch: ours.map(|ours| ours.batch),
+        signer: None,
         empty: ours.is_some_and(|ours| ours.empty),
         succeeded: receipt.receipt.status(),
         gas_used: receipt.gas_used,

@@ -18,9 +18,7 @@ use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_chain::{ChainError, ChainNode, Finality};
 use laurel_events::{ChainRebased, Event, NewEvent, alert::CHAIN_HALTED};
-use laurel_ledger::{
-    Context, LedgerError, append, clear_alert, commit, forget_burned, forget_release, list_vaults,
-};
+use laurel_ledger::{Context, LedgerError, append, clear_alert, commit, forget_release, list_vaults};
 use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
@@ -226,14 +224,8 @@ impl Rebase {
 /// chain before the rebase has ended.
 async fn forget_proofs(conn: &mut PgConnection, undone: &[NewEvent]) -> Result<(), LedgerError> {
     for undone in undone {
-        match &undone.event {
-            Event::GrantsCancelUndone(event) => {
-                forget_burned(conn, event.undone.campaign, event.undone.tx).await?;
-            }
-            Event::CampaignReleaseUndone(event) => {
-                forget_release(conn, event.undone.campaign, event.undone.tx).await?;
-            }
-            _ => {}
+        if let Event::CampaignReleaseUndone(event) = &undone.event {
+            forget_release(conn, event.undone.campaign, event.undone.tx).await?;
         }
     }
     Ok(())

@@ -125,6 +125,20 @@ impl Account {
         C::abi_decode_returns(&answer).ok()
     }
 
+    /// Whether it has to come through at any price, and is not stopped because too few endpoints can be asked.
+    const fn is_hurried(&self) -> bool {
+        self.max_fee_per_gas.is_none()
+    }
+
+    /// The nonce of the account's next transaction.
+    pub(crate) async fn next_nonce(&self) -> Result<u64, CallFailed> {
+        match self.node.nonce(self.address(), NonceAt::Latest).await {
+            // Too few say how many are mined; any of them knows what is the next one.
+            Err(_) if self.is_hurried() => Ok(self.node.nonce(self.address(), NonceAt::Pending).await?),
+            nonce => Ok(nonce?),
+        }
+    }
+
     /// Sends a transaction that does not revert, as far as is known, and waits until it is mined. Offers twice the market's price for
     /// every time that it was not before, so that one that is stuck is outbid.
     pub(crate) async fn transact(
@@ -134,10 +148,23 @@ impl Account {
         data: Bytes,
         failures: u32,
     ) -> Result<(), CallFailed> {
+        let nonce = self.next_nonce().await?;
+        self.transact_at(nonce, step, to, data, failures).await
+    }
+
+    /// The same with a nonce that was asked for before what the transaction follows from: where an earlier one, that was given up,
+    /// is mined in between, this one is refused.
+    pub(crate) async fn transact_at(
+        &self,
+        nonce: u64,
+        step: &'static str,
+        to: Address,
+        data: Bytes,
+        failures: u32,
+    ) -> Result<(), CallFailed> {
         let from = self.address();
         let call = Call { from, to, data: data.clone(), gas: Some(GAS_LIMIT) };
-        // What has to come through at any price is not stopped because too few can be asked.
-        let hurried = self.max_fee_per_gas.is_none();
+        let hurried = self.is_hurried();
         match self.node.agreed_call(call).await {
             Ok(_) => {}
             Err(CallError::Chain(error)) if hurried => {
@@ -145,11 +172,6 @@ impl Account {
             }
             Err(error) => return Err(CallFailed::call(step, error)),
         }
-        let nonce = match self.node.nonce(from, NonceAt::Latest).await {
-            // Too few say how many are mined; any of them knows what is the next one.
-            Err(_) if hurried => self.node.nonce(from, NonceAt::Pending).await?,
-            nonce => nonce?,
-        };
         let market = self.node.fees().await?;
         let cap = self.max_fee_per_gas.unwrap_or(u128::MAX);
         let price = Price::at(market, cap);

@@ -25,12 +25,14 @@ fn about_campaign(campaign: CampaignId) -> String {
     format!("campaign:{campaign}")
 }
 
-/// Takes back what was said of a campaign and of `count` of its places while they could not be paid.
-pub(crate) async fn paid_after_all(
+/// Takes back what was said of a campaign and of these places of it: they are sent, or fail. Whatever else of it could not be paid
+/// is told of again when it is tried again.
+pub(crate) async fn end_alerts(
     conn: &mut PgConnection,
     campaign: CampaignId,
-    (first_seq, count): (u64, usize),
+    seqs: &[u64],
 ) -> Result<Vec<NewEvent>, LedgerError> {
+    let seqs: Vec<i64> = seqs.iter().map(|seq| seq.cast_signed()).collect();
     let about = about_campaign(campaign);
     let cleared = sqlx::query_as!(
         OperatorAlertCleared,
@@ -38,14 +40,13 @@ pub(crate) async fn paid_after_all(
         DELETE FROM alerts
         WHERE code = $1 AND about = $2
            OR CASE WHEN code = $3 AND starts_with(about, $2 || '/seq:')
-                   THEN substr(about, length($2 || '/seq:') + 1)::bigint BETWEEN $4 AND $5::bigint - 1 END
+                   THEN substr(about, length($2 || '/seq:') + 1)::bigint = ANY ($4) END
         RETURNING code, about
         "#,
         SETTLEMENT_WOULD_REVERT,
         about,
         PLACES_SET_BACK,
-        first_seq.cast_signed(),
-        first_seq.cast_signed() + count as i64,
+        &seqs,
     );
     Ok(cleared.fetch_all(conn).await?.into_iter().map(NewEvent::from).collect())
 }

@@ -1,6 +1,6 @@
 //! Grants that will never be paid, by proof of the chain: their places were burned, or their campaign was released.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use alloy::primitives::{Address, B256};
 use chrono::{DateTime, Utc};
@@ -10,11 +10,12 @@ use laurel_events::{
     CampaignId, CampaignReleased, EventId, GrantId, GrantsCancelled, NewEvent, TokenGrantFailed, VoidProof,
 };
 use laurel_ledger::{
-    ChainPlace, LedgerError, amount_from_sql, find_given_places, find_places, in_quarantine, note_burned,
+    ChainPlace, LedgerError, amount_from_sql, find_given_places, find_places, in_quarantine,
 };
 use sqlx::PgConnection;
 
 use crate::{
+    alerts::end_alerts,
     requeues::{SEGMENT_MAX, take_out},
     skipping::{Queue, lock_queue, move_on},
 };
@@ -44,28 +45,12 @@ pub(crate) async fn cancelled(
         )));
     }
     take_out(conn, campaign, &seqs).await?;
-    note_burned(conn, campaign, &seqs, cancelled.tx).await?;
-    let burned = seqs.into_iter().map(|seq| (seq, cancelled.tx)).collect();
-    Ok(fail_burned(conn, now, Some(cause), campaign, &burned).await?)
-}
-
-/// Fails the grants of burned places, each with the transaction that proves it.
-pub(crate) async fn fail_burned(
-    conn: &mut PgConnection,
-    now: DateTime<Utc>,
-    cause: Option<EventId>,
-    campaign: CampaignId,
-    burned: &BTreeMap<u64, B256>,
-) -> Result<Vec<NewEvent>, LedgerError> {
-    if burned.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut places = Vec::new();
-    for seq in burned.keys() {
-        places.extend(find_given_places(conn, campaign, *seq, 1).await?);
+    for seq in seqs {
+        places.extend(find_given_places(conn, campaign, seq, 1).await?);
     }
-    let proof = |seq| VoidProof::Cancelled { seq, tx: burned[&seq] };
-    fail(conn, now, cause, (campaign, "refused"), &places, proof).await
+    let proof = |seq| VoidProof::Cancelled { seq, tx: cancelled.tx };
+    Ok(fail(conn, now, Some(cause), (campaign, "refused"), &places, proof).await?)
 }
 
 /// Notes that the vault pays nothing of a campaign any more, and fails what is under way in no batch.
@@ -312,22 +297,22 @@ async fn fail(
         now,
         reason,
     )
-    .fetch_all(conn)
+    .fetch_all(&mut *conn)
     .await?;
-    failed
-        .into_iter()
-        .map(|row| {
-            let grant = GrantId { campaign, number: row.number.cast_unsigned() };
-            let failed = TokenGrantFailed {
-                grant,
-                player: row.player.into(),
-                amount: amount_from_sql(&row.amount, "exceptions", "amount", grant)?,
-                reason: reason.to_owned(),
-                proof: proof(row.seq.cast_unsigned()),
-            };
-            Ok(NewEvent { event: failed.into(), occurred_at: None, cause })
-        })
-        .collect()
+    let ended: Vec<u64> = failed.iter().map(|row| row.seq.cast_unsigned()).collect();
+    let mut events = if ended.is_empty() { Vec::new() } else { end_alerts(conn, campaign, &ended).await? };
+    for row in failed {
+        let grant = GrantId { campaign, number: row.number.cast_unsigned() };
+        let failed = TokenGrantFailed {
+            grant,
+            player: row.player.into(),
+            amount: amount_from_sql(&row.amount, "exceptions", "amount", grant)?,
+            reason: reason.to_owned(),
+            proof: proof(row.seq.cast_unsigned()),
+        };
+        events.push(NewEvent { event: failed.into(), occurred_at: None, cause });
+    }
+    Ok(events)
 }
 
 /// Fails the grants of a batch without proof, which is a bug that a simulation plants.

@@ -33,7 +33,7 @@ use crate::{
     submit::{Committed, write_batch},
 };
 
-use self::{heartbeat::Heartbeat, send::Tries};
+use self::{abandoned::Awake, heartbeat::Heartbeat, send::Tries};
 pub(crate) use self::{monitor::LANE_ALERTS, unmined::attempt_hashes};
 
 /// How lanes are driven.
@@ -66,9 +66,9 @@ const POLL: Duration = Duration::from_millis(100);
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
 
-/// How long a step may take before it is given up: sending again all that is unmined to a node that answers no sooner than it
-/// must.
-const STEP_TIMEOUT: Duration = Duration::from_secs(600);
+/// How long a step may take before it is given up, however often the lease is renewed meanwhile: longer than it takes until endpoints
+/// that do not answer are left alone. What was committed is sent again by the next one.
+const STEP_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// The kinds of events after which a lane may have something to do.
 const WAKING: &[EventKind] = &[
@@ -130,6 +130,8 @@ pub struct LaneDriver {
     /// When unmined batches are looked at next; at once after the lease was taken.
     check_at: Option<DateTime<Utc>>,
     fence: Option<i64>,
+    /// Since when it sees to the lane.
+    awake: Option<Awake>,
 }
 
 /// What a driver works with.
@@ -176,6 +178,7 @@ impl LaneDriver {
             tries: Tries::default(),
             check_at: None,
             fence: None,
+            awake: None,
         }
     }
 

@@ -53,7 +53,7 @@ pub use self::{
     lane::{LaneDriver, LaneError, LaneParts, LaneSettings, Progress},
     lanes::{Lane, LaneState, list_lanes, register_lane},
     metrics::SagaMetrics,
-    operate::{OperateError, resume_lane, retire_halted_lane, retire_lane},
+    operate::{OperateError, resume_lane, retire_lane},
     recovery::{Found, Imported, RecoverError, Recovery, Waiting},
     settlements::SettlementStage,
     state::{Applied, GrantState, IllegalTransition, SagaEvent, Seat},

@@ -64,37 +64,13 @@ struct Displaced {
     effective_gas_price: u128,
 }
 
-/// Has a lane that stands go on with nonces that nobody has used. Batches whose nonces a final block has given to somebody
-/// else's transactions end unpaid, and their grants go again with their places. Returns how many these are.
+/// Has a lane that stands go on with nonces that nobody has used, or, with `to` retired, see to what it has and get no more. Batches
+/// whose nonces a final block has given to somebody else's transactions end unpaid, and their grants go again with their
+/// places. Returns how many these are.
 ///
 /// # Errors
 /// If somebody else's transaction is not final yet, or database or chain do not answer.
 pub async fn resume_lane(
-    pool: &PgPool,
-    node: &dyn ChainNode,
-    now: DateTime<Utc>,
-    vault: &Vault,
-    lane: &Lane,
-) -> Result<usize, OperateError> {
-    end_displaced(pool, node, now, vault, lane, LaneState::Active).await
-}
-
-/// Has a lane that stands get no more batches: it ends what can never be mined, as [`resume_lane`] does, and the rest is seen to.
-///
-/// # Errors
-/// As [`resume_lane`].
-pub async fn retire_halted_lane(
-    pool: &PgPool,
-    node: &dyn ChainNode,
-    now: DateTime<Utc>,
-    vault: &Vault,
-    lane: &Lane,
-) -> Result<usize, OperateError> {
-    end_displaced(pool, node, now, vault, lane, LaneState::Retired).await
-}
-
-/// Does that, with the lane active or retired afterwards.
-pub(crate) async fn end_displaced(
     pool: &PgPool,
     node: &dyn ChainNode,
     now: DateTime<Utc>,

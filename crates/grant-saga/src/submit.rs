@@ -7,7 +7,7 @@ use laurel_ledger::{Context, LedgerError, Stop, Vault, amount_to_sql, append, pl
 use sqlx::PgConnection;
 
 use crate::{
-    alerts::paid_after_all,
+    alerts::end_alerts,
     lanes::Lease,
     plan::{Plan, Source},
     setbacks::leave_out,
@@ -72,7 +72,8 @@ pub(crate) async fn write_batch(
         cancels,
     };
     let Plan { segment, .. } = &signed.plan;
-    let mut events = paid_after_all(conn, segment.campaign, (segment.first_seq, segment.words.len())).await?;
+    let seqs: Vec<u64> = (segment.first_seq..).take(segment.words.len()).collect();
+    let mut events = end_alerts(conn, segment.campaign, &seqs).await?;
     events.extend(leave_out(conn, now, &signed.plan).await?);
     events.push(submitted.into());
     append(conn, &Context::at(now), &events).await?;

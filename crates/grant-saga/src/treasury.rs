@@ -262,6 +262,7 @@ impl Treasury {
     /// Gives the vault the tokens that it lacks to back `wanted` more.
     async fn back(&self, token: Address, wanted: U256, failures: u32) -> Result<(), TreasuryError> {
         let (account, vault) = (&self.account, self.vault.identity.vault);
+        let nonce = account.next_nonce().await?;
         let free = account.ask("uncommitted", vault, RewardVault::uncommittedCall { token }).await?;
         let Some(missing) = wanted.checked_sub(free).filter(|missing| !missing.is_zero()) else {
             return Ok(());
@@ -272,6 +273,6 @@ impl Treasury {
             return Err(TreasuryError::TooLittle { treasury, token, owned, wanted: missing });
         }
         let transfer = Erc20::transferCall { to: vault, value: missing };
-        Ok(account.transact("transfer", token, transfer.abi_encode().into(), failures).await?)
+        Ok(account.transact_at(nonce, "transfer", token, transfer.abi_encode().into(), failures).await?)
     }
 }

@@ -12,11 +12,11 @@ use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_chain::PaidMask;
 use laurel_events::{BudgetUnposted, CampaignId, EventId, GrantId, NewEvent, Sighting, TokenGrantReopened};
-use laurel_ledger::{LedgerError, burned_among, find_places, find_segments};
+use laurel_ledger::{LedgerError, find_places, find_segments};
 use sqlx::PgConnection;
 
 use crate::{
-    compensation::{fail_burned, fail_released},
+    compensation::fail_released,
     requeues::{lock_places, requeue, take_out, take_out_segment},
 };
 
@@ -88,8 +88,8 @@ pub(crate) async fn reopen(
 }
 
 /// Has grants go again, each with the place that it has, whose end the chain took back. In a batch that is under way they do so
-/// already, and so they do where they wait in the queue, as those do that were burned before they were sent. What the chain has
-/// ended again by now fails again, with the new proof.
+/// already, and so they do where they wait in the queue, as those do that were burned before they were sent. Those of a campaign that
+/// is released fail again. None is burned again by now: of what the chain says next nobody is told before all this was read.
 pub(crate) async fn rehold(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -117,10 +117,7 @@ pub(crate) async fn rehold(
         let mut seqs: Vec<u64> =
             seqs.fetch_all(&mut *conn).await?.into_iter().map(i64::cast_unsigned).collect();
         seqs.sort_unstable();
-        let burned = burned_among(conn, campaign, &seqs).await?;
-        seqs.retain(|seq| !burned.contains_key(seq));
         requeue(conn, campaign, seqs, now, 0).await?;
-        effects.extend(fail_burned(conn, now, Some(cause), campaign, &burned).await?);
         effects.extend(fail_released(conn, now, Some(cause), &[campaign]).await?);
     }
     Ok(effects)

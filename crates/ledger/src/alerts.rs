@@ -119,6 +119,24 @@ pub async fn list_alerts(
     Ok(alerts)
 }
 
+/// Whether an operator has said of an alert of one of those codes about it that it was dealt with.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn is_acknowledged(
+    conn: &mut PgConnection,
+    codes: &[&str],
+    about: &str,
+) -> Result<bool, LedgerError> {
+    let codes: Vec<String> = codes.iter().map(|code| (*code).to_owned()).collect();
+    let known = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM acknowledgements WHERE code = ANY ($1) AND about = $2) AS "known!""#,
+        &codes,
+        about,
+    );
+    Ok(known.fetch_one(conn).await?)
+}
+
 /// Whether an alert of that code about something that begins so is raised.
 ///
 /// # Errors

@@ -17,7 +17,6 @@
 mod accounts;
 mod alerts;
 mod answer;
-mod burns;
 mod chains;
 mod commit;
 mod counters;
@@ -38,6 +37,7 @@ mod postings;
 mod quarantine;
 mod queues;
 mod ranges;
+mod reholds;
 mod segments;
 mod stops;
 mod suspense;
@@ -46,9 +46,10 @@ mod voids;
 
 pub use self::{
     accounts::{Balances, Hold, Written, find_balances, hold, lock_accounts, open_account},
-    alerts::{Alert, clear_alert, clear_alerts, has_alert, has_alert_of, list_alerts, raise_alert},
+    alerts::{
+        Alert, clear_alert, clear_alerts, has_alert, has_alert_of, is_acknowledged, list_alerts, raise_alert,
+    },
     answer::answered,
-    burns::{burned_among, forget_burned, note_burned},
     chains::{PinError, Vault, VaultIdentity, is_vault_or_lane, list_vaults, pin_vault, reserved_addresses},
     commit::commit,
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
@@ -75,6 +76,7 @@ pub use self::{
     },
     queues::{forget_release, halt_queues, resume_queue},
     ranges::{ahead_positions, ensure_ranges},
+    reholds::{begin_rehold, list_reholds, move_rehold, next_rehold},
     segments::{Place as ChainPlace, find_given_places, find_places, find_segments},
     stops::{Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_payouts},
     suspense::{forget_unpaid, note_unpaid, record_suspense, undo_suspense},

@@ -118,7 +118,9 @@ impl Door {
         let lanes = list_lanes(&mut *self.pool.acquire().await?).await?;
         let mut displaced = 0;
         for lane in lanes.iter().filter(|lane| lane.state == LaneState::Halted) {
-            displaced += resume_lane(&self.pool, &*self.node, self.clock.now(), &self.vault, lane).await?;
+            displaced +=
+                resume_lane(&self.pool, &*self.node, self.clock.now(), &self.vault, lane, LaneState::Active)
+                    .await?;
         }
         Ok(format!("{displaced} batches were displaced"))
     }

@@ -219,7 +219,7 @@ async fn done(world: &World<'_>) -> anyhow::Result<BTreeMap<String, u64>> {
          UNION ALL SELECT 'declines', count(*) FROM declines UNION ALL SELECT 'batches', count(*) FROM batches
          UNION ALL SELECT 'reverted batches', count(*) FROM batches WHERE state = 'reverted'
          UNION ALL SELECT 'attempts', count(*) FROM attempts UNION ALL SELECT 'voids', count(*) FROM voids
-         UNION ALL SELECT 'letters', count(*) FROM dead_letters UNION ALL SELECT 'burned places', count(*) FROM burns
+         UNION ALL SELECT 'letters', count(*) FROM dead_letters
          UNION ALL SELECT 'overdrafts', count(*) FROM journal
                    WHERE kind = 'OperatorAlertRaised' AND position('budget_short'::bytea IN payload) > 0
          UNION ALL SELECT 'grants paid', coalesce(sum(grants), 0)::bigint FROM postings

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use laurel_events::CampaignId;
-use laurel_ledger::{JournalHeads, LedgerError, journal_heads, partitions_behind, planted};
+use laurel_ledger::{JournalHeads, LedgerError, journal_heads, list_reholds, partitions_behind, planted};
 
 use super::{Rebase, RebaseError};
 
@@ -130,10 +130,8 @@ impl Rebase {
         for campaign in failing.fetch_all(&mut *conn).await? {
             unread.push(Unread::Release(campaign_of(campaign)?));
         }
-        let reheld = sqlx::query_scalar!("SELECT DISTINCT campaign FROM reholdings ORDER BY campaign");
-        for campaign in reheld.fetch_all(&mut *conn).await? {
-            unread.push(Unread::Rehold(campaign_of(campaign)?));
-        }
+        let reheld = list_reholds(&mut conn, self.chain_id).await?;
+        unread.extend(reheld.into_iter().map(Unread::Rehold));
         Ok(unread)
     }
 }

@@ -11,6 +11,28 @@ use super::{LaneDriver, LaneError};
 /// How long a lane may be without a holder before somebody is told: longer than a restart of everything takes.
 const ABANDONED_AFTER: TimeDelta = TimeDelta::minutes(5);
 
+/// How long this driver has to have seen to its own lane before it tells: where nobody could renew a lease, as without the database,
+/// the others come back in that time.
+const AWAKE_MIN: TimeDelta = TimeDelta::minutes(1);
+
+/// Longer than a step of a driver to which database and chain answer.
+const PAUSE_MAX: TimeDelta = TimeDelta::seconds(15);
+
+/// Since when a driver has seen to its lane without a pause.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Awake {
+    since: DateTime<Utc>,
+    last: DateTime<Utc>,
+}
+
+impl Awake {
+    /// It does so now, and did so before as it says.
+    fn again(before: Option<Self>, now: DateTime<Utc>) -> Self {
+        let since = before.filter(|before| now - before.last <= PAUSE_MAX).map_or(now, |before| before.since);
+        Self { since, last: now }
+    }
+}
+
 /// A lane without a holder.
 struct Abandoned {
     lane: LaneId,
@@ -21,7 +43,12 @@ struct Abandoned {
 
 impl LaneDriver {
     /// Tells of the vault's other lanes that have unmined batches, and whom nobody sees to.
-    pub(super) async fn tell_of_abandoned(&self, now: DateTime<Utc>) -> Result<(), LaneError> {
+    pub(super) async fn tell_of_abandoned(&mut self, now: DateTime<Utc>) -> Result<(), LaneError> {
+        let awake = Awake::again(self.awake, now);
+        self.awake = Some(awake);
+        if now - awake.since < AWAKE_MIN {
+            return Ok(());
+        }
         let abandoned = list_abandoned(&mut *self.pool.acquire().await?, self.vault.id, now).await?;
         for Abandoned { lane, since, unmined } in abandoned {
             let alert = OperatorAlertRaised {

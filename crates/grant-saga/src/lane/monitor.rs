@@ -72,6 +72,7 @@ impl LaneDriver {
                 self.send(batch.batch, batch.attempt, batch.tx, raw.into()).await?;
             }
         }
+        self.clear(now, &[LANE_ABANDONED.to_owned()]).await?;
         let trouble = match unmined.first() {
             Some(lowest) => self.treat(now, lease, lowest).await?,
             None => None,
@@ -243,9 +244,9 @@ impl LaneDriver {
         Ok(())
     }
 
-    /// Takes back what was said of troubles that are over, that nobody drives the lane among them, and has a parked lane go on.
+    /// Takes back what was said of troubles that are over, and has a parked lane go on.
     async fn end_alerts(&self, now: DateTime<Utc>, lease: Lease, all_mined: bool) -> Result<(), LaneError> {
-        let mut over: Vec<String> = vec![LANE_ABANDONED.to_owned()];
+        let mut over: Vec<String> = Vec::new();
         if all_mined {
             let lasting = Refusal::ALL.into_iter().filter(|refusal| refusal.lasts());
             over.extend(lasting.map(|refusal| format!("{}{}", alert::SEND, refusal.as_str())));
@@ -253,17 +254,25 @@ impl LaneDriver {
         if lease.state == LaneState::Parked || all_mined {
             over.extend([FEE_ABOVE_CAP, OUT_OF_GAS_MONEY].map(str::to_owned));
         }
+        if lease.state == LaneState::Parked {
+            let mut tx = self.pool.begin().await?;
+            if unpark_lane(&mut tx, self.lane, lease).await? {
+                tracing::info!(lane.id = %self.lane, "a parked lane goes on");
+            }
+            commit(tx, "lane_unparked").await?;
+        }
+        self.clear(now, &over).await
+    }
+
+    /// Takes back alerts of these codes about the lane.
+    async fn clear(&self, now: DateTime<Utc>, codes: &[String]) -> Result<(), LaneError> {
         let about = format!("lane:{}", self.lane);
-        let parked = lease.state == LaneState::Parked;
         // Most of the time there is none, and a look is cheaper than a transaction.
-        if !parked && !has_alert_of(&mut *self.pool.acquire().await?, &over, &about).await? {
+        if codes.is_empty() || !has_alert_of(&mut *self.pool.acquire().await?, codes, &about).await? {
             return Ok(());
         }
         let mut tx = self.pool.begin().await?;
-        if parked && unpark_lane(&mut tx, self.lane, lease).await? {
-            tracing::info!(lane.id = %self.lane, "a parked lane goes on");
-        }
-        let cleared = clear_alerts(&mut tx, &over, &about).await?;
+        let cleared = clear_alerts(&mut tx, codes, &about).await?;
         let cleared: Vec<NewEvent> = cleared.into_iter().map(NewEvent::from).collect();
         if !cleared.is_empty() {
             append(&mut tx, &Context::at(now), &cleared).await?;

@@ -4,7 +4,7 @@ use alloy::primitives::B256;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{
     Event, NewEvent, OperatorAlertRaised, RecoveryPerformed,
-    alert::{PAYMENT_NOT_RECOVERED, UNKNOWN_SETTLEMENT},
+    alert::{PAYMENT_ALERTS, PAYMENT_NOT_RECOVERED, UNKNOWN_SETTLEMENT},
 };
 use laurel_ledger::{
     LedgerError, Quarantine, Stop, clear_alert, end_quarantine, has_alert, raise_alert, resume_payouts,
@@ -36,7 +36,7 @@ impl Recovery {
         for found in found {
             let alert = OperatorAlertRaised {
                 code: PAYMENT_NOT_RECOVERED.to_owned(),
-                about: format!("campaign:{}/tx:{}", found.campaign, found.tx),
+                about: found.about(),
                 detail: format!("transaction {} {}", found.tx, found.why),
             };
             events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
@@ -58,9 +58,15 @@ async fn count(conn: &mut PgConnection, quarantine: &Quarantine) -> Result<Recov
         SELECT (SELECT count(*) FROM recovered_txs WHERE recovered_at >= $1) AS "settlements!",
                (SELECT coalesce(sum(grants), 0)::bigint FROM batches WHERE adopted AND created_at >= $1) AS "adopted!",
                (SELECT count(*) FROM orphans WHERE number IS NULL) AS "orphans!",
-               (SELECT count(*) FROM open_suspense WHERE unknown > 0) AS "unexplained!"
+               (SELECT count(*) FROM open_suspense s
+                WHERE unknown > 0
+                  AND NOT EXISTS (SELECT FROM acknowledgements a
+                                  WHERE a.code = ANY ($2)
+                                    AND a.about = format('campaign:%s/tx:0x%s', s.on_chain_campaign, encode(s.tx, 'hex'))))
+                   AS "unexplained!"
         "#,
         quarantine.began_at,
+        &PAYMENT_ALERTS.map(str::to_owned),
     )
     .fetch_one(conn)
     .await?;

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_chain::ChainNode;
-use laurel_events::{CampaignId, NewEvent};
-use laurel_ledger::{Context, LedgerError, Vault, append, commit};
+use laurel_events::{CampaignId, NewEvent, alert::PAYMENT_ALERTS};
+use laurel_ledger::{Context, LedgerError, Vault, append, commit, is_acknowledged};
 use sqlx::PgConnection;
 
 use super::{
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     Lane,
     adoption::{PaidPlace, adopt, runs_of},
-    alerts::paid_after_all,
+    alerts::end_alerts,
     list_lanes,
     requeues::take_out,
     skipping::{lock_queue, move_on},
@@ -34,6 +34,13 @@ pub struct Found {
     pub why: String,
 }
 
+impl Found {
+    /// What alerts of it are about.
+    pub(super) fn about(&self) -> String {
+        format!("campaign:{}/tx:{}", self.campaign, self.tx)
+    }
+}
+
 /// What an import did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
@@ -41,7 +48,7 @@ pub struct Imported {
     pub adopted: usize,
     /// Payments whose grants are lost.
     pub orphaned: usize,
-    /// What could not be explained.
+    /// What could not be explained, and no operator has dealt with before.
     pub found: Vec<Found>,
 }
 
@@ -89,7 +96,14 @@ impl Recovery {
                 commit(tx, "recovery_import").await?;
             }
         }
-        Ok(imported)
+        let mut open = Vec::new();
+        for found in imported.found {
+            let mut conn = self.pool.acquire().await?;
+            if !is_acknowledged(&mut conn, &PAYMENT_ALERTS, &found.about()).await? {
+                open.push(found);
+            }
+        }
+        Ok(Imported { found: open, ..imported })
     }
 
     /// Reads everything of a vault that is in suspense and not explained, by campaign of ours, and who signed what paid nothing. The
@@ -215,7 +229,8 @@ async fn explain(
         if !adopted.is_empty() {
             let runs = runs_of(campaign, &adopted);
             for run in &runs {
-                events.extend(paid_after_all(conn, campaign, (run.first_seq, run.words.len())).await?);
+                let seqs: Vec<u64> = (run.first_seq..).take(run.words.len()).collect();
+                events.extend(end_alerts(conn, campaign, &seqs).await?);
             }
             let told = adopt(conn, now, chain_id, settlement.tx, &runs).await?;
             events.extend(told.into_iter().map(NewEvent::from));

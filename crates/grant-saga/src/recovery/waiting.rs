@@ -72,7 +72,10 @@ impl fmt::Display for Waiting {
                 (until + 1).saturating_sub(*final_time)
             ),
             Self::Lane { address, tx, block_number } => {
-                write!(f, "lane {address}: its last transaction {tx} is in block {block_number}, which is not final here")
+                write!(
+                    f,
+                    "lane {address}: its last transaction {tx} is in block {block_number}, which is not final here"
+                )
             }
             Self::Stage { stage, partitions } => {
                 write!(

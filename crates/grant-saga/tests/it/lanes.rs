@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     batching::submitted,
-    world::{LEASE_IS_OVER, World},
+    world::{LEASE_IS_OVER, MAX_FEE_PER_GAS, World},
 };
 
 pub(crate) async fn alerts(world: &World) -> Vec<(String, String)> {
@@ -238,7 +238,11 @@ async fn a_lane_that_nobody_drives_is_told_of_until_somebody_does() {
     let mut world = World::new().await;
     let (mut driver, _) = world.swallowed(2).await;
     let mut other = world.driver(2, "a").await;
-    world.clock.advance(TimeDelta::minutes(5));
+    world.clock.advance(TimeDelta::minutes(4));
+    for _ in 0..6 {
+        other.step().await.unwrap();
+        world.clock.advance(TimeDelta::seconds(10));
+    }
     other.step().await.unwrap();
     assert_eq!(alerts(&world).await, [], "it is leased until two seconds later");
     world.clock.advance(LEASE_IS_OVER + TimeDelta::seconds(1));
@@ -247,7 +251,29 @@ async fn a_lane_that_nobody_drives_is_told_of_until_somebody_does() {
     world.clock.advance(TimeDelta::seconds(1));
     other.step().await.unwrap();
     assert_eq!(alerts(&world).await.len(), 1);
+    // Also while gas costs too much for it to go on.
+    world.control.set_base_fee(MAX_FEE_PER_GAS + 1).await.unwrap();
     driver.step().await.unwrap();
+    let codes: Vec<String> = alerts(&world).await.into_iter().map(|(code, _)| code).collect();
+    assert!(!codes.contains(&"lane_abandoned".to_owned()), "{codes:?}");
+}
+
+/// Nobody could renew a lease without the database: whoever is back first does not tell of the others.
+#[tokio::test]
+async fn a_lane_whose_holder_comes_back_with_the_database_is_not_told_of() {
+    let mut world = World::new().await;
+    let (mut driver, _) = world.swallowed(2).await;
+    let mut other = world.driver(2, "a").await;
+    other.step().await.unwrap();
+    world.clock.advance(TimeDelta::minutes(10));
+    other.step().await.unwrap();
+    assert_eq!(alerts(&world).await, []);
+    driver.step().await.unwrap();
+    for _ in 0..7 {
+        world.clock.advance(TimeDelta::seconds(10));
+        driver.step().await.unwrap();
+        other.step().await.unwrap();
+    }
     assert_eq!(alerts(&world).await, []);
 }
 

@@ -8,7 +8,7 @@ use laurel_grant_saga::{LaneDriver, Progress};
 
 use crate::{
     batching::submitted,
-    compensation::queue_with_refused,
+    compensation::{burned_by_owner, queue_with_refused},
     settling::{confirmed, paid_only, tell},
     world::{World, amount_of, drain},
 };
@@ -243,6 +243,10 @@ async fn what_would_pay_nobody_is_not_sent() {
         ["places_set_back", "settlement_would_revert"],
         "one place with another behind it, then the last"
     );
+    // Nothing of it is sent any more, so nobody else would take that back.
+    let burned = burned_by_owner(&world, campaign, 0, 0b11);
+    tell(&mut world, burned).await;
+    assert_eq!(alerts(&world).await, []);
 }
 
 #[tokio::test]

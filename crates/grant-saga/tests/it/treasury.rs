@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use alloy::{primitives::U256, sol_types::SolCall};
 use chrono::TimeDelta;
-use laurel_chain::{ChainNode, Erc20};
+use laurel_chain::{Call, ChainNode, Erc20};
 use laurel_events::{CampaignId, Event, EventKind};
 use laurel_grant_saga::Treasury;
 use laurel_ledger::list_alerts;
 
-use crate::world::{GWEI, MAX_FEE_PER_GAS, World, key};
+use crate::world::{CAP, GWEI, MAX_FEE_PER_GAS, World, key};
 
 /// More than the treasury owns: the most that a cap can be.
 const TOO_MUCH: u128 = (1 << 96) - 1;
@@ -125,4 +125,31 @@ async fn above_its_cap_it_waits_for_the_market() {
     world.clock.advance(TimeDelta::seconds(2));
     treasury(&world).round().await.unwrap();
     assert_eq!(failures(&world).await, (0, None));
+}
+
+/// A transfer that was given up is mined while its amount is made out anew.
+#[tokio::test]
+async fn a_transfer_that_comes_late_is_not_made_twice() {
+    const MORE: u64 = 1_000;
+    let world = Arc::new(World::new().await);
+    let campaign = world.campaign(7).await;
+    let (token, vault) = (world.deployed.token, world.deployed.vault);
+    let call = Call {
+        from: vault,
+        to: token,
+        data: Erc20::balanceOfCall { owner: vault }.abi_encode().into(),
+        gas: None,
+    };
+    let owned = async || U256::from_be_slice(&world.node.call(call.clone()).await.unwrap());
+    let before = owned().await;
+    ask(&world, campaign, CAP + u128::from(MORE)).await;
+    world.node.stop_before_nonce();
+    let treasury = treasury(&world);
+    let round = tokio::spawn(async move { treasury.round().await });
+    world.node.stopped.notified().await;
+    let late = Erc20::transferCall { to: vault, value: U256::from(MORE) };
+    world.owner_sends(token, late.abi_encode().into()).await;
+    world.node.go_on.notify_one();
+    round.await.unwrap().unwrap();
+    assert_eq!((owned().await - before, failures(&world).await.0), (U256::from(MORE), 0));
 }

@@ -3,14 +3,13 @@
 use alloy::primitives::B256;
 use laurel_events::{
     BlockchainTxConfirmed, BlockchainTxReverted, BlockchainTxSubmitted, BlockchainTxUndone, BudgetReheld,
-    BudgetUnposted, CampaignId, EventKind, GrantId, GrantsCancelled, Sighting, VoidProof,
+    BudgetUnposted, CampaignId, EventKind, GrantId, GrantsCancelled, Sighting,
 };
 use laurel_grant_saga::{LaneDriver, Progress};
-use laurel_ledger::{burned_among, forget_burned};
 
 use crate::{
     batching::submitted,
-    compensation::{both_revert_at_once, burned_by_owner, failed, release_of},
+    compensation::{both_revert_at_once, burned_by_owner, release_of},
     settling::{paid_only, posted, sighting, tell},
     world::{World, amount_of},
 };
@@ -160,15 +159,6 @@ async fn places_that_rest_go_with_their_batch_when_it_is_under_way_again() {
     assert_eq!((count(&world, REQUEUED).await, count(&world, HELD).await), (0, 0));
 }
 
-/// As the beginning of a rebase has it.
-async fn burned_no_more(world: &World, campaign: CampaignId) {
-    let mut conn = world.pool().acquire().await.unwrap();
-    let burned: Vec<u64> = (0..8).collect();
-    for tx in burned_among(&mut conn, campaign, &burned).await.unwrap().into_values() {
-        forget_burned(&mut conn, campaign, tx).await.unwrap();
-    }
-}
-
 /// A batch of two grants, of which the chain is to say that it has paid the first.
 struct HalfPaid {
     campaign: CampaignId,
@@ -190,30 +180,6 @@ async fn half_paid(world: &mut World) -> HalfPaid {
     HalfPaid { campaign, grants, driver, batch, part }
 }
 
-/// A second fence: a rebase waits until everybody has read that it is held again.
-#[tokio::test]
-async fn a_grant_that_is_held_again_and_burned_again_fails_with_the_new_proof() {
-    let mut world = World::new().await;
-    let HalfPaid { campaign, grants, part, .. } = half_paid(&mut world).await;
-    tell(&mut world, part).await;
-    let cancelled = burned_by_owner(&world, campaign, 0, 0b10);
-    tell(&mut world, cancelled.clone()).await;
-    burned_no_more(&world, campaign).await;
-    let again = B256::repeat_byte(8);
-    tell(&mut world, GrantsCancelled { tx: again, ..cancelled }).await;
-    for _ in 0..2 {
-        tell(&mut world, BudgetReheld { grant: grants[1], amount: amount_of(grants[1]) }).await;
-    }
-    let failed = failed(&world).await;
-    let proofs: Vec<&VoidProof> = failed.iter().map(|failed| &failed.proof).collect();
-    assert_eq!(proofs.len(), 3, "{proofs:?}");
-    assert!(
-        proofs[1..].iter().all(|proof| **proof == VoidProof::Cancelled { seq: 1, tx: again }),
-        "{proofs:?}"
-    );
-    assert_eq!(count(&world, REQUEUED).await, 0);
-}
-
 #[tokio::test]
 async fn a_grant_that_is_held_again_of_a_released_campaign_fails_again() {
     let mut world = World::new().await;
@@ -221,7 +187,6 @@ async fn a_grant_that_is_held_again_of_a_released_campaign_fails_again() {
     let grants = world.queue(campaign, 1).await;
     let cancelled = burned_by_owner(&world, campaign, 0, 0b1);
     tell(&mut world, cancelled).await;
-    burned_no_more(&world, campaign).await;
     let released = release_of(&world, campaign);
     tell(&mut world, released).await;
     tell(&mut world, BudgetReheld { grant: grants[0], amount: amount_of(grants[0]) }).await;
@@ -239,7 +204,6 @@ async fn a_grant_whose_burning_is_gone_goes_again_with_its_place() {
     tell(&mut world, cancelled).await;
     assert_eq!(count(&world, "SELECT count(*) FROM exceptions WHERE state = 'failed'").await, 1);
     let reheld = BudgetReheld { grant: grants[1], amount: amount_of(grants[1]) };
-    burned_no_more(&world, campaign).await;
     for _ in 0..2 {
         tell(&mut world, reheld.clone()).await;
     }
@@ -316,7 +280,6 @@ async fn a_grant_whose_burning_is_gone_waits_once_in_the_queue() {
     let cancelled = burned_by_owner(&world, campaign, 0, 0b10);
     tell(&mut world, cancelled).await;
     assert_eq!(count(&world, "SELECT count(*) FROM exceptions WHERE state = 'failed'").await, 1);
-    burned_no_more(&world, campaign).await;
     tell(&mut world, BudgetReheld { grant: grants[1], amount: amount_of(grants[1]) }).await;
     assert_eq!(count(&world, REQUEUED).await, 0);
     let mut driver = world.driver(1, "a").await;

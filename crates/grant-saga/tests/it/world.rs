@@ -41,7 +41,7 @@ use crate::faulty_node::{FaultyNode, Line};
 pub(crate) const LEASE_IS_OVER: TimeDelta = TimeDelta::seconds(3);
 
 /// Money in every campaign.
-const CAP: u128 = 1_000_000;
+pub(crate) const CAP: u128 = 1_000_000;
 
 /// How long the vault takes a settlement after its signature.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(600);

@@ -11,10 +11,10 @@ use serde_json::json;
 use tokio::time::timeout;
 
 use crate::{
-    process::Running,
+    process::{Running, output},
     recovery::{alerts, start_recovery, until_noted},
     rest::Rest,
-    world::{REWARD, World, free_port},
+    world::{REWARD, UNTOLD, World, free_port},
 };
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -70,6 +70,61 @@ async fn payments_of_a_campaign_that_is_lost_keep_payouts_stopped() {
     }
     assert!(!raised.contains(&"quarantine".to_owned()), "{raised:?}");
     assert_eq!(world.balance(Rest::wallet("one")).await, U256::from(3 * REWARD), "nothing more is paid");
+
+    // What operators have dealt with is no finding of the next recovery.
+    let abouts: Vec<(String, String)> =
+        sqlx::query_as("SELECT code, about FROM alerts WHERE code LIKE 'payment_%' ORDER BY 1, 2")
+            .fetch_all(world.database.pool())
+            .await
+            .unwrap();
+    for (code, about) in abouts {
+        let said = output(world.laurel(rest.port(), &["alerts", "acknowledge", &code, &about])).await;
+        assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    }
+    assert_eq!(recover(&world, rest.port()).await, Some(0));
+    let raised = alerts(&rest).await;
+    assert!(
+        !raised.iter().any(|code| code.starts_with("payment_") || code == "payouts_stopped"),
+        "{raised:?}"
+    );
+    rest.must(Method::POST, &format!("/campaigns/{campaign}/resume"), None).await;
+    win(&rest, "one", "third").await;
+    until_paid(&rest, &campaign, 3).await;
+    assert_eq!(world.balance(Rest::wallet("one")).await, U256::from(4 * REWARD));
+    assert_eq!(replica.terminate().await, Some(0));
+    drop(old);
+}
+
+/// A snapshot of the disk cannot be told from the disk: what the lane has on the chain tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_the_disk_is_seen_by_what_its_lanes_have_settled() {
+    let mut world = World::start().await;
+    let (replica, rest) = started(&world);
+    let campaign = world.campaign(&rest, "1000000").await;
+    rest.player("one", world.chain_id).await;
+    win(&rest, "one", "first").await;
+    until_paid(&rest, &campaign, 1).await;
+    assert_eq!(replica.terminate().await, Some(0));
+    let snapshot = world.database.copy().await;
+    assert_eq!(sqlx::query(UNTOLD).execute(snapshot.pool()).await.unwrap().rows_affected(), 1);
+    let (replica, rest) = started(&world);
+    win(&rest, "one", "second").await;
+    until_paid(&rest, &campaign, 2).await;
+    replica.kill_9().await;
+
+    world.database_url = snapshot.url().to_owned();
+    let old = std::mem::replace(&mut world.database, snapshot);
+    let (replica, rest) = started(&world);
+    rest.until("/alerts", |alerts| {
+        let alerts = alerts["items"].as_array().unwrap();
+        alerts.iter().any(|alert| alert["code"] == "quarantine")
+    })
+    .await;
+    win(&rest, "one", "second").await;
+    assert_eq!(recover(&world, rest.port()).await, Some(0));
+    until_paid(&rest, &campaign, 2).await;
+    assert_eq!(world.balance(Rest::wallet("one")).await, U256::from(2 * REWARD), "paid once");
+    assert_eq!(alerts(&rest).await, Vec::<String>::new());
     assert_eq!(replica.terminate().await, Some(0));
     drop(old);
 }
@@ -84,12 +139,8 @@ async fn a_place_that_went_to_somebody_else_meanwhile_halts_its_campaign() {
     win(&rest, "one", "first").await;
     until_paid(&rest, &campaign, 1).await;
     assert_eq!(replica.terminate().await, Some(0));
-    // A snapshot of the disk, which cannot be told from the disk.
     let snapshot = world.database.copy().await;
-    let told = sqlx::query(
-        "UPDATE identity SET database_id = (SELECT oid::bigint FROM pg_database WHERE datname = current_database())",
-    );
-    assert_eq!(told.execute(snapshot.pool()).await.unwrap().rows_affected(), 1);
+    assert_eq!(sqlx::query(UNTOLD).execute(snapshot.pool()).await.unwrap().rows_affected(), 1);
     let (replica, rest) = started(&world);
     win(&rest, "one", "second").await;
     until_paid(&rest, &campaign, 2).await;
@@ -97,13 +148,18 @@ async fn a_place_that_went_to_somebody_else_meanwhile_halts_its_campaign() {
 
     world.database_url = snapshot.url().to_owned();
     let old = std::mem::replace(&mut world.database, snapshot);
-    // Nobody sees that it is older: the place of the second grant is given to another one.
+    // Nobody sees that it is older, for nobody reads the chain: the place of the second grant is given to another one.
     sqlx::query("INSERT INTO stops VALUES ('all', 'test', 'test', now())")
         .execute(world.database.pool())
         .await
         .unwrap();
-    let (replica, rest) = started(&world);
-    win(&rest, "two", "third").await;
+    let port = free_port();
+    let roles = ["api", "campaign", "grant-saga"].map(|role| {
+        let own_port = if role == "api" { port } else { free_port() };
+        let log = world.folder.path().join(format!("laurel-{role}.log"));
+        Running::start(world.laurel(own_port, &[role]), &log)
+    });
+    win(&Rest::new(&format!("http://127.0.0.1:{port}")), "two", "third").await;
     let placed = async {
         let runs = "SELECT count(*) FROM runs";
         while sqlx::query_scalar::<_, i64>(runs).fetch_one(world.database.pool()).await.unwrap() < 2 {
@@ -111,6 +167,10 @@ async fn a_place_that_went_to_somebody_else_meanwhile_halts_its_campaign() {
         }
     };
     timeout(PATIENCE, placed).await.expect("it gets a place");
+    for role in roles {
+        role.kill_9().await;
+    }
+    let (replica, rest) = started(&world);
     assert_eq!(recover(&world, rest.port()).await, Some(1), "another word is at the place");
     let raised = alerts(&rest).await;
     assert!(raised.contains(&"payment_not_recovered".to_owned()), "{raised:?}");
