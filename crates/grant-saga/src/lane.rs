@@ -33,7 +33,7 @@ use crate::{
     submit::{Committed, write_batch},
 };
 
-use self::{abandoned::Awake, heartbeat::Heartbeat, send::Tries};
+use self::{abandoned::Suspects, heartbeat::Heartbeat, send::Tries};
 pub(crate) use self::{monitor::LANE_ALERTS, unmined::attempt_hashes};
 
 /// How lanes are driven.
@@ -130,8 +130,8 @@ pub struct LaneDriver {
     /// When unmined batches are looked at next; at once after the lease was taken.
     check_at: Option<DateTime<Utc>>,
     fence: Option<i64>,
-    /// Since when it sees to the lane.
-    awake: Option<Awake>,
+    /// The vault's other lanes that may be abandoned.
+    suspects: Suspects,
 }
 
 /// What a driver works with.
@@ -178,7 +178,7 @@ impl LaneDriver {
             tries: Tries::default(),
             check_at: None,
             fence: None,
-            awake: None,
+            suspects: Suspects::new(),
         }
     }
 

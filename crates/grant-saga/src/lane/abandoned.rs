@@ -1,6 +1,8 @@
 //! Lanes that nobody drives any more, as when a key was taken out of the configuration: what they have signed and no block has
 //! waits for them alone, so whoever drives another lane of the vault tells.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{LaneId, OperatorAlertRaised, VaultId, alert::LANE_ABANDONED};
 use laurel_ledger::{LedgerError, commit};
@@ -11,27 +13,11 @@ use super::{LaneDriver, LaneError};
 /// How long a lane may be without a holder before somebody is told: longer than a restart of everything takes.
 const ABANDONED_AFTER: TimeDelta = TimeDelta::minutes(5);
 
-/// How long this driver has to have seen to its own lane before it tells: where nobody could renew a lease, as without the database,
-/// the others come back in that time.
-const AWAKE_MIN: TimeDelta = TimeDelta::minutes(1);
+/// How much later it has to be so still: where nobody could renew a lease, as without the database, the others come back in that time.
+const LOOKED_AT_AGAIN: TimeDelta = TimeDelta::minutes(1);
 
-/// Longer than a step of a driver to which database and chain answer.
-const PAUSE_MAX: TimeDelta = TimeDelta::seconds(15);
-
-/// Since when a driver has seen to its lane without a pause.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Awake {
-    since: DateTime<Utc>,
-    last: DateTime<Utc>,
-}
-
-impl Awake {
-    /// It does so now, and did so before as it says.
-    fn again(before: Option<Self>, now: DateTime<Utc>) -> Self {
-        let since = before.filter(|before| now - before.last <= PAUSE_MAX).map_or(now, |before| before.since);
-        Self { since, last: now }
-    }
-}
+/// Lanes without holders: since when each has none, and when that was seen first.
+pub(super) type Suspects = HashMap<LaneId, (DateTime<Utc>, DateTime<Utc>)>;
 
 /// A lane without a holder.
 struct Abandoned {
@@ -44,13 +30,15 @@ struct Abandoned {
 impl LaneDriver {
     /// Tells of the vault's other lanes that have unmined batches, and whom nobody sees to.
     pub(super) async fn tell_of_abandoned(&mut self, now: DateTime<Utc>) -> Result<(), LaneError> {
-        let awake = Awake::again(self.awake, now);
-        self.awake = Some(awake);
-        if now - awake.since < AWAKE_MIN {
-            return Ok(());
-        }
         let abandoned = list_abandoned(&mut *self.pool.acquire().await?, self.vault.id, now).await?;
+        let suspects = std::mem::take(&mut self.suspects);
         for Abandoned { lane, since, unmined } in abandoned {
+            let known = suspects.get(&lane).filter(|(before, _)| *before == since);
+            let seen_at = known.map_or(now, |(_, seen_at)| *seen_at);
+            self.suspects.insert(lane, (since, seen_at));
+            if now - seen_at < LOOKED_AT_AGAIN {
+                continue;
+            }
             let alert = OperatorAlertRaised {
                 code: LANE_ABANDONED.to_owned(),
                 about: format!("lane:{lane}"),
