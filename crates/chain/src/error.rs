@@ -11,7 +11,7 @@ use alloy::{
 };
 use serde::Deserialize;
 
-use crate::{Refusal, revert::revert_reason};
+use crate::{NextStep, Refusal, revert::revert_reason};
 
 /// A question to a node that brought no answer to rely on. Asking again, or another node, may.
 #[derive(Debug, thiserror::Error)]
@@ -125,8 +125,7 @@ impl ChainError {
             }
             _ => false,
         };
-        // As the answer's headers or its words say it; never more than five minutes.
-        let wait = || RateLimitRetryPolicy::default().backoff_hint(source);
+        let wait = || asked_rest(source);
         match said(source) {
             Some((code, message)) if Refusal::classify(code, &message) == Some(Refusal::RateLimited) => {
                 Trouble::RateLimited(wait())
@@ -176,6 +175,8 @@ pub enum SendError {
         code: i64,
         /// The node's words.
         message: String,
+        /// For how long it wants to be left alone, where it was asked too often and says so.
+        rest: Option<Duration>,
     },
     /// The node was not reached: nothing was sent.
     #[error("the transaction was not sent")]
@@ -192,7 +193,8 @@ impl SendError {
             && let Some(refusal) = Refusal::classify(code, &message)
         {
             let reason = decoded_revert(&error).map_or_else(String::new, |reason| format!(": {reason}"));
-            return Self::Refused { refusal, code, message: shortened(message + &reason) };
+            let rest = (refusal == Refusal::RateLimited).then(|| asked_rest(&error)).flatten();
+            return Self::Refused { refusal, code, message: shortened(message + &reason), rest };
         }
         let never_left = not_connected(&error);
         let source = ChainError::Rpc { operation: "eth_sendRawTransaction", source: error };
@@ -207,6 +209,15 @@ impl SendError {
         }
     }
 
+    /// What to do next.
+    pub const fn next(&self) -> NextStep {
+        match self {
+            Self::Refused { refusal, .. } => refusal.next(),
+            Self::NotSent(_) => NextStep::Later,
+            Self::PerhapsSent(_) => NextStep::Confirm,
+        }
+    }
+
     /// Its name in metrics and alerts.
     pub const fn as_str(&self) -> &'static str {
         match self {
@@ -215,6 +226,11 @@ impl SendError {
             Self::PerhapsSent(_) => "perhaps_sent",
         }
     }
+}
+
+/// For how long a node wants to be left alone, as the answer's headers or its words say it; never more than five minutes.
+fn asked_rest(error: &TransportError) -> Option<Duration> {
+    RateLimitRetryPolicy::default().backoff_hint(error)
 }
 
 /// What the transaction would revert with, where the node says that beside its words.

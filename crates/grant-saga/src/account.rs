@@ -7,8 +7,8 @@ use alloy::{
     sol_types::SolCall,
 };
 use laurel_chain::{
-    BlockRef, Call, CallError, ChainError, ChainNode, KeyError, LaneSigner, NonceAt, Refusal, SendError,
-    TxRequest, revert_reason,
+    BlockRef, Call, CallError, ChainError, ChainNode, KeyError, LaneSigner, NextStep, NonceAt, Refusal,
+    SendError, TxRequest, revert_reason,
 };
 
 use crate::fees::{AboveCap, Price};
@@ -188,8 +188,8 @@ impl Account {
             max_priority_fee_per_gas: price.tip,
         })?;
         match self.node.send(signed.raw).await {
-            Ok(_) | Err(SendError::PerhapsSent(_)) => {}
-            Err(source) if source.refusal() == Some(Refusal::AlreadyKnown) => {}
+            Ok(_) => {}
+            Err(error) if error.next() == NextStep::Confirm => {}
             Err(source) => return Err(CallFailed::Send { step, source }),
         }
         tracing::info!(step, account = %from, tx.hash = %signed.hash, "sent a transaction");

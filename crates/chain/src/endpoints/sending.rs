@@ -64,8 +64,8 @@ impl Endpoints {
                     self.judge_refusal(index, pass, false);
                 }
             }
-            Err(SendError::Refused { refusal: Refusal::RateLimited, .. }) => {
-                self.note(index, pass, Outcome::RateLimited(None), || "it was asked too often".to_owned());
+            Err(SendError::Refused { refusal: Refusal::RateLimited, rest, .. }) => {
+                self.note(index, pass, Outcome::RateLimited(*rest), || "it was asked too often".to_owned());
             }
             // A refusal is an answer: the endpoint works, also one that takes no transactions.
             Ok(_) | Err(SendError::Refused { .. }) => self.note(index, pass, Outcome::Answered, String::new),
@@ -112,7 +112,7 @@ mod tests {
     use crate::ChainError;
 
     fn refused(refusal: Refusal) -> Result<B256, SendError> {
-        Err(SendError::Refused { refusal, code: -32_000, message: refusal.as_str().to_owned() })
+        Err(SendError::Refused { refusal, code: -32_000, message: refusal.as_str().to_owned(), rest: None })
     }
 
     fn lost() -> ChainError {

@@ -1,10 +1,12 @@
 //! What an answer to a transaction means, by whatever way it comes.
 
+use std::time::Duration;
+
 use alloy::{
     primitives::{Bytes, keccak256},
     sol_types::{Revert, SolError as _},
 };
-use laurel_chain::{ChainNode, HttpNode, Refusal, SendError};
+use laurel_chain::{ChainNode, HttpNode, NextStep, Refusal, SendError};
 use rstest::rstest;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -91,6 +93,16 @@ async fn what_would_revert_says_with_what() {
 async fn whatever_else_comes_it_may_have_been_sent(#[case] answer: String) {
     let error = answering(answer).await.send(RAW).await.unwrap_err();
     assert!(matches!(error, SendError::PerhapsSent(_)), "{error:?}");
+    assert_eq!(error.next(), NextStep::Confirm);
+}
+
+#[tokio::test]
+async fn how_long_a_node_wants_to_be_left_alone_is_kept() {
+    let error =
+        answering(http("429 Too Many Requests\r\nretry-after: 120", "")).await.send(RAW).await.unwrap_err();
+    assert_eq!(error.next(), NextStep::Later);
+    let SendError::Refused { refusal: Refusal::RateLimited, rest, .. } = error else { panic!("{error:?}") };
+    assert_eq!(rest, Some(Duration::from_secs(120)));
 }
 
 #[tokio::test]
@@ -104,6 +116,7 @@ async fn a_node_that_is_not_there_was_sent_nothing() {
     let free = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
     let error = HttpNode::new(&format!("http://{free}")).unwrap().send(RAW).await.unwrap_err();
     assert!(matches!(error, SendError::NotSent(_)), "{error:?}");
+    assert_eq!(error.next(), NextStep::Later);
 }
 
 #[rstest]

@@ -165,7 +165,7 @@ impl ChainNode for FaultyNode {
             Line::Hangs => std::future::pending().await,
             Line::RefusesSettlements(_) if is_empty(&raw) => self.node.send(raw).await,
             Line::RefusesSettlements(refusal) | Line::Refuses(refusal) => {
-                Err(SendError::Refused { refusal, code: -32_000, message: "so be it".to_owned() })
+                Err(SendError::Refused { refusal, code: -32_000, message: "so be it".to_owned(), rest: None })
             }
         }
     }

@@ -276,7 +276,7 @@ impl ChainNode for SimNode {
             return Err(lost());
         }
         answer.map_err(|(code, message)| match Refusal::classify(code, &message) {
-            Some(refusal) => SendError::Refused { refusal, code, message },
+            Some(refusal) => SendError::Refused { refusal, code, message, rest: None },
             None => lost(),
         })
     }

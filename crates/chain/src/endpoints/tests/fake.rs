@@ -56,6 +56,8 @@ pub(super) struct Script {
     pub(super) keeps: bool,
     /// What it says to a transaction: "accepted" or the name of an error.
     pub(super) send: &'static str,
+    /// For how long it wants to be left alone when it does not take a transaction.
+    pub(super) rest: Option<Duration>,
 }
 
 /// A node.
@@ -81,6 +83,7 @@ impl Default for Fake {
             status: TxStatus::Unknown,
             keeps: true,
             send: "accepted",
+            rest: None,
         };
         Self { script: Mutex::new(script), asked: Mutex::default() }
     }
@@ -219,7 +222,12 @@ impl ChainNode for Fake {
             "accepted" => Ok(keccak256(&raw)),
             name => {
                 let refusal = Refusal::ALL.into_iter().find(|refusal| refusal.as_str() == name).unwrap();
-                Err(SendError::Refused { refusal, code: -32_000, message: name.to_owned() })
+                Err(SendError::Refused {
+                    refusal,
+                    code: -32_000,
+                    message: name.to_owned(),
+                    rest: script.rest,
+                })
             }
         }
     }

@@ -78,6 +78,13 @@ async fn nothing_was_sent_only_if_nobody_was_given_it() {
 async fn an_endpoint_that_limits_sends_is_left_alone() {
     let world = World::new(2, 1).await;
     says(&world, 0, "rate_limited");
+    world.fakes[0].change(|script| script.rest = Some(Duration::from_secs(120)));
     assert!(world.all.send(RAW).await.is_ok());
     assert_eq!(world.states(), ["open", "closed"]);
+    world.wait(119_000);
+    world.tend().await;
+    assert_eq!(world.states(), ["open", "closed"], "it has said for how long");
+    world.wait(1_000);
+    world.tend().await;
+    assert_eq!(world.states(), ["closed", "closed"]);
 }
