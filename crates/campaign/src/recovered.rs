@@ -3,10 +3,7 @@
 use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
-use laurel_events::{
-    Amount, CampaignId, Event,
-    alert::{PAYMENT_ALERTS, PAYMENT_WITHOUT_HOLD},
-};
+use laurel_events::{Amount, CampaignId, Event, alert::PAYMENT_WITHOUT_HOLD};
 use laurel_ledger::{
     LedgerError, amount_from_sql, clear_alert, halt_queues, has_alert, is_acknowledged, lock_accounts,
     resume_queue,
@@ -33,7 +30,7 @@ pub async fn judge_payments(conn: &mut PgConnection, now: DateTime<Utc>) -> Resu
     lock_accounts(conn, &campaigns).await?;
     let mut events = Vec::new();
     let mut halted = Vec::new();
-    // Whether such a campaign goes on is its manager's to say.
+    // Whether such a campaign grants again is its manager's to say.
     let mut acknowledged = Vec::new();
     for payment in &payments {
         let about = format!("{}{}", about_payments(payment.campaign), payment.tx);
@@ -41,7 +38,7 @@ pub async fn judge_payments(conn: &mut PgConnection, now: DateTime<Utc>) -> Resu
             events.extend(clear_alert(conn, PAYMENT_WITHOUT_HOLD, &about).await?.map(Event::from));
             continue;
         }
-        if is_acknowledged(conn, &PAYMENT_ALERTS, &about).await? {
+        if is_acknowledged(conn, PAYMENT_WITHOUT_HOLD, &about).await? {
             acknowledged.push(payment.campaign);
             continue;
         }
@@ -50,11 +47,12 @@ pub async fn judge_payments(conn: &mut PgConnection, now: DateTime<Utc>) -> Resu
         events.extend(suspected(conn, now, payment.campaign, payment.tx, detail).await?);
         halted.push(payment.campaign);
     }
-    for campaign in campaigns
-        .into_iter()
-        .filter(|campaign| !halted.contains(campaign) && !acknowledged.contains(campaign))
-    {
-        if !has_alert(conn, PAYMENT_WITHOUT_HOLD, &about_payments(campaign)).await? {
+    for campaign in campaigns.into_iter().filter(|campaign| !halted.contains(campaign)) {
+        if has_alert(conn, PAYMENT_WITHOUT_HOLD, &about_payments(campaign)).await? {
+            continue;
+        }
+        resume_queue(conn, campaign, PAYMENT_WITHOUT_HOLD).await?;
+        if !acknowledged.contains(&campaign) {
             events.extend(go_on(conn, campaign).await?);
         }
     }
@@ -101,9 +99,8 @@ async fn payments(conn: &mut PgConnection) -> Result<Vec<Payment>, LedgerError> 
         .collect()
 }
 
-/// Takes back what the payments did to their campaign before they were explained.
+/// Has a campaign grant again that was paused for its payments.
 async fn go_on(conn: &mut PgConnection, campaign: CampaignId) -> Result<Option<Event>, StageError> {
-    resume_queue(conn, campaign, PAYMENT_WITHOUT_HOLD).await?;
     let reason = sqlx::query_scalar!("SELECT state_reason FROM campaigns WHERE id = $1", campaign.number());
     let ours = reason.fetch_optional(&mut *conn).await?.flatten().as_deref() == Some(PAYMENT_WITHOUT_HOLD);
     let found = find_campaign(conn, campaign).await?;

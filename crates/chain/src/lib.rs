@@ -43,7 +43,7 @@ pub use self::{
     identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
     metrics::EndpointMetrics,
     node::{Block, BlockContent, BlockRef, Call, ChainNode, Fees, NonceAt, TxReceipt, TxStatus},
-    nonces::{NonceUser, find_nonce_user},
+    nonces::{NonceUse, NonceUser, find_nonce_use},
     receipts::{verify_receipts, verify_transactions},
     refusal::{NextStep, Refusal},
     revert::revert_reason,

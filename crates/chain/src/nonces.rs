@@ -21,25 +21,33 @@ pub struct NonceUser {
     pub block_hash: B256,
 }
 
-/// The blocks before the oldest kept state that are read for the user of a nonce: an hour of the fastest chains, and then some.
-/// Where a node is near, that takes minutes.
-const BLOCKS_READ_MAX: u64 = 20_000;
+/// What became of a nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NonceUse {
+    /// No block up to the last one that was asked about has used it, or the node knows of none.
+    Unused,
+    /// A block before the first one that was asked about has.
+    Earlier,
+    /// This transaction has.
+    By(NonceUser),
+}
 
-/// The transaction of `account` with this nonce in these blocks; `None` if it is in none of them.
+/// What became of a nonce of `account` in these blocks.
 ///
 /// Asks for states as old as the transaction and, at most, as old again. From where no endpoint keeps them, which may be some 128
-/// blocks back, the blocks themselves are read, so that no archive is needed for what is recent.
+/// blocks back, the blocks themselves are read, `read_max` at the most, so that no archive is needed for what is recent.
 ///
 /// # Errors
 /// If the node does not answer, contradicts itself, or the transaction is too far back. A node that contradicts itself is doubted: of
 /// several, another one is asked first then.
-pub async fn find_nonce_user(
+pub async fn find_nonce_use(
     node: &dyn ChainNode,
     account: Address,
     nonce: u64,
     blocks: RangeInclusive<u64>,
-) -> Result<Option<NonceUser>, ChainError> {
-    let found = find(node, account, nonce, blocks).await;
+    read_max: u64,
+) -> Result<NonceUse, ChainError> {
+    let found = find(node, account, nonce, blocks, read_max).await;
     if let Err(ChainError::Untrue(why)) = &found {
         node.doubt(why);
     }
@@ -51,16 +59,20 @@ async fn find(
     account: Address,
     nonce: u64,
     blocks: RangeInclusive<u64>,
-) -> Result<Option<NonceUser>, ChainError> {
-    if blocks.is_empty() || node.nonce(account, NonceAt::Latest).await? <= nonce {
-        return Ok(None);
-    }
+    read_max: u64,
+) -> Result<NonceUse, ChainError> {
     let (first, last) = blocks.into_inner();
-    let mut search = Search::new(first, last);
+    if node.nonce(account, NonceAt::Latest).await? <= nonce {
+        return Ok(NonceUse::Unused);
+    }
     let mut known = was_used(node, account, nonce, last).await?;
     if known == Some(false) {
-        return Ok(None);
+        return Ok(NonceUse::Unused);
     }
+    if first > last {
+        return Ok(NonceUse::Earlier);
+    }
+    let mut search = Search::new(first, last);
     while known.is_some()
         && let Some(number) = search.question()
     {
@@ -69,18 +81,15 @@ async fn find(
             search.answer(number, used);
         }
     }
-    if known.is_none() {
-        return read_back(node, account, nonce, search.from.unwrap_or(first)..=search.to).await;
-    }
-    let block_number = search.to;
-    let block = block_at(node, BlockRef::Number(block_number)).await?;
-    match user_in(node, account, nonce, &block).await? {
+    let left = if known.is_some() { search.to } else { search.from.unwrap_or(first) };
+    match read_back(node, account, nonce, left..=search.to, read_max).await? {
+        Some(user) => Ok(NonceUse::By(user)),
         // It may have been used before the first of these blocks.
-        None if search.from.is_none() && first > 0 => Ok(None),
+        None if search.from.is_none() && first > 0 => Ok(NonceUse::Earlier),
         None => Err(ChainError::Untrue(format!(
-            "block {block_number} raised the nonce of {account} without a transaction of it"
+            "blocks up to {} raised the nonce of {account} without a transaction of it",
+            search.to
         ))),
-        found => Ok(found),
     }
 }
 
@@ -104,11 +113,12 @@ async fn read_back(
     account: Address,
     nonce: u64,
     blocks: RangeInclusive<u64>,
+    read_max: u64,
 ) -> Result<Option<NonceUser>, ChainError> {
     let (first, last) = blocks.into_inner();
     let mut which = BlockRef::Number(last);
     for number in (first..=last).rev() {
-        if last - number >= BLOCKS_READ_MAX {
+        if last - number >= read_max {
             return Err(ChainError::TooFarBack { account, nonce, number });
         }
         let block = block_at(node, which).await?;

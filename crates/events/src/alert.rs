@@ -22,9 +22,6 @@ pub const STATES: &[&str] = &[
     RULE_DOES_NOT_COMPILE,
 ];
 
-/// Those about `campaign:ID/tx:HASH`: the transaction paid what nothing explains.
-pub const PAYMENT_ALERTS: [&str; 2] = [PAYMENT_WITHOUT_HOLD, PAYMENT_NOT_RECOVERED];
-
 codes! {
     /// A block has a settlement that this ledger did not sign.
     UNKNOWN_SETTLEMENT = "unknown_settlement";

@@ -22,6 +22,7 @@ mod event;
 mod ids;
 mod kinds;
 mod partition;
+mod wide;
 
 #[cfg(feature = "simulation")]
 pub use self::partition::fold_partitions;

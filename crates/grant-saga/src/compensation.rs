@@ -15,6 +15,7 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::{
+    PLACES_END,
     alerts::end_alerts,
     requeues::{SEGMENT_MAX, take_out},
     skipping::{Queue, lock_queue, move_on},
@@ -28,7 +29,7 @@ pub(crate) async fn cancelled(
     cancelled: &GrantsCancelled,
 ) -> Result<Vec<NewEvent>, StageError> {
     let &GrantsCancelled { campaign, chain_id, vault, word, mask, .. } = cancelled;
-    if word > LAST_WORD || !is_of_vault(conn, campaign, (chain_id, vault)).await? {
+    if word >= PLACES_END >> 8 || !is_of_vault(conn, campaign, (chain_id, vault)).await? {
         tracing::warn!(%campaign, word, %vault, "places were burned that are none of ours");
         return Ok(Vec::new());
     }
@@ -199,9 +200,6 @@ async fn take_unsent(conn: &mut PgConnection, campaign: CampaignId) -> Result<Ve
     }
     Ok(places)
 }
-
-/// The last word of the bitmap whose places have numbers here. Nobody is ever given one near it.
-const LAST_WORD: u64 = (1 << 62) >> 8;
 
 /// Whether a vault is that of a campaign: others may have one of its number.
 async fn is_of_vault(

@@ -33,7 +33,7 @@ use crate::{
     submit::{Committed, write_batch},
 };
 
-use self::{abandoned::Suspects, heartbeat::Heartbeat, send::Tries};
+use self::{abandoned::Suspects, heartbeat::Heartbeat, monitor::Searched, send::Tries};
 pub(crate) use self::{monitor::LANE_ALERTS, unmined::attempt_hashes};
 
 /// How lanes are driven.
@@ -130,6 +130,8 @@ pub struct LaneDriver {
     /// When unmined batches are looked at next; at once after the lease was taken.
     check_at: Option<DateTime<Utc>>,
     fence: Option<i64>,
+    /// Who used its lowest nonce, as far as that was looked for.
+    searched: Option<Searched>,
     /// The vault's other lanes that may be abandoned.
     suspects: Suspects,
 }
@@ -178,6 +180,7 @@ impl LaneDriver {
             tries: Tries::default(),
             check_at: None,
             fence: None,
+            searched: None,
             suspects: Suspects::new(),
         }
     }

@@ -46,6 +46,9 @@ mod treasury;
 mod undoing;
 mod wallet_checks;
 
+/// No campaign's places come near this one: what is beyond does not fit the bookkeeping, and is somebody else's.
+const PLACES_END: u64 = 1 << 62;
+
 pub use self::{
     account::CallFailed,
     grants::GrantStage,
@@ -53,7 +56,7 @@ pub use self::{
     lane::{LaneDriver, LaneError, LaneParts, LaneSettings, Progress},
     lanes::{Lane, LaneState, list_lanes, register_lane},
     metrics::SagaMetrics,
-    operate::{OperateError, resume_lane, retire_lane},
+    operate::{OperateError, retire_lane, settle_lane},
     recovery::{Found, Imported, RecoverError, Recovery, Waiting},
     settlements::SettlementStage,
     state::{Applied, GrantState, IllegalTransition, SagaEvent, Seat},

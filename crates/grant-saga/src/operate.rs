@@ -2,7 +2,7 @@
 
 use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
-use laurel_chain::{BlockRef, ChainError, ChainNode, NonceAt, NonceUser, find_nonce_user};
+use laurel_chain::{BlockRef, ChainError, ChainNode, NonceAt, NonceUse, NonceUser, find_nonce_use};
 use laurel_events::{Amount, BatchId, BlockchainTxReverted, LaneId, NewEvent, Sighting};
 use laurel_ledger::{Context, LedgerError, Vault, append, clear_alert, commit};
 use sqlx::{PgConnection, PgPool};
@@ -11,6 +11,9 @@ use crate::{
     Lane, LaneState,
     lane::{LANE_ALERTS, attempt_hashes},
 };
+
+/// How many blocks are read for the user of a nonce where nobody keeps their states: more than an hour of the fastest chains has.
+pub(crate) const BLOCKS_READ_MAX: u64 = 20_000;
 
 /// Why a lane does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -64,13 +67,13 @@ struct Displaced {
     effective_gas_price: u128,
 }
 
-/// Has a lane that stands go on with nonces that nobody has used, or, with `to` retired, see to what it has and get no more. Batches
+/// Has a lane that stands go on with nonces that nobody has used; where it is `to` be retired, only to see to what it has. Batches
 /// whose nonces a final block has given to somebody else's transactions end unpaid, and their grants go again with their
 /// places. Returns how many these are.
 ///
 /// # Errors
 /// If somebody else's transaction is not final yet, or database or chain do not answer.
-pub async fn resume_lane(
+pub async fn settle_lane(
     pool: &PgPool,
     node: &dyn ChainNode,
     now: DateTime<Utc>,
@@ -152,10 +155,18 @@ async fn require_final(
     }
     let (last_final, latest) = last_blocks(pool, node, vault).await?;
     let nonce = used - 1;
-    match find_nonce_user(node, lane.address, nonce, last_final + 1..=latest).await? {
-        Some(NonceUser { tx, block_number, .. }) => Err(OperateError::NotFinal { nonce, tx, block_number }),
-        None => Ok(()),
+    match find_nonce_use(node, lane.address, nonce, last_final + 1..=latest, BLOCKS_READ_MAX).await? {
+        NonceUse::By(NonceUser { tx, block_number, .. }) => {
+            Err(OperateError::NotFinal { nonce, tx, block_number })
+        }
+        NonceUse::Earlier => Ok(()),
+        NonceUse::Unused => Err(unknown_user(nonce).into()),
     }
+}
+
+/// An endpoint that is behind the others does not have it yet.
+pub(crate) fn unknown_user(nonce: u64) -> ChainError {
+    ChainError::Untrue(format!("the node does not find who used nonce {nonce}"))
 }
 
 /// The last final block of a vault's chain, and the latest one.
@@ -186,7 +197,10 @@ async fn find_displaced(
     let mut displaced = Vec::new();
     for row in open {
         let (batch, nonce) = (BatchId::from(row.id), row.nonce.cast_unsigned());
-        let Some(user) = find_nonce_user(node, lane.address, nonce, 0..=last).await? else { continue };
+        let NonceUse::By(user) = find_nonce_use(node, lane.address, nonce, 0..=last, BLOCKS_READ_MAX).await?
+        else {
+            continue;
+        };
         last = user.block_number;
         if attempt_hashes(&mut conn, batch).await?.contains(&user.tx) {
             continue;

@@ -30,14 +30,34 @@ pub(crate) async fn take_orphans(
     campaign: CampaignId,
     wanted: &[(GrantId, GrantWord)],
 ) -> Result<Vec<Taken>, LedgerError> {
-    let numbers: Vec<i64> = wanted.iter().map(|(grant, _)| grant.number.cast_signed()).collect();
     #[cfg(feature = "faults")]
     if planted!(BitWithoutWord) {
-        crate::planted::forge_words(conn, campaign, wanted).await?;
+        let rows = crate::planted::take_any_orphans(conn, campaign, wanted).await?;
+        return taken_of(campaign, wanted, rows);
     }
+    let rows = take_rows(conn, campaign, wanted).await?;
+    taken_of(campaign, wanted, rows)
+}
+
+/// An orphan that a grant has taken, as it is stored.
+pub(crate) struct TakenRow {
+    pub(crate) seq: i64,
+    pub(crate) number: i64,
+    pub(crate) chain_id: i64,
+    pub(crate) tx: Vec<u8>,
+    pub(crate) log_index: i32,
+}
+
+async fn take_rows(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    wanted: &[(GrantId, GrantWord)],
+) -> Result<Vec<TakenRow>, LedgerError> {
+    let numbers: Vec<i64> = wanted.iter().map(|(grant, _)| grant.number.cast_signed()).collect();
     let words: Vec<B256> = wanted.iter().map(|(_, word)| word.encode()).collect();
     let words: Vec<&[u8]> = words.iter().map(B256::as_slice).collect();
-    let rows = sqlx::query!(
+    let rows = sqlx::query_as!(
+        TakenRow,
         r#"
         WITH asked AS (
             SELECT number, word, row_number() OVER (PARTITION BY word ORDER BY ord) AS nth
@@ -58,6 +78,14 @@ pub(crate) async fn take_orphans(
     )
     .fetch_all(conn)
     .await?;
+    Ok(rows)
+}
+
+fn taken_of(
+    campaign: CampaignId,
+    wanted: &[(GrantId, GrantWord)],
+    rows: Vec<TakenRow>,
+) -> Result<Vec<Taken>, LedgerError> {
     let mut taken = Vec::with_capacity(rows.len());
     for row in rows {
         let wrong = |column| LedgerError::Inconsistent {

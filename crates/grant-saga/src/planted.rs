@@ -1,12 +1,12 @@
 //! What bugs do that a simulation plants.
 
-use alloy::primitives::{Address, B256};
+use alloy::primitives::Address;
 use laurel_chain::{ChainNode, GrantWord, NonceAt, TxRequest};
 use laurel_events::{CampaignId, GrantId, LaneId};
 use laurel_ledger::LedgerError;
 use sqlx::{PgConnection, PgPool};
 
-use crate::lane::LaneError;
+use crate::{lane::LaneError, orphans::TakenRow};
 
 /// Has a lane go on with the nonce that the chain has: what waits to be mined is not in it.
 pub(crate) async fn take_nonce_of_chain(
@@ -36,26 +36,27 @@ pub(crate) async fn fence_of(conn: &mut PgConnection, lane: LaneId) -> Result<i6
     Ok(sqlx::query_scalar!("SELECT fence FROM lanes WHERE id = $1", lane.0).fetch_one(conn).await?)
 }
 
-/// Has the orphans of a campaign bear the words of the grants that ask, one after the other.
-pub(crate) async fn forge_words(
+/// Gives the orphans of a campaign to the grants that ask, one after the other, whatever was paid by them.
+pub(crate) async fn take_any_orphans(
     conn: &mut PgConnection,
     campaign: CampaignId,
     wanted: &[(GrantId, GrantWord)],
-) -> Result<(), LedgerError> {
-    let words: Vec<B256> = wanted.iter().map(|(_, word)| word.encode()).collect();
-    let words: Vec<&[u8]> = words.iter().map(B256::as_slice).collect();
-    sqlx::query!(
+) -> Result<Vec<TakenRow>, LedgerError> {
+    let numbers: Vec<i64> = wanted.iter().map(|(grant, _)| grant.number.cast_signed()).collect();
+    let rows = sqlx::query_as!(
+        TakenRow,
         r#"
-        UPDATE orphans o SET word = w.word
-        FROM unnest($2::bytea[]) WITH ORDINALITY AS w (word, nth)
+        UPDATE orphans o SET number = a.number
+        FROM unnest($2::bigint[]) WITH ORDINALITY AS a (number, nth)
         JOIN (SELECT seq, row_number() OVER (ORDER BY seq) AS nth FROM orphans WHERE campaign = $1 AND number IS NULL) h
             USING (nth)
         WHERE o.campaign = $1 AND o.seq = h.seq
+        RETURNING o.seq, a.number AS "number!", o.chain_id, o.tx, o.log_index
         "#,
         campaign.number(),
-        &words as &[&[u8]],
+        &numbers,
     )
-    .execute(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(())
+    Ok(rows)
 }

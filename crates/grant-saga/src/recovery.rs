@@ -25,7 +25,7 @@ use laurel_ledger::{Context, LedgerError, Vault, Written, append, begin_quaranti
 use sqlx::PgPool;
 use uuid::Uuid;
 
-use crate::{LaneState, list_lanes, operate::resume_lane};
+use crate::{LaneState, list_lanes, operate::settle_lane};
 
 pub use self::{
     import::{Found, Imported},
@@ -101,7 +101,7 @@ impl Recovery {
             for lane in lanes.iter().filter(|lane| lane.vault == vault.id) {
                 let to =
                     if lane.state == LaneState::Retired { LaneState::Retired } else { LaneState::Active };
-                displaced += resume_lane(&self.pool, &**node, now, vault, lane, to).await?;
+                displaced += settle_lane(&self.pool, &**node, now, vault, lane, to).await?;
             }
         }
         Ok(displaced)

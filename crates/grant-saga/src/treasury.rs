@@ -246,6 +246,7 @@ impl Treasury {
         failures: i32,
     ) -> Result<(), TreasuryError> {
         let (account, vault) = (&self.account, self.vault.identity.vault);
+        let nonce = account.next_nonce().await?;
         let terms = RewardVault::campaignCall { id: campaign.on_chain() };
         let found = account.ask("campaign", vault, terms).await?;
         let current = U256::from(found.terms.cap);
@@ -253,16 +254,21 @@ impl Treasury {
             return Ok(());
         }
         let failures = failures.unsigned_abs();
-        self.back(token, cap.units() - current, failures).await?;
+        self.back(token, cap.units() - current, failures, nonce).await?;
         let data =
             funding_call(&*account.node, vault, campaign, token, cap).await.map_err(CallFailed::from)?;
         Ok(account.transact("open or raise the cap", vault, data, failures).await?)
     }
 
-    /// Gives the vault the tokens that it lacks to back `wanted` more.
-    async fn back(&self, token: Address, wanted: U256, failures: u32) -> Result<(), TreasuryError> {
+    /// Gives the vault the tokens that it lacks to back `wanted` more, which was found after the nonce was asked for.
+    async fn back(
+        &self,
+        token: Address,
+        wanted: U256,
+        failures: u32,
+        nonce: u64,
+    ) -> Result<(), TreasuryError> {
         let (account, vault) = (&self.account, self.vault.identity.vault);
-        let nonce = account.next_nonce().await?;
         let free = account.ask("uncommitted", vault, RewardVault::uncommittedCall { token }).await?;
         let Some(missing) = wanted.checked_sub(free).filter(|missing| !missing.is_zero()) else {
             return Ok(());

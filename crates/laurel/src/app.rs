@@ -164,7 +164,7 @@ impl App {
             self.wakes.clone(),
             self.bus_metrics.clone(),
             RunnerSettings {
-                round_timeout: Duration::from_millis(self.config.database.answer_timeout_ms),
+                round_timeout: self.config.database.answer_timeout(),
                 ..RunnerSettings::default()
             },
             self.seed,

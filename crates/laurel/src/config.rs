@@ -55,12 +55,19 @@ pub(crate) struct Database {
     /// The most connections of this process to `url`.
     #[serde(default = "connections_max")]
     pub(crate) connections_max: u32,
-    /// How long a stage waits for the database before it gives a connection up that says nothing.
+    /// How long a stage, or a command that asks a thing or two, waits for the database before it gives a connection up that says nothing.
     #[serde(default = "answer_timeout_ms")]
     pub(crate) answer_timeout_ms: u64,
     /// Whether whoever signs refuses a database that may forget what it has acknowledged. Only for throw-away ones not.
     #[serde(default = "durable")]
     pub(crate) durable: bool,
+}
+
+impl Database {
+    /// How long the database may say nothing.
+    pub(crate) const fn answer_timeout(&self) -> Duration {
+        Duration::from_millis(self.answer_timeout_ms)
+    }
 }
 
 /// Longer than the server lets a statement run, which ends most of what takes too long.

@@ -119,19 +119,23 @@ pub async fn list_alerts(
     Ok(alerts)
 }
 
-/// Whether an operator has said of an alert of one of those codes about it that it was dealt with.
+/// What alerts of a code are about.
 ///
 /// # Errors
 /// If the database does not answer.
-pub async fn is_acknowledged(
-    conn: &mut PgConnection,
-    codes: &[&str],
-    about: &str,
-) -> Result<bool, LedgerError> {
-    let codes: Vec<String> = codes.iter().map(|code| (*code).to_owned()).collect();
+pub async fn alerts_about(conn: &mut PgConnection, code: &str) -> Result<Vec<String>, LedgerError> {
+    let about = sqlx::query_scalar!("SELECT about FROM alerts WHERE code = $1 ORDER BY about", code);
+    Ok(about.fetch_all(conn).await?)
+}
+
+/// Whether an operator has said of an alert of that code about it that it was dealt with.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn is_acknowledged(conn: &mut PgConnection, code: &str, about: &str) -> Result<bool, LedgerError> {
     let known = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM acknowledgements WHERE code = ANY ($1) AND about = $2) AS "known!""#,
-        &codes,
+        r#"SELECT EXISTS (SELECT FROM acknowledgements WHERE code = $1 AND about = $2) AS "known!""#,
+        code,
         about,
     );
     Ok(known.fetch_one(conn).await?)

@@ -47,7 +47,8 @@ mod voids;
 pub use self::{
     accounts::{Balances, Hold, Written, find_balances, hold, lock_accounts, open_account},
     alerts::{
-        Alert, clear_alert, clear_alerts, has_alert, has_alert_of, is_acknowledged, list_alerts, raise_alert,
+        Alert, alerts_about, clear_alert, clear_alerts, has_alert, has_alert_of, is_acknowledged,
+        list_alerts, raise_alert,
     },
     answer::answered,
     chains::{PinError, Vault, VaultIdentity, is_vault_or_lane, list_vaults, pin_vault, reserved_addresses},

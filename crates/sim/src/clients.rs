@@ -10,7 +10,7 @@ use laurel_campaign::{CampaignError, Move, move_campaign};
 use laurel_chain::{ChainNode, LaneSigner, LocalKey};
 use laurel_devnet::testing::CONTRACT_WALLET_SIGNATURE;
 use laurel_events::{CampaignId, Clock, Event, GameOutcomeRecorded, NewEvent, OrgId, OutcomeKey, PlayerId};
-use laurel_grant_saga::{LaneState, list_lanes, resume_lane};
+use laurel_grant_saga::{LaneState, list_lanes, settle_lane};
 use laurel_ledger::{
     Context, LedgerError, Place, RecordedOutcome, Vault, append, commit, find_outcomes, insert_outcomes,
 };
@@ -119,7 +119,7 @@ impl Door {
         let mut displaced = 0;
         for lane in lanes.iter().filter(|lane| lane.state == LaneState::Halted) {
             displaced +=
-                resume_lane(&self.pool, &*self.node, self.clock.now(), &self.vault, lane, LaneState::Active)
+                settle_lane(&self.pool, &*self.node, self.clock.now(), &self.vault, lane, LaneState::Active)
                     .await?;
         }
         Ok(format!("{displaced} batches were displaced"))

@@ -89,7 +89,7 @@ impl Row {
             "{} for {} places from seq {} of campaign {}",
             self.total,
             self.paid_count,
-            self.first_seq,
+            self.first_seq.cast_unsigned(),
             any_campaign(self.campaign),
         )
     }
@@ -186,7 +186,7 @@ fn compare_ours(
                 "{place} settled {} words with hash {} from seq {}; the ledger's segment has {} with hash {}",
                 row.count,
                 hash_of(&row.words_hash, "audit_settlements", "words_hash")?,
-                row.first_seq,
+                row.first_seq.cast_unsigned(),
                 count.unwrap_or(0),
                 hash_of(hash, "segments", "words_hash")?,
             );

@@ -5,6 +5,7 @@ mod endpoints;
 mod funding;
 mod identity;
 mod keys;
+mod nonces;
 mod receipts;
 mod refusals;
 mod sending;

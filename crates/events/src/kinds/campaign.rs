@@ -105,6 +105,7 @@ pub struct GrantsCancelled {
     /// The vault.
     pub vault: Address,
     /// Which word of the campaign's bitmap: its first bit is sequence number 256 * word.
+    #[serde(with = "crate::wide")]
     pub word: u64,
     /// The bits that were newly burned.
     pub mask: U256,

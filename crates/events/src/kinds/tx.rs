@@ -169,6 +169,7 @@ pub struct SettledSegment {
     /// The campaign.
     pub campaign: CampaignId,
     /// The first sequence number.
+    #[serde(with = "crate::wide")]
     pub first_seq: u64,
     /// How many grants were paid.
     pub count: u32,

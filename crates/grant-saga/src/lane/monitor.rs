@@ -2,7 +2,7 @@
 //! room. Only the lowest nonce is judged: the others wait for it.
 
 use chrono::{DateTime, Utc};
-use laurel_chain::{BlockRef, Fees, NextStep, NonceAt, Refusal, find_nonce_user};
+use laurel_chain::{BlockRef, Fees, NextStep, NonceAt, NonceUse, NonceUser, Refusal, find_nonce_use};
 use laurel_events::{
     NewEvent, OperatorAlertRaised,
     alert::{self, FEE_ABOVE_CAP, LANE_ABANDONED, LANE_REJECTED, NONCE_USED_ELSEWHERE, OUT_OF_GAS_MONEY},
@@ -31,6 +31,18 @@ pub(crate) const LANE_ALERTS: [&str; 4] =
 pub(super) struct Trouble {
     pub(super) code: &'static str,
     pub(super) detail: String,
+}
+
+/// How many blocks are read for the user of a nonce where nobody keeps their states: many more than are made until it is looked for,
+/// and no more than a lease allows for.
+const BLOCKS_READ_MAX: u64 = 256;
+
+/// What came of looking for the user of a nonce.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Searched {
+    nonce: u64,
+    at: DateTime<Utc>,
+    user: Option<NonceUser>,
 }
 
 /// What is wrong with the lowest nonce.
@@ -108,7 +120,7 @@ impl LaneDriver {
         let Some(ailment) = self.ailment(lowest, chain_time) else { return Ok(None) };
         if matches!(ailment, Ailment::Expired | Ailment::Stuck { .. }) && self.is_used(lowest).await {
             // Whoever watches has not said so yet: another price would change nothing.
-            self.halt_if_used_elsewhere(lease, lowest).await?;
+            self.halt_if_used_elsewhere(now, lease, lowest).await?;
             return Ok(None);
         }
         let mut to = Replacement { empty: lowest.empty, raise: Raise::Least, chain_time };
@@ -180,7 +192,12 @@ impl LaneDriver {
 
     /// Halts the lane if a final block has another transaction than ours for the lowest nonce. A node that does not tell, or no
     /// longer knows, proves nothing.
-    async fn halt_if_used_elsewhere(&self, lease: Lease, lowest: &Unmined) -> Result<(), LaneError> {
+    async fn halt_if_used_elsewhere(
+        &mut self,
+        now: DateTime<Utc>,
+        lease: Lease,
+        lowest: &Unmined,
+    ) -> Result<(), LaneError> {
         let mut conn = self.pool.acquire().await?;
         let last_final = sqlx::query_scalar!(
             "SELECT final_number FROM chains WHERE id = $1",
@@ -191,22 +208,43 @@ impl LaneDriver {
         let ours = attempt_hashes(&mut conn, lowest.batch).await?;
         drop(conn);
         let Some(last_final) = last_final.map(i64::cast_unsigned) else { return Ok(()) };
-        let Some(latest) = self.node.block(BlockRef::Latest).await? else { return Ok(()) };
-        let blocks = 0..=latest.header.number;
-        let user = match find_nonce_user(&*self.node, self.address(), lowest.nonce, blocks).await {
-            Ok(user) => user,
-            Err(error) => {
-                tracing::warn!(lane.id = %self.lane, %error, "the node cannot tell who used a nonce");
-                return Ok(());
-            }
-        };
-        let elsewhere = user.filter(|user| user.block_number <= last_final && !ours.contains(&user.tx));
-        let Some(user) = elsewhere else { return Ok(()) };
+        let Some(user) = self.user_of(now, lowest.nonce).await? else { return Ok(()) };
+        if ours.contains(&user.tx) || user.block_number > last_final {
+            return Ok(());
+        }
+        // What was found a while ago may have been in a block that is none any more.
+        let block = self.node.block(BlockRef::Number(user.block_number)).await?;
+        if block.is_none_or(|block| block.hash != user.block_hash) {
+            self.searched = None;
+            return Ok(());
+        }
         let detail = format!(
             "nonce {} was used by transaction {} in block {}, which is none of ours",
             lowest.nonce, user.tx, user.block_number
         );
         self.halt(lease, NONCE_USED_ELSEWHERE, detail).await
+    }
+
+    /// Which transaction has used a nonce, as was seen when it was looked for last: that is soon after it was used, when that is near.
+    async fn user_of(&mut self, now: DateTime<Utc>, nonce: u64) -> Result<Option<NonceUser>, LaneError> {
+        let pause = delta(self.settings.monitor_timeout);
+        if let Some(searched) = self.searched.filter(|searched| searched.nonce == nonce)
+            && (searched.user.is_some() || now - searched.at < pause)
+        {
+            return Ok(searched.user);
+        }
+        let Some(latest) = self.node.block(BlockRef::Latest).await? else { return Ok(None) };
+        let blocks = 0..=latest.header.number;
+        let user = match find_nonce_use(&*self.node, self.address(), nonce, blocks, BLOCKS_READ_MAX).await {
+            Ok(NonceUse::By(user)) => Some(user),
+            Ok(NonceUse::Unused | NonceUse::Earlier) => None,
+            Err(error) => {
+                tracing::warn!(lane.id = %self.lane, %error, "the node cannot tell who used a nonce");
+                None
+            }
+        };
+        self.searched = Some(Searched { nonce, at: now, user });
+        Ok(user)
     }
 
     /// Stops the lane until an operator has looked.

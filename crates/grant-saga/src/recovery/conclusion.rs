@@ -1,14 +1,11 @@
 //! The end of a quarantine.
 
-use alloy::primitives::B256;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{
     Event, NewEvent, OperatorAlertRaised, RecoveryPerformed,
-    alert::{PAYMENT_ALERTS, PAYMENT_NOT_RECOVERED, UNKNOWN_SETTLEMENT},
+    alert::{PAYMENT_NOT_RECOVERED, PAYMENT_WITHOUT_HOLD},
 };
-use laurel_ledger::{
-    LedgerError, Quarantine, Stop, clear_alert, end_quarantine, has_alert, raise_alert, resume_payouts,
-};
+use laurel_ledger::{LedgerError, Quarantine, end_quarantine, raise_alert};
 use sqlx::PgConnection;
 
 use super::{Found, RecoverError, Recovery};
@@ -19,7 +16,8 @@ use crate::compensation::fail_released;
 const WALLET_GRACE: TimeDelta = TimeDelta::days(3);
 
 impl Recovery {
-    /// Ends the quarantine. Payouts go on if everything is explained. To be called when all that was adopted is posted; the
+    /// Ends the quarantine. Payouts go on if everything is explained, but for those of chains that were stopped for a settlement that the
+    /// journal lacked: only people know whether the key was in good hands. To be called when all that was adopted is posted; the
     /// caller appends the events.
     ///
     /// # Errors
@@ -41,7 +39,6 @@ impl Recovery {
             };
             events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
         }
-        events.extend(clear_chains(conn).await?);
         put_off_deadlines(conn, now + WALLET_GRACE).await?;
         events.extend(end_quarantine(conn, now, quarantine.epoch, explained).await?);
         let mut events: Vec<NewEvent> = events.into_iter().map(NewEvent::from).collect();
@@ -61,12 +58,12 @@ async fn count(conn: &mut PgConnection, quarantine: &Quarantine) -> Result<Recov
                (SELECT count(*) FROM open_suspense s
                 WHERE unknown > 0
                   AND NOT EXISTS (SELECT FROM acknowledgements a
-                                  WHERE a.code = ANY ($2)
+                                  WHERE a.code = $2
                                     AND a.about = format('campaign:%s/tx:0x%s', s.on_chain_campaign, encode(s.tx, 'hex'))))
                    AS "unexplained!"
         "#,
         quarantine.began_at,
-        &PAYMENT_ALERTS.map(str::to_owned),
+        PAYMENT_WITHOUT_HOLD,
     )
     .fetch_one(conn)
     .await?;
@@ -78,36 +75,6 @@ async fn count(conn: &mut PgConnection, quarantine: &Quarantine) -> Result<Recov
         orphans: row.orphans.cast_unsigned(),
         unexplained: row.unexplained.cast_unsigned(),
     })
-}
-
-/// Takes back what was said of settlements that are explained now, and has chains go on that were stopped for such alone.
-async fn clear_chains(conn: &mut PgConnection) -> Result<Vec<Event>, LedgerError> {
-    let explained = sqlx::query!(
-        r#"
-        SELECT chain_id AS "chain_id!", tx AS "tx!" FROM open_suspense
-        GROUP BY chain_id, tx HAVING max(unknown) = 0
-        UNION SELECT chain_id, tx FROM unpaid_settlements JOIN recovered_txs USING (chain_id, tx)
-        ORDER BY 1, 2
-        "#
-    );
-    let mut events = Vec::new();
-    for row in explained.fetch_all(&mut *conn).await? {
-        let Ok(tx) = B256::try_from(row.tx.as_slice()) else { continue };
-        let about = format!("chain:{}/tx:{tx}", row.chain_id);
-        events.extend(clear_alert(conn, UNKNOWN_SETTLEMENT, &about).await?.map(Event::from));
-    }
-    let stopped = sqlx::query_scalar!(
-        "SELECT about FROM stops WHERE reason = $1 AND about LIKE 'chain:%' ORDER BY about",
-        UNKNOWN_SETTLEMENT
-    );
-    for about in stopped.fetch_all(&mut *conn).await? {
-        let chain: Option<u64> = about.strip_prefix("chain:").and_then(|id| id.parse().ok());
-        let Some(chain) = chain else { continue };
-        if !has_alert(conn, UNKNOWN_SETTLEMENT, &format!("chain:{chain}/")).await? {
-            events.extend(resume_payouts(conn, Stop::Chain(chain)).await?.unwrap_or_default());
-        }
-    }
-    Ok(events)
 }
 
 /// Gives every grant that waits for a wallet until `until` at least.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use alloy::primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_chain::ChainNode;
-use laurel_events::{CampaignId, NewEvent, alert::PAYMENT_ALERTS};
+use laurel_events::{CampaignId, NewEvent, alert::PAYMENT_NOT_RECOVERED};
 use laurel_ledger::{Context, LedgerError, Vault, append, commit, is_acknowledged};
 use sqlx::PgConnection;
 
@@ -15,7 +15,7 @@ use super::{
     store::{Known, insert_orphan, insert_recovered, known_places},
 };
 use crate::{
-    Lane,
+    Lane, PLACES_END,
     adoption::{PaidPlace, adopt, runs_of},
     alerts::end_alerts,
     list_lanes,
@@ -99,7 +99,7 @@ impl Recovery {
         let mut open = Vec::new();
         for found in imported.found {
             let mut conn = self.pool.acquire().await?;
-            if !is_acknowledged(&mut conn, &PAYMENT_ALERTS, &found.about()).await? {
+            if !is_acknowledged(&mut conn, PAYMENT_NOT_RECOVERED, &found.about()).await? {
                 open.push(found);
             }
         }
@@ -155,6 +155,11 @@ impl Recovery {
                 imported.found.push(Found { campaign, tx, why });
                 continue;
             };
+            if end > PLACES_END {
+                let why = "paid a place beyond all that are given".to_owned();
+                imported.found.push(Found { campaign, tx, why });
+                continue;
+            }
             payments.end = payments.end.max(end);
             match ours {
                 Ok(settlement) => payments.ours.push(settlement),

@@ -37,9 +37,13 @@ pub(super) async fn known_places(
     campaign: CampaignId,
     places: &[PaidPlace],
 ) -> Result<HashMap<u64, Known>, LedgerError> {
-    let (Some(first), Some(last)) = (places.first(), places.last()) else { return Ok(HashMap::new()) };
-    let count = u32::try_from(last.seq - first.seq + 1).unwrap_or(u32::MAX);
-    let given = find_given_places(conn, campaign, first.seq, count).await?;
+    let mut given = Vec::new();
+    // Two segments of one transaction may be far apart.
+    for places in places.chunk_by(|one, next| next.seq == one.seq + 1) {
+        let Some(first) = places.first() else { continue };
+        let count = u32::try_from(places.len()).unwrap_or(u32::MAX);
+        given.extend(find_given_places(conn, campaign, first.seq, count).await?);
+    }
     let failed = failed_among(conn, campaign, &given).await?;
     let seqs: Vec<i64> = given.iter().map(|place| place.seq.cast_signed()).collect();
     let adopted = sqlx::query!(

@@ -7,11 +7,16 @@ use alloy::{
     sol_types::SolCall as _,
 };
 use chrono::{DateTime, Utc};
-use laurel_chain::{BlockRef, Call, ChainError, ChainNode, NonceAt, NonceUser, RewardVault, find_nonce_user};
+use laurel_chain::{
+    BlockRef, Call, ChainError, ChainNode, NonceAt, NonceUse, NonceUser, RewardVault, find_nonce_use,
+};
 use laurel_ledger::{JournalHeads, LedgerError, Vault, journal_heads, partitions_behind};
 
 use super::{RecoverError, Recovery};
-use crate::list_lanes;
+use crate::{
+    list_lanes,
+    operate::{BLOCKS_READ_MAX, unknown_user},
+};
 
 /// The stages that have to have read what the watcher told.
 const STAGES: [&str; 2] = ["books", "settlements"];
@@ -135,9 +140,13 @@ impl Recovery {
         for lane in lanes.into_iter().filter(|lane| lane.vault == vault.id) {
             let sent = node.nonce(lane.address, NonceAt::Latest).await?;
             let Some(nonce) = sent.checked_sub(1) else { continue };
-            let user = find_nonce_user(node, lane.address, nonce, final_number + 1..=latest).await?;
-            if let Some(NonceUser { tx, block_number, .. }) = user {
-                waiting.push(Waiting::Lane { address: lane.address, tx, block_number });
+            let blocks = final_number + 1..=latest;
+            match find_nonce_use(node, lane.address, nonce, blocks, BLOCKS_READ_MAX).await? {
+                NonceUse::By(NonceUser { tx, block_number, .. }) => {
+                    waiting.push(Waiting::Lane { address: lane.address, tx, block_number });
+                }
+                NonceUse::Earlier => {}
+                NonceUse::Unused => return Err(unknown_user(nonce).into()),
             }
         }
         Ok(waiting)

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
 use alloy::primitives::{Address, B256, Bytes, U256};
@@ -44,6 +44,8 @@ pub(crate) struct FaultyNode {
     stop_call: AtomicBool,
     /// The next one who asks for a nonce is stopped.
     stop_nonce: AtomicBool,
+    /// So many blocks is its head behind what it counts transactions by, as one of several nodes may be.
+    pub(crate) behind: AtomicU64,
     /// Somebody was stopped.
     pub(crate) stopped: Notify,
     /// Lets whoever was stopped go on.
@@ -59,6 +61,7 @@ impl FaultyNode {
             stop_next: AtomicBool::default(),
             stop_call: AtomicBool::default(),
             stop_nonce: AtomicBool::default(),
+            behind: AtomicU64::default(),
             stopped: Notify::default(),
             go_on: Notify::default(),
         }
@@ -98,7 +101,14 @@ impl ChainNode for FaultyNode {
     }
 
     async fn block(&self, which: BlockRef) -> Result<Option<Block>, ChainError> {
-        self.node.block(which).await
+        let block = self.node.block(which).await?;
+        let behind = self.behind.load(Ordering::SeqCst);
+        match block {
+            Some(latest) if which == BlockRef::Latest && behind > 0 => {
+                self.node.block(BlockRef::Number(latest.header.number - behind)).await
+            }
+            block => Ok(block),
+        }
     }
 
     async fn receipts(&self, block: B256) -> Result<Option<Vec<TxReceipt>>, ChainError> {

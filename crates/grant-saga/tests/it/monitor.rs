@@ -4,14 +4,14 @@ use std::sync::atomic::Ordering;
 
 use alloy::primitives::{Address, Bytes, keccak256};
 use chrono::TimeDelta;
-use laurel_chain::{ChainNode, LaneSigner, NonceAt, Refusal, TxRequest};
+use laurel_chain::{ChainError, ChainNode, LaneSigner, NonceAt, Refusal, TxRequest};
 use laurel_devnet::{AnvilOptions, Mining};
 use laurel_events::{
     Amount, BlockchainTxReplaced, BlockchainTxReverted, BlockchainTxSubmitted, CampaignId, Event, EventKind,
     GrantId,
 };
 use laurel_grant_saga::{
-    LaneDriver, LaneState, OperateError, Progress, list_lanes, resume_lane, retire_lane,
+    LaneDriver, LaneState, OperateError, Progress, list_lanes, retire_lane, settle_lane,
 };
 
 use crate::{
@@ -346,7 +346,7 @@ async fn a_halted_lane_is_retired_and_gives_up_what_was_displaced() {
     sqlx::query("UPDATE lanes SET state = 'halted'").execute(world.pool()).await.unwrap();
     let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
     let ended =
-        resume_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane, LaneState::Retired).await;
+        settle_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane, LaneState::Retired).await;
     assert_eq!(ended.unwrap(), 1);
     drain(&mut world.settlements).await;
     assert_eq!(state(&world).await.0, LaneState::Retired);
@@ -368,7 +368,7 @@ async fn a_resumed_lane_gives_up_what_was_displaced_and_takes_the_next_free_nonc
     }
     let resume = async |world: &World| {
         let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
-        resume_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane, LaneState::Active).await
+        settle_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane, LaneState::Active).await
     };
     sqlx::query("UPDATE lanes SET state = 'halted'").execute(world.pool()).await.unwrap();
     let error = resume(&world).await.unwrap_err();
@@ -408,7 +408,7 @@ async fn a_lane_is_resumed_where_no_node_keeps_the_states_of_its_nonces() {
     assert_eq!(state(&world).await, (LaneState::Halted, Some("nonce_used_elsewhere".to_owned())));
     let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
     let given_up =
-        resume_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane, LaneState::Active).await;
+        settle_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane, LaneState::Active).await;
     assert_eq!(given_up.unwrap(), 1);
     drain(&mut world.settlements).await;
     driver.step().await.unwrap();
@@ -498,10 +498,15 @@ async fn a_lane_is_not_resumed_behind_a_nonce_whose_use_is_not_final() {
     world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
     let resume = async || {
         let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
-        resume_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane, LaneState::Active).await
+        settle_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane, LaneState::Active).await
     };
     let error = resume().await.unwrap_err();
     assert!(matches!(error, OperateError::NotFinal { nonce: 0, .. }), "{error}");
+    // A node that does not have that block yet proves nothing.
+    world.node.behind.store(2, Ordering::SeqCst);
+    let error = resume().await.unwrap_err();
+    assert!(matches!(error, OperateError::Chain(ChainError::Untrue(_))), "{error}");
+    world.node.behind.store(0, Ordering::SeqCst);
     world.everything_is_final().await;
     assert_eq!(resume().await.unwrap(), 0);
     let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);

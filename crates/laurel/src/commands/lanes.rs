@@ -3,7 +3,7 @@
 use anyhow::{Context, bail};
 use laurel_chain::NonceAt;
 use laurel_events::{Clock, SystemClock};
-use laurel_grant_saga::{Lane, LaneState, list_lanes, register_lane, resume_lane, retire_lane};
+use laurel_grant_saga::{Lane, LaneState, list_lanes, register_lane, retire_lane, settle_lane};
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
@@ -45,7 +45,7 @@ pub(crate) async fn run(
             if lane.state == LaneState::Halted {
                 // Nobody drives what stands: what somebody else has displaced would wait for ever.
                 let chain = connected_of(config, &pool, &lane).await?;
-                resume_lane(&pool, &*chain.node, SystemClock.now(), &chain.vault, &lane, LaneState::Retired)
+                settle_lane(&pool, &*chain.node, SystemClock.now(), &chain.vault, &lane, LaneState::Retired)
                     .await?;
             } else {
                 retire_lane(&mut *pool.acquire().await?, lane.id).await?;
@@ -59,7 +59,7 @@ pub(crate) async fn run(
             let lane = find(&mut *pool.acquire().await?, id).await?;
             let chain = connected_of(config, &pool, &lane).await?;
             let given_up =
-                resume_lane(&pool, &*chain.node, SystemClock.now(), &chain.vault, &lane, LaneState::Active)
+                settle_lane(&pool, &*chain.node, SystemClock.now(), &chain.vault, &lane, LaneState::Active)
                     .await?;
             let lane = find(&mut *pool.acquire().await?, id).await?;
             let mut shown = object(&lane);

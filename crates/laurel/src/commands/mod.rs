@@ -17,6 +17,8 @@ mod replay;
 mod serve;
 mod token;
 
+use std::time::Duration;
+
 use clap::CommandFactory;
 use clap_complete::Shell;
 use tokio_util::sync::CancellationToken;
@@ -49,7 +51,7 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
         Command::Demo(demo) => return demo::run(&demo, stop).await,
         Command::Devnet(devnet) => devnet::run(&devnet, stop).await?,
         Command::Deploy(deploy) => until(stop, deploy::run(deploy, &environment)).await?,
-        Command::Migrate { down } => until(stop, migrate::run(&config()?, down, json)).await?,
+        Command::Migrate { down } => within(LONG, until(stop, migrate::run(&config()?, down, json))).await?,
         Command::All => serve(Role::ALL).await?,
         Command::Api => serve(&[Role::Api]).await?,
         Command::Campaign => serve(&[Role::Campaign]).await?,
@@ -57,17 +59,28 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
         Command::ChainWatcher => serve(&[Role::ChainWatcher]).await?,
         Command::Views => serve(&[Role::Views]).await?,
         Command::Token(token) => token::run(&config()?, &environment, &token, json)?,
-        Command::Org(org) => until(stop, org::run(&config()?, org, json)).await?,
-        Command::Audit(audit) => return until(stop, audit::run(&config()?, audit)).await,
-        Command::Dlq(dlq) => until(stop, dlq::run(&config()?, dlq, json)).await?,
-        Command::Lanes(lanes) => until(stop, lanes::run(&config()?, &environment, lanes, json)).await?,
+        Command::Org(org) => {
+            let config = config()?;
+            within(config.database.answer_timeout(), until(stop, org::run(&config, org, json))).await?;
+        }
+        Command::Audit(audit) => return within(LONG, until(stop, audit::run(&config()?, audit))).await,
+        Command::Dlq(dlq) => {
+            let config = config()?;
+            within(config.database.answer_timeout(), until(stop, dlq::run(&config, dlq, json))).await?;
+        }
+        Command::Lanes(lanes) => {
+            within(LONG, until(stop, lanes::run(&config()?, &environment, lanes, json))).await?;
+        }
         Command::Pause(paused) => until(stop, pause::pause(&config()?, &environment, &paused, json)).await?,
         Command::Unpause(paused) => {
-            until(stop, pause::unpause(&config()?, &environment, &paused, json)).await?
+            within(LONG, until(stop, pause::unpause(&config()?, &environment, &paused, json))).await?;
         }
-        Command::Alerts(alerts) => until(stop, alerts::run(&config()?, alerts, json)).await?,
+        Command::Alerts(alerts) => {
+            let config = config()?;
+            within(config.database.answer_timeout(), until(stop, alerts::run(&config, alerts, json))).await?;
+        }
         Command::Recover => return until(stop, recover::run(&config()?, json)).await,
-        Command::Replay { view } => until(stop, replay::run(&config()?, view, json)).await?,
+        Command::Replay { view } => within(LONG, until(stop, replay::run(&config()?, view, json))).await?,
         Command::Openapi => openapi(json)?,
         Command::Chain(Chain { rpc_url, action: ChainAction::Rebase { chain, dry_run, resume } }) => {
             anyhow::ensure!(
@@ -91,6 +104,17 @@ async fn until<T>(
         done = work => done,
         () = stop.cancelled() => anyhow::bail!("stopped before it was done"),
     }
+}
+
+/// What takes longer than a statement or two, and waits for a chain or for much to be read, is given up after that.
+const LONG: Duration = Duration::from_secs(3_600);
+
+/// Gives `work` up after so long: a connection that says nothing any more would keep it for ever.
+async fn within<T>(limit: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    let Ok(done) = tokio::time::timeout(limit, work).await else {
+        anyhow::bail!("given up after {limit:?}: nobody knows how much of it was done")
+    };
+    done
 }
 
 fn openapi(json: Option<&JsonTo>) -> anyhow::Result<()> {

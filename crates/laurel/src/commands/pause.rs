@@ -49,9 +49,12 @@ pub(crate) async fn pause(
         }
     };
     let vaults = at_vaults(config, stop, async |chain| {
-        by_anybody(chain, async |chain| pause_connected(&pool, chain, environment).await)
-            .await
-            .context("not paused")
+        let connected = by_anybody(chain, async |chain| pause_connected(&pool, chain, environment).await);
+        match tokio::time::timeout(NOTED_WITHIN + PAUSED_WITHIN * 2, connected).await {
+            Ok(Ok(paused)) => Ok(paused),
+            // Whatever it was: the vault can be paused without the database.
+            Ok(Err(_)) | Err(_) => pause_alone(chain, environment).await.context("not paused"),
+        }
     })
     .await;
     let was = if written == Written::Exists { "was stopped before" } else { "is stopped" };
@@ -186,20 +189,22 @@ async fn pause_vaults_alone(
     json: Option<&JsonTo>,
     error: &anyhow::Error,
 ) -> anyhow::Result<()> {
-    let mut vaults = at_vaults(config, stop, async |chain| {
-        let source = chain.guardian_key.as_ref().context(NO_KEY)?;
-        let key = Arc::new(connect::key(source, environment)?);
-        by_anybody(chain, async |chain| {
-            let node = connect::unpinned_chain(chain, &ChainParts::unwatched()?).await?;
-            let did = pause_vault((chain.id, chain.vault), key.clone(), node, PAUSED_WITHIN).await?;
-            Ok(if did { "paused" } else { "is paused already" }.to_owned())
-        })
-        .await
-    })
-    .await;
+    let mut vaults = at_vaults(config, stop, async |chain| pause_alone(chain, environment).await).await;
     // An error by itself: whoever signs goes on, and the vault refuses it.
     vaults.all = false;
     answer(json, &stop, &format!("is not stopped: {error:#}"), &vaults)
+}
+
+/// Pauses a vault without asking the database for anything.
+async fn pause_alone(chain: &config::Chain, environment: &Environment) -> anyhow::Result<String> {
+    let source = chain.guardian_key.as_ref().context(NO_KEY)?;
+    let key = Arc::new(connect::key(source, environment)?);
+    by_anybody(chain, async |chain| {
+        let node = connect::unpinned_chain(chain, &ChainParts::unwatched()?).await?;
+        let did = pause_vault((chain.id, chain.vault), key.clone(), node, PAUSED_WITHIN).await?;
+        Ok(if did { "paused" } else { "is paused already" }.to_owned())
+    })
+    .await
 }
 
 /// Pauses with the word of a quorum of the endpoints, or else with that of any of them: a vault that was paused for nothing can be

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::Context;
 use laurel_chain_watcher::{Rebase, RebasePlan};
 use laurel_events::{Clock, SystemClock, time_ordered};
+use laurel_ledger::answered;
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -20,6 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// How often a person is told of what is waited for.
 const TELL_EVERY: Duration = Duration::from_secs(10);
+
+/// How long a step may take: it reads back to the last block in common, and undoes what is above it.
+const STEP_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// What is asked for.
 #[derive(Clone, Copy, Debug)]
@@ -37,19 +41,16 @@ pub(crate) async fn run(
     how: How,
     json: Option<&JsonTo>,
 ) -> anyhow::Result<()> {
-    let pool = connect::database(&config.database.url, 4).await?;
-    connect::require_current_schema(&pool).await?;
     let chain = chosen(config, chain)?;
-    let connected = connect::chain(&pool, chain, &ChainParts::unwatched()?).await?;
-    let rebase = Rebase::new(pool, connected.node, chain.id, chain.finality);
+    let rebase = super::within(STEP_TIMEOUT, connected(config, chain)).await?;
     let now = SystemClock.now();
     if how.resume {
-        rebase.resume(now).await?;
+        answered(STEP_TIMEOUT, rebase.resume(now)).await?;
         let done = json!({ "chain_id": chain.id, "resumed": true });
         return super::answer(json, &done, || format!("Chain {} goes on.", chain.id));
     }
     let mut done = json!({ "chain_id": chain.id, "dry_run": how.dry_run });
-    if rebase.is_open().await? {
+    if answered(STEP_TIMEOUT, rebase.is_open()).await? {
         note("A rebase has begun and was not ended: it goes on.");
         if how.dry_run {
             return super::answer(json, &done, || {
@@ -59,11 +60,11 @@ pub(crate) async fn run(
     } else {
         if !how.dry_run {
             // What was told before is booked first, so that all of it is undone.
-            let plan = rebase.plan().await?;
+            let plan = answered(STEP_TIMEOUT, rebase.plan()).await?;
             note(&told(&plan));
             read_up(&rebase).await?;
         }
-        let plan = rebase.plan().await?;
+        let plan = answered(STEP_TIMEOUT, rebase.plan()).await?;
         if let Value::Object(fields) = &mut done {
             fields.insert("from".to_owned(), json!({ "block": plan.from.number, "hash": plan.from.hash }));
             fields.insert("to".to_owned(), json!({ "block": plan.to.number, "hash": plan.to.hash }));
@@ -73,17 +74,24 @@ pub(crate) async fn run(
             return super::answer(json, &done, || format!("{}\nNothing was done.", told(&plan)));
         }
         let id = time_ordered(now, &mut StdRng::from_os_rng());
-        rebase.begin(SystemClock.now(), id, &plan).await?;
+        answered(STEP_TIMEOUT, rebase.begin(SystemClock.now(), id, &plan)).await?;
         note("It is undone; the chain goes on when every stage has read that.");
     }
     read_up(&rebase).await?;
-    rebase.end(SystemClock.now()).await?;
+    answered(STEP_TIMEOUT, rebase.end(SystemClock.now())).await?;
     super::answer(json, &done, || {
         format!(
             "Chain {} goes on, along what it has now. What it took back is paid again, with the same sequence numbers.",
             chain.id
         )
     })
+}
+
+async fn connected(config: &Config, chain: &config::Chain) -> anyhow::Result<Rebase> {
+    let pool = connect::database(&config.database.url, 4).await?;
+    connect::require_current_schema(&pool).await?;
+    let connected = connect::chain(&pool, chain, &ChainParts::unwatched()?).await?;
+    Ok(Rebase::new(pool, connected.node, chain.id, chain.finality))
 }
 
 fn chosen(config: &Config, chain: Option<u64>) -> anyhow::Result<&config::Chain> {
@@ -100,9 +108,9 @@ fn chosen(config: &Config, chain: Option<u64>) -> anyhow::Result<&config::Chain>
 /// Waits until the stages have read what is written, and what follows from it.
 async fn read_up(rebase: &Rebase) -> anyhow::Result<()> {
     let mut told: Option<Instant> = None;
-    let mut reading = rebase.reading().await?;
+    let mut reading = answered(STEP_TIMEOUT, rebase.reading()).await?;
     loop {
-        let unread = rebase.unread(&mut reading).await?;
+        let unread = answered(STEP_TIMEOUT, rebase.unread(&mut reading)).await?;
         if unread.is_empty() {
             return Ok(());
         }

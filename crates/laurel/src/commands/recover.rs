@@ -5,9 +5,13 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Context;
 use laurel_campaign::judge_payments;
 use laurel_chain::ChainNode;
-use laurel_events::{Clock, NewEvent, RecoveryPerformed, SystemClock, time_ordered};
+use laurel_events::{
+    Clock, NewEvent, RecoveryPerformed, SystemClock, alert::UNKNOWN_SETTLEMENT, time_ordered,
+};
 use laurel_grant_saga::{Found, Recovery, Waiting};
-use laurel_ledger::{Context as Recorded, Vault, Written, append, commit, find_quarantine};
+use laurel_ledger::{
+    Context as Recorded, Vault, Written, alerts_about, answered, append, commit, find_quarantine,
+};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
 use sqlx::PgPool;
@@ -26,11 +30,35 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often a person is told of what is waited for, while that stays the same but for its numbers.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
+/// How long one look may take: it may read some thousand blocks.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(900);
+
+/// How long a step may take: it may read every settlement of what is lost.
+const STEP_TIMEOUT: Duration = Duration::from_secs(3_600);
+
 /// Why a quarantine begins that nobody but the operator saw the need of.
 const CALLED: &str = "an operator called for it";
 
 /// Compares the database with the chain and ends the quarantine.
 pub(crate) async fn run(config: &Config, json: Option<&JsonTo>) -> anyhow::Result<Outcome> {
+    let (pool, recovery) = super::within(LOOK_TIMEOUT, connected(config)).await?;
+    let now = SystemClock.now();
+    let epoch = time_ordered(now, &mut StdRng::from_os_rng());
+    match answered(STEP_TIMEOUT, recovery.begin(now, epoch, CALLED)).await? {
+        Written::Created => note("The quarantine begins: nothing is signed from here on."),
+        Written::Exists => note("The database is in quarantine: nothing is signed."),
+    }
+    note("Roles may run, and chain-watcher, campaign and grant-saga have to.");
+    let found = compare(&recovery).await?;
+    let (performed, unknown) = super::within(STEP_TIMEOUT, conclude(&pool, &found)).await?;
+    let unexplained: Vec<_> = found.iter().map(object).collect();
+    let done = json!({ "performed": performed, "unexplained": unexplained, "unknown_settlements": unknown });
+    super::answer(json, &done, || told(&performed, &found, &unknown))?;
+    let goes_on = performed.unexplained == 0 && found.is_empty() && unknown.is_empty();
+    Ok(if goes_on { Outcome::Fine } else { Outcome::Finding })
+}
+
+async fn connected(config: &Config) -> anyhow::Result<(PgPool, Recovery)> {
     let pool = connect::database(&config.database.url, 4).await?;
     connect::require_current_schema(&pool).await?;
     let parts = ChainParts::unwatched()?;
@@ -40,22 +68,7 @@ pub(crate) async fn run(config: &Config, json: Option<&JsonTo>) -> anyhow::Resul
         chains.push((connected.vault, connected.node));
     }
     require_every_chain(&pool, &chains).await?;
-    let recovery = Recovery::new(pool.clone(), chains);
-    let now = SystemClock.now();
-    let epoch = time_ordered(now, &mut StdRng::from_os_rng());
-    match recovery.begin(now, epoch, CALLED).await? {
-        Written::Created => note("The quarantine begins: nothing is signed from here on."),
-        Written::Exists => note("The database is in quarantine: nothing is signed."),
-    }
-    note("Roles may run, and chain-watcher, campaign and grant-saga have to.");
-    let found = compare(&recovery).await?;
-    let performed = conclude(&pool, &found).await?;
-    let unexplained: Vec<_> = found.iter().map(object).collect();
-    super::answer(json, &json!({ "performed": performed, "unexplained": unexplained }), || {
-        told(&performed, &found)
-    })?;
-    let explained = performed.unexplained == 0 && found.is_empty();
-    Ok(if explained { Outcome::Fine } else { Outcome::Finding })
+    Ok((pool.clone(), Recovery::new(pool, chains)))
 }
 
 /// Refuses to recover with a part of the chains: what the others know would never be asked.
@@ -75,14 +88,14 @@ async fn require_every_chain(pool: &PgPool, chains: &[(Vault, Arc<dyn ChainNode>
 async fn compare(recovery: &Recovery) -> anyhow::Result<Vec<Found>> {
     wait(async || Ok(recovery.wait_for_chains(SystemClock.now()).await?)).await?;
     read_up(recovery).await?;
-    let displaced = recovery.settle_lanes(SystemClock.now()).await?;
+    let displaced = answered(STEP_TIMEOUT, recovery.settle_lanes(SystemClock.now())).await?;
     if displaced > 0 {
         note(&format!(
             "{displaced} batches were displaced by others of the same nonce; their grants go again."
         ));
     }
     read_up(recovery).await?;
-    let imported = recovery.import(SystemClock.now()).await?;
+    let imported = answered(STEP_TIMEOUT, recovery.import(SystemClock.now())).await?;
     note(&format!(
         "{} grants had been paid already, {} payments wait for grants that are lost.",
         imported.adopted, imported.orphaned
@@ -93,7 +106,7 @@ async fn compare(recovery: &Recovery) -> anyhow::Result<Vec<Found>> {
 
 /// Waits until the books have everything that the journal has now.
 async fn read_up(recovery: &Recovery) -> anyhow::Result<()> {
-    let heads = recovery.heads().await?;
+    let heads = answered(LOOK_TIMEOUT, recovery.heads()).await?;
     wait(async || Ok(recovery.wait_for_stages(&heads).await?)).await
 }
 
@@ -101,7 +114,7 @@ async fn read_up(recovery: &Recovery) -> anyhow::Result<()> {
 async fn wait(look: impl AsyncFn() -> anyhow::Result<Vec<Waiting>>) -> anyhow::Result<()> {
     let mut told: Option<Instant> = None;
     loop {
-        let waiting = look().await?;
+        let waiting = super::within(LOOK_TIMEOUT, look()).await?;
         if waiting.is_empty() {
             return Ok(());
         }
@@ -113,7 +126,8 @@ async fn wait(look: impl AsyncFn() -> anyhow::Result<Vec<Waiting>>) -> anyhow::R
     }
 }
 
-async fn conclude(pool: &PgPool, found: &[Found]) -> anyhow::Result<RecoveryPerformed> {
+/// Ends the quarantine. Says of which settlements was told, before it began, that nobody here has signed them.
+async fn conclude(pool: &PgPool, found: &[Found]) -> anyhow::Result<(RecoveryPerformed, Vec<String>)> {
     let now = SystemClock.now();
     let mut tx = pool.begin().await?;
     let quarantine = find_quarantine(&mut tx).await?;
@@ -123,15 +137,16 @@ async fn conclude(pool: &PgPool, found: &[Found]) -> anyhow::Result<RecoveryPerf
     let (performed, concluded) = Recovery::conclude(&mut tx, now, &quarantine, found).await?;
     events.extend(concluded);
     append(&mut tx, &Recorded::at(now), &events).await?;
+    let unknown = alerts_about(&mut tx, UNKNOWN_SETTLEMENT).await?;
     commit(tx, "recovered").await?;
-    Ok(performed)
+    Ok((performed, unknown))
 }
 
 fn object(found: &Found) -> serde_json::Value {
     json!({ "campaign_id": found.campaign.to_string(), "tx": found.tx, "why": found.why })
 }
 
-fn told(performed: &RecoveryPerformed, found: &[Found]) -> String {
+fn told(performed: &RecoveryPerformed, found: &[Found], unknown: &[String]) -> String {
     let RecoveryPerformed { epoch, settlements, adopted, orphans, .. } = performed;
     let mut text = format!(
         "Recovered: epoch {epoch}, {settlements} settlements that were not known, {adopted} grants paid by them, \
@@ -141,6 +156,13 @@ fn told(performed: &RecoveryPerformed, found: &[Found]) -> String {
         text += "\nHave game servers send again what they reported since the moment that the database was restored to, and \
                  players link wallets again that they linked since then: a grant of the same campaign, wallet and amount \
                  takes such a payment.";
+    }
+    for about in unknown {
+        text += &format!("\nNOT SIGNED BY THIS DATABASE: {about}");
+    }
+    if !unknown.is_empty() {
+        text += "\nIf these were signed by this system before the database was set back: `laurel alerts acknowledge unknown_settlement` \
+                 each, then `laurel unpause --chain ID`. If not, somebody has a lane's key: leave the chain stopped.";
     }
     if performed.unexplained == 0 && found.is_empty() {
         return text + "\nPayouts go on, unless they were stopped for another reason.";

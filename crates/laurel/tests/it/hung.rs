@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
 use crate::{
-    process::Running,
+    process::{Running, output},
     rest::Rest,
     world::{REWARD, World, free_port},
 };
@@ -165,4 +165,30 @@ async fn what_was_accepted_is_paid_after_every_connection_was_taken() {
         story.rest.must(Method::POST, "/outcomes", Some(Story::win(number))).await;
     }
     story.ends_with(3 * u64::from(CONNECTIONS)).await;
+}
+
+/// Its answer is lost on the way: the server has long done what it was asked for.
+#[tokio::test]
+async fn a_command_to_which_the_database_says_nothing_any_more_is_given_up() {
+    let world = World::start().await;
+    let line = Line::to_database(world.database.url()).await.unwrap();
+    let mut tx = world.database.pool().begin().await.unwrap();
+    sqlx::query("LOCK TABLE alerts IN ACCESS EXCLUSIVE MODE").execute(&mut *tx).await.unwrap();
+    let mut command = world.laurel(free_port(), &["alerts", "list"]);
+    command.env("LAUREL_DATABASE__URL", line.url()).env("LAUREL_DATABASE__ANSWER_TIMEOUT_MS", "5000");
+    let listing = tokio::spawn(output(command));
+    let asked = async {
+        let waits =
+            "SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted AND relation = 'alerts'::regclass)";
+        while !sqlx::query_scalar::<_, bool>(waits).fetch_one(world.database.pool()).await.unwrap() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), asked).await.expect("it asks");
+    line.set(LineState::Hung);
+    tx.rollback().await.unwrap();
+    let listed = tokio::time::timeout(std::time::Duration::from_secs(30), listing).await;
+    let listed = listed.expect("it ends in time").unwrap();
+    let said = String::from_utf8_lossy(&listed.stderr);
+    assert!(listed.status.code() == Some(1) && said.contains("given up after 5s"), "{said}");
 }

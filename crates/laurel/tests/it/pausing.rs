@@ -169,6 +169,25 @@ async fn with_a_database_that_takes_nothing_the_vault_is_paused_all_the_same() {
     assert_eq!(story.serving.terminate().await, Some(0));
 }
 
+/// As one that says nothing any more after it has noted the stop.
+#[tokio::test]
+async fn with_a_database_that_only_notes_the_stop_the_vault_is_paused_all_the_same() {
+    let story = Story::begin().await;
+    let Story { world, serving, port, .. } = story;
+    assert_eq!(serving.terminate().await, Some(0));
+    let mut tx = world.database.pool().begin().await.unwrap();
+    sqlx::query("LOCK TABLE vaults IN ACCESS EXCLUSIVE MODE").execute(&mut *tx).await.unwrap();
+    let answer = output(world.laurel(port, &["pause", "--all", "--json"])).await;
+    let printed: Value = serde_json::from_slice(&answer.stdout).unwrap();
+    assert_eq!(
+        (answer.status.code(), &printed["payouts"], &printed["vaults"][0]["state"]),
+        (Some(0), &json!("is stopped"), &json!("paused")),
+        "{printed}"
+    );
+    tx.rollback().await.unwrap();
+    assert!(world.vault_is_paused().await);
+}
+
 /// Two endpoints are a quorum by default, so that one of them is none. Also without the database.
 #[tokio::test]
 async fn without_a_quorum_the_vault_is_paused_all_the_same() {

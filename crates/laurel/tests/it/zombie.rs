@@ -14,6 +14,7 @@ use crate::{
     process::Running,
     recovery::{alerts, reconciled, start_recovery, until_noted},
     rest::Rest,
+    unrecovered::let_go_on,
     world::{REWARD, UNTOLD, World, free_port},
 };
 
@@ -71,7 +72,10 @@ async fn two_primaries_pay_every_place_once_and_whoever_is_behind_stops() {
     let recovery = start_recovery(&world, port);
     until_noted(world.database.pool()).await;
     world.let_deadlines_pass().await;
-    assert_eq!(timeout(PATIENCE, recovery.ended()).await.expect("it recovers in time"), Some(0));
+    let code = timeout(PATIENCE, recovery.ended()).await.expect("it recovers in time");
+    let unknown = alerts(&rest).await.contains(&"unknown_settlement".to_owned());
+    assert_eq!(code, Some(unknown.into()), "what was seen before the quarantine is for an operator");
+    let_go_on(&world, port).await;
     let paid = rest.until(&statistics, |statistics| statistics["paid"] == *all.to_string()).await;
     assert_eq!(paid["reserved"], "0");
     assert_eq!(world.balance(wallet).await, all, "every place was paid, once");

@@ -3,7 +3,7 @@
 use alloy::primitives::{Address, B256, Bytes};
 
 use super::{fake::common, *};
-use crate::{BlockRef, Call, CallError, TxStatus, find_nonce_user};
+use crate::{BlockRef, Call, CallError, TxStatus, find_nonce_use};
 
 fn call() -> Call {
     Call { from: Address::ZERO, to: Address::ZERO, data: Bytes::new(), gas: None }
@@ -199,7 +199,7 @@ async fn whoever_does_not_have_the_user_of_a_nonce_is_not_asked_again() {
     for fake in &world.fakes {
         fake.change(|script| script.nonce = 3);
     }
-    let error = find_nonce_user(&world.all, Address::ZERO, 1, 0..=9).await.unwrap_err();
+    let error = find_nonce_use(&world.all, Address::ZERO, 1, 0..=9, 1).await.unwrap_err();
     assert!(matches!(error, ChainError::Untrue(_)), "{error:?}");
     assert_eq!((world.states(), world.ask().await.1), (vec!["open", "closed"], vec![1]));
 }
