@@ -10,6 +10,10 @@ use sqlx::{
 
 use crate::moments;
 
+/// The voids that count, as the auditor sees it: the product's own view may be wrong.
+const AUDITED_VOIDS: &str = "CREATE VIEW audited_voids AS SELECT * FROM
+     (SELECT DISTINCT ON (campaign, number) * FROM voids ORDER BY campaign, number, turn DESC) v WHERE turn % 2 = 0";
+
 /// The database's name.
 const NAME: &str = "sim";
 
@@ -74,6 +78,7 @@ impl Database {
             session.execute(AssertSqlSafe(setting)).await?;
         }
         MIGRATOR.run(&mut session).await?;
+        session.execute(AUDITED_VOIDS).await?;
         ensure_ranges(&mut session).await?;
         moments::prepare(&mut session).await?;
         session.close().await?;

@@ -1,7 +1,7 @@
 //! The fault points that there are, and those that no world comes to.
 
 /// Commits that every run of many seeds has to come to, on both sides.
-pub(crate) const COMMITS: [&str; 32] = [
+pub(crate) const COMMITS: [&str; 33] = [
     "batch",
     "books",
     "campaign",
@@ -15,6 +15,7 @@ pub(crate) const COMMITS: [&str; 32] = [
     "lane_alerts_cleared",
     "lane_resumed",
     "lane_stopped",
+    "lane_unparked",
     "letter",
     "outcomes",
     "quarantine",

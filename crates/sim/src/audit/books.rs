@@ -22,17 +22,17 @@ UNION ALL
        OR q.next_seq < (SELECT coalesce(max(first_seq + count), 0) FROM runs r WHERE r.campaign = q.campaign)
 UNION ALL
     SELECT format('INV 5: the hold of grant %s-%s was voided, and it has a place', v.campaign, v.number)
-    FROM standing_voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)
+    FROM audited_voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)
     WHERE coalesce(v.proof ->> 'kind', '') NOT IN ('cancelled', 'released')
 UNION ALL
     SELECT format('INV 5: the hold of grant %s-%s was voided for another amount than it was made for', v.campaign, v.number)
-    FROM standing_voids v LEFT JOIN grants g USING (campaign, number) WHERE g.amount IS DISTINCT FROM v.amount
+    FROM audited_voids v LEFT JOIN grants g USING (campaign, number) WHERE g.amount IS DISTINCT FROM v.amount
 UNION ALL
     SELECT format('INV 6: campaign %s counts %s of player %s on %s, and has granted other', c.campaign, c.grants, c.player, c.period)
     FROM counters c
     CROSS JOIN LATERAL (
         SELECT count(*) AS grants, coalesce(sum(g.amount), 0) AS amount FROM grants g
-        LEFT JOIN standing_voids v ON v.campaign = g.campaign AND v.number = g.number
+        LEFT JOIN audited_voids v ON v.campaign = g.campaign AND v.number = g.number
         WHERE g.campaign = c.campaign AND g.player = c.player AND v.number IS NULL
           AND (c.period = '1970-01-01' OR c.period = (
               SELECT (j.recorded_at AT TIME ZONE 'UTC')::date FROM journal j
@@ -42,7 +42,7 @@ UNION ALL
 UNION ALL
     SELECT format('INV 6: player %s has more than campaign %s allows', g.player, g.campaign)
     FROM grants g
-    LEFT JOIN standing_voids v ON v.campaign = g.campaign AND v.number = g.number
+    LEFT JOIN audited_voids v ON v.campaign = g.campaign AND v.number = g.number
     JOIN campaign_rules r ON r.campaign = g.campaign
     WHERE v.number IS NULL AND (r.grants_per_player IS NOT NULL OR r.amount_per_player IS NOT NULL)
       -- what others were granted before the chain took back that it was void
@@ -55,7 +55,7 @@ UNION ALL
         SELECT g.campaign, g.number, g.player, (j.recorded_at AT TIME ZONE 'UTC')::date AS day
         FROM grants g JOIN journal j ON j.part = g.part AND j.position = g.position
     ) g
-    LEFT JOIN standing_voids v ON v.campaign = g.campaign AND v.number = g.number
+    LEFT JOIN audited_voids v ON v.campaign = g.campaign AND v.number = g.number
     JOIN campaign_rules r ON r.campaign = g.campaign
     WHERE v.number IS NULL AND r.grants_per_player_per_day IS NOT NULL
       AND NOT EXISTS (SELECT FROM voids u WHERE u.campaign = g.campaign AND u.number = g.number AND u.turn > 0)

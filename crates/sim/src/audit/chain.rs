@@ -97,7 +97,7 @@ impl Auditor {
     pub(super) async fn voids(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
         let rows = sqlx::query(
             "SELECT v.campaign, v.number, r.first_seq + array_position(r.numbers, v.number) - 1
-             FROM standing_voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)",
+             FROM audited_voids v JOIN runs r ON r.campaign = v.campaign AND v.number = ANY (r.numbers)",
         )
         .fetch_all(&mut *conn)
         .await?;

@@ -77,7 +77,7 @@ const GRANTS: &str = "
         WHERE r.campaign = g.campaign AND g.number = ANY (r.numbers)
     ) r ON true
     LEFT JOIN exceptions e ON e.campaign = g.campaign AND e.number = g.number
-    LEFT JOIN standing_voids v ON v.campaign = g.campaign AND v.number = g.number
+    LEFT JOIN audited_voids v ON v.campaign = g.campaign AND v.number = g.number
     LEFT JOIN grant_states s ON s.campaign = g.campaign AND s.number = g.number
     LEFT JOIN queues q ON q.campaign = g.campaign
     LEFT JOIN requeues rq ON rq.campaign = g.campaign AND r.seq BETWEEN rq.first_seq AND rq.first_seq + rq.count - 1
