@@ -36,6 +36,8 @@ struct Tried {
     /// How often in a row it was not taken.
     failures: u32,
     again_at: DateTime<Utc>,
+    /// The batch's when it was looked at first since then.
+    transition: Option<i64>,
 }
 
 /// What this replica knows of the sending of a lane's unmined batches. Lost with the replica: whoever comes next sends all of
@@ -44,9 +46,14 @@ struct Tried {
 pub(super) struct Tries(HashMap<BatchId, Tried>);
 
 impl Tries {
-    /// Forgets all but the batches that are still unmined.
+    /// Forgets all but the batches that are still unmined, and those that a block had and lost meanwhile: they are sent again at once.
     pub(super) fn retain(&mut self, unmined: &[Unmined]) {
-        self.0.retain(|batch, _| unmined.iter().any(|unmined| unmined.batch == *batch));
+        self.0.retain(|batch, tried| {
+            let unmined = unmined.iter().find(|unmined| unmined.batch == *batch);
+            unmined.is_some_and(|unmined| {
+                *tried.transition.get_or_insert(unmined.transition) == unmined.transition
+            })
+        });
     }
 
     /// Whether a batch's latest attempt is to be sent.
@@ -86,7 +93,7 @@ impl Tries {
                 (failures.saturating_add(1), rest.min(RESEND_REST_MAX))
             }
         };
-        self.0.insert(batch, Tried { attempt, answer, failures, again_at: now + rest });
+        self.0.insert(batch, Tried { attempt, answer, failures, again_at: now + rest, transition: None });
     }
 }
 

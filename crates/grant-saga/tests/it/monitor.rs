@@ -7,8 +7,8 @@ use chrono::TimeDelta;
 use laurel_chain::{ChainError, ChainNode, LaneSigner, NonceAt, Refusal, TxRequest};
 use laurel_devnet::{AnvilOptions, Mining};
 use laurel_events::{
-    Amount, BlockchainTxReplaced, BlockchainTxReverted, BlockchainTxSubmitted, CampaignId, Event, EventKind,
-    GrantId,
+    Amount, BlockchainTxMined, BlockchainTxReorged, BlockchainTxReplaced, BlockchainTxReverted,
+    BlockchainTxSubmitted, CampaignId, Event, EventKind, GrantId, Sighting,
 };
 use laurel_grant_saga::{
     LaneDriver, LaneState, OperateError, Progress, list_lanes, retire_lane, settle_lane,
@@ -469,6 +469,37 @@ async fn a_gap_has_the_nonces_before_it_sent_again() {
     driver.step().await.unwrap();
     let sent: Vec<_> = world.node.sent().split_off(before).iter().map(keccak256).collect();
     assert_eq!(sent, [first.tx], "at once, without waiting for the monitor");
+}
+
+/// A block had it and is gone, between two looks of the monitor or not: the same bytes go out at once.
+#[tokio::test]
+async fn what_a_reorganisation_took_out_of_its_block_is_sent_again() {
+    let mut world = World::new().await;
+    world.control.pause_mining().await.unwrap();
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let mut driver = world.driver(1, "a").await;
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    let batch = submitted(&world).await.remove(0);
+    let seen = sighting(&world, &batch, 0).await;
+    let at = |transition| Sighting { transition, ..seen.clone() };
+    let sends = |world: &World| world.node.sent().iter().filter(|raw| keccak256(raw) == batch.tx).count();
+    for (transition, looks) in [(1, true), (3, false)] {
+        world.clock.advance(NEXT_CHECK);
+        driver.step().await.unwrap();
+        let before = sends(&world);
+        tell(&mut world, BlockchainTxMined { sighting: at(transition) }).await;
+        if looks {
+            world.clock.advance(NEXT_CHECK);
+            driver.step().await.unwrap();
+            assert_eq!(sends(&world), before, "a block has it");
+        }
+        tell(&mut world, BlockchainTxReorged { sighting: at(transition + 1) }).await;
+        world.clock.advance(NEXT_CHECK);
+        driver.step().await.unwrap();
+        assert_eq!(sends(&world), before + 1);
+    }
+    assert_eq!(attempts(&world).await.len(), 1, "nothing was signed anew");
 }
 
 /// Some clients say so of what they have just thrown away.

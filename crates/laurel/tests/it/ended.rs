@@ -9,7 +9,7 @@ use crate::{
     world::{REWARD, World, free_port},
 };
 
-/// What waits for a wallet is paid as well as what is under way, and nothing is granted any more.
+/// Before, it is paused. What waits for a wallet is paid as well as what is under way, and nothing is granted any more.
 #[tokio::test]
 async fn what_was_granted_is_paid_after_its_campaign_was_ended() {
     let world = World::start().await;
@@ -38,6 +38,13 @@ async fn what_was_granted_is_paid_after_its_campaign_was_ended() {
         (amount("reserved") + amount("paid")).to_string() == reserved
     };
     rest.until(&statistics, held).await;
+    // Paused, it pays what is under way, and declines what comes.
+    let paused = rest.must(Method::POST, &format!("/campaigns/{campaign}/pause"), None).await;
+    assert_eq!(paused["state"], "paused", "{paused}");
+    rest.until(&statistics, |of| of["paid"] == *(2 * REWARD).to_string()).await;
+    win("alice", "while-paused").await;
+    rest.until(&statistics, |of| of["declined"]["campaign_paused"] == 1).await;
+    rest.must(Method::POST, &format!("/campaigns/{campaign}/resume"), None).await;
     let ended = rest.must(Method::POST, &format!("/campaigns/{}/end", campaign), None).await;
     assert_eq!(ended["state"], "ended", "{ended}");
     win("bob", "too-late").await;
