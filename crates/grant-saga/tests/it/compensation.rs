@@ -1,7 +1,10 @@
 //! Grants that cannot be paid: seen before anything is signed, tried again with their places, and burned on the chain before
 //! their holds go.
 
-use alloy::{primitives::U256, sol_types::SolCall};
+use alloy::{
+    primitives::{Address, U256},
+    sol_types::SolCall,
+};
 use chrono::TimeDelta;
 use laurel_bus::{Stage, Wakes, fire_timers};
 use laurel_chain::{ChainNode, RewardVault};
@@ -14,11 +17,22 @@ use laurel_ledger::{Context, append};
 
 use crate::{
     batching::submitted,
+    faulty_node::Line,
     lanes::{alerts, until},
     monitor::{owed, total_paid},
     settling::{confirmed, sighting, tell},
-    world::{GIVE_UP_REFUSED, World, amount_of, drain},
+    world::{GIVE_UP_REFUSED, MONITOR_TIMEOUT, World, amount_of, drain},
 };
+
+#[allow(missing_docs, reason = "generated from a contract that is documented there")]
+mod fussy_token {
+    alloy::sol!(
+        #[sol(all_derives)]
+        FussyToken,
+        "../../contracts/artifacts/FussyToken.json"
+    );
+}
+use fussy_token::FussyToken;
 
 /// The longest rest of a place that was set back, and a bit.
 const RESTED: TimeDelta = TimeDelta::minutes(11);
@@ -235,22 +249,83 @@ async fn a_cancellation_that_came_to_nothing_is_tried_again() {
     assert_eq!(submitted(&world).await[2].cancels, cancelling.cancels);
 }
 
+/// Has the token refuse an account, or no more.
+async fn refuse(world: &World, account: Address, refused: bool) {
+    let call = FussyToken::refuseCall { account, refused };
+    world.owner_sends(world.deployed.token, call.abi_encode().into()).await;
+}
+
+/// A world whose token refuses whom it is told to, and grants of three players with these wallets.
+async fn fussy() -> (World, CampaignId, Vec<GrantId>, Vec<Address>) {
+    let mut world = World::new().await;
+    // It keeps balances where the other one does.
+    let (token, code) = (world.deployed.token.to_string(), FussyToken::DEPLOYED_BYTECODE.to_string());
+    world.control.set_code(&token, &code).await.unwrap();
+    let campaign = world.campaign(7).await;
+    let (mut players, mut wallets) = (Vec::new(), Vec::new());
+    for _ in 0..3 {
+        let (player, wallet) = world.player_with_wallet().await;
+        players.push(player);
+        wallets.push(wallet);
+    }
+    let grants = world.request(campaign, &players).await;
+    drain(&mut world.grants).await;
+    (world, campaign, grants, wallets)
+}
+
+async fn paid(world: &World, wallet: Address, grant: GrantId) -> bool {
+    U256::from(world.balance(wallet).await) == amount_of(grant).units()
+}
+
 #[tokio::test]
 async fn who_does_not_refuse_any_more_is_paid_with_the_same_place() {
-    let (world, mut driver, grants) = one_of_two_refused().await;
-    // The chain's words cannot change; that the token pays this one now is played by another word for the place.
-    let (_, wallet) = world.player_with_wallet().await;
-    sqlx::query("ALTER TABLE runs DISABLE TRIGGER runs_change").execute(world.pool()).await.unwrap();
-    sqlx::query("UPDATE runs SET words = overlay(words PLACING $1 FROM 1 FOR 20)")
-        .bind(wallet.as_slice())
-        .execute(world.pool())
-        .await
-        .unwrap();
+    let (world, _, grants, wallets) = fussy().await;
+    refuse(&world, wallets[1], true).await;
+    let mut driver = world.driver(1, "a").await;
+    step_until_sent(&world, &mut driver).await;
+    assert_eq!(held(&world).await, [(grants[1], "refused".to_owned())]);
+    assert_eq!(submitted(&world).await[0].segments[0].holes, [1], "it is seen before anything is signed");
+    refuse(&world, wallets[1], false).await;
     world.clock.advance(TimeDelta::seconds(20));
     step_until_sent(&world, &mut driver).await;
     let again = submitted(&world).await.remove(1);
-    assert_eq!((again.segments[0].first_seq, again.segments[0].count), (0, 1));
-    assert_eq!(world.balance(wallet).await, u128::try_from(amount_of(grants[0]).units()).unwrap());
+    assert_eq!((again.segments[0].first_seq, again.segments[0].count), (1, 1));
+    assert!(paid(&world, wallets[1], grants[1]).await);
+}
+
+/// What the chain would have done when it was asked is not what it does: the token's list has changed by then.
+#[tokio::test]
+async fn who_is_refused_in_the_block_rests_and_is_paid_later_with_the_same_place() {
+    let (mut world, _, grants, wallets) = fussy().await;
+    let mut driver = world.driver(1, "a").await;
+    world.node.set_line(Line::Swallows);
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    world.node.set_line(Line::Good);
+    refuse(&world, wallets[1], true).await;
+    world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
+    driver.step().await.unwrap();
+    let first = submitted(&world).await.remove(0);
+    assert_eq!((first.segments[0].count, first.segments[0].holes.len()), (3, 0), "all were to be paid");
+    let settled = confirmed(&world, &first, 1).await;
+    assert_eq!(settled.segments[0].paid, [U256::from(0b101)], "the chain says whom it did not pay");
+    tell(&mut world, settled).await;
+    assert_eq!(held(&world).await, [(grants[1], "refused".to_owned())]);
+    assert!(!paid(&world, wallets[1], grants[1]).await);
+
+    refuse(&world, wallets[1], false).await;
+    world.clock.advance(TimeDelta::minutes(9));
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle, "it rests");
+    world.clock.advance(TimeDelta::minutes(1));
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    let again = submitted(&world).await.remove(1);
+    assert_eq!(
+        (again.segments[0].first_seq, again.segments[0].count),
+        (1, 1),
+        "its place, and nobody else's"
+    );
+    for (wallet, grant) in wallets.iter().zip(&grants) {
+        assert!(paid(&world, *wallet, *grant).await);
+    }
 }
 
 /// A token that knows its balances and transfers nothing to anybody, as one that its owner has paused.

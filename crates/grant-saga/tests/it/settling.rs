@@ -1,7 +1,6 @@
 //! What the chain said of a batch: paid, refused, reverted; the place stays the same through all of it.
 
 use alloy::primitives::U256;
-use chrono::TimeDelta;
 use laurel_chain::{BlockRef, ChainNode, VaultLog, decode_vault_logs};
 use laurel_events::{
     Amount, BlockchainTxConfirmed, BlockchainTxMined, BlockchainTxReorged, BlockchainTxReverted,
@@ -181,34 +180,6 @@ async fn a_settlement_that_expired_goes_again_with_the_same_places() {
     assert_eq!(batches.len(), 2);
     assert_eq!(batches[1].segments, batches[0].segments, "same place, same word");
     assert_eq!(world.balance(wallet).await, u128::try_from(amount_of(grant).units()).unwrap());
-}
-
-#[tokio::test]
-async fn a_refused_grant_rests_and_goes_again_with_the_same_place() {
-    let mut world = World::new().await;
-    let campaign = world.campaign(7).await;
-    let grants = world.queue(campaign, 3).await;
-    // The block is never mined: the test says in its place that the second of three was refused.
-    world.control.pause_mining().await.unwrap();
-    let mut driver = world.driver(1, "a").await;
-    driver.step().await.unwrap();
-    let batch = submitted(&world).await.remove(0);
-    let confirmed = paid_only(&world, &batch, 0b101).await;
-    tell(&mut world, confirmed).await;
-    let held: Vec<_> = world.events(&[EventKind::TokenGrantHeld]).await;
-    assert_eq!(held.len(), 1);
-    let Event::TokenGrantHeld(held) = &held[0].event else { panic!("not asked for") };
-    assert_eq!((held.grant, held.reason.as_str()), (grants[1], "refused"));
-    world.clock.advance(TimeDelta::minutes(9));
-    assert_eq!(driver.step().await.unwrap(), Progress::Idle, "it rests");
-    world.clock.advance(TimeDelta::minutes(1));
-    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
-    let again = submitted(&world).await.remove(1);
-    assert_eq!(
-        (again.segments[0].first_seq, again.segments[0].count),
-        (1, 1),
-        "its place, and nobody else's"
-    );
 }
 
 /// A settlement that succeeded has a log of each of its segments: one without is a contradiction, no refusal of everybody.
