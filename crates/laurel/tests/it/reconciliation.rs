@@ -4,5 +4,6 @@ mod corruptions;
 mod lying;
 mod outside;
 mod reports;
+mod rows;
 mod settled;
 mod traffic;
