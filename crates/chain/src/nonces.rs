@@ -4,13 +4,13 @@ use std::ops::RangeInclusive;
 
 use alloy::{
     consensus::{EMPTY_ROOT_HASH, Transaction as _, TxEnvelope, transaction::SignerRecoverable as _},
-    eips::eip2718::Decodable2718 as _,
+    eips::{eip2718::Decodable2718 as _, eip7702::SignedAuthorization},
     primitives::{Address, B256},
 };
 
 use crate::{Block, BlockRef, ChainError, ChainNode, NonceAt, error::Trouble, verify_transactions};
 
-/// A transaction in a block.
+/// A transaction in a block, of the account or, with an authorization of it, of anybody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NonceUser {
     /// The transaction.
@@ -153,12 +153,23 @@ async fn user_in(
     let found = transactions
         .iter()
         .filter_map(|raw| TxEnvelope::decode_2718_exact(raw).ok())
-        .find(|tx| tx.nonce() == nonce && tx.recover_signer().is_ok_and(|sender| sender == account));
+        .find(|tx| uses(tx, account, nonce));
     Ok(found.map(|tx| NonceUser {
         tx: *tx.tx_hash(),
         block_number: block.header.number,
         block_hash: block.hash,
     }))
+}
+
+/// Whether a transaction uses a nonce of an account: it is the account's own, or somebody has sent an authorization that the account
+/// has signed (EIP-7702), which raises its nonce as well.
+fn uses(tx: &TxEnvelope, account: Address, nonce: u64) -> bool {
+    let signed = tx.nonce() == nonce && tx.recover_signer().is_ok_and(|sender| sender == account);
+    let authorized = |authorization: &SignedAuthorization| {
+        authorization.nonce() == nonce
+            && authorization.recover_authority().is_ok_and(|authority| authority == account)
+    };
+    signed || tx.authorization_list().is_some_and(|list| list.iter().any(authorized))
 }
 
 /// The search for the first of some blocks of which something is true, given that it is true of the last one and stays so. Goes back

@@ -15,7 +15,7 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::{
-    PLACES_END,
+    AHEAD_MAX,
     alerts::end_alerts,
     requeues::{SEGMENT_MAX, take_out},
     skipping::{Queue, lock_queue, move_on},
@@ -29,12 +29,16 @@ pub(crate) async fn cancelled(
     cancelled: &GrantsCancelled,
 ) -> Result<Vec<NewEvent>, StageError> {
     let &GrantsCancelled { campaign, chain_id, vault, word, mask, .. } = cancelled;
-    if word >= PLACES_END >> 8 || !is_of_vault(conn, campaign, (chain_id, vault)).await? {
+    if !is_of_vault(conn, campaign, (chain_id, vault)).await? {
         tracing::warn!(%campaign, word, %vault, "places were burned that are none of ours");
         return Ok(Vec::new());
     }
-    let mask = PaidMask::new(word << 8, vec![mask]);
     let queue = lock_queue(conn, campaign).await?;
+    if word > (queue.next_seq.max(queue.burned_to) + AHEAD_MAX) >> 8 {
+        tracing::error!(%campaign, word, tx = %cancelled.tx, "places were burned that nobody will be given for long");
+        return Ok(Vec::new());
+    }
+    let mask = PaidMask::new(word << 8, vec![mask]);
     if let Some(last) = mask.seqs().last().filter(|seq| *seq >= queue.next_seq) {
         skip_burned(conn, now, campaign, &queue, last + 1).await?;
     }

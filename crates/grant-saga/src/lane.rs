@@ -235,7 +235,7 @@ impl LaneDriver {
         drop(conn);
         if self.fence != Some(lease.fence) {
             // Whoever had the lane before may have died between the commit and the sending.
-            if self.runs_ahead(lease).await? {
+            if lease.state != LaneState::Retired && self.runs_ahead(lease).await? {
                 return Ok(Progress::Idle);
             }
             (self.tries, self.check_at) = (Tries::default(), None);

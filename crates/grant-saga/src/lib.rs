@@ -46,8 +46,9 @@ mod treasury;
 mod undoing;
 mod wallet_checks;
 
-/// No campaign's places come near this one: what is beyond does not fit the bookkeeping, and is somebody else's.
-const PLACES_END: u64 = 1 << 62;
+/// So many places ahead of a campaign's queue are passed over because the chain has used one, at the most: a restore may lose millions of grants,
+/// and whoever else may settle or cancel can name any place. What is beyond is met when the queue comes there.
+const AHEAD_MAX: u64 = 1 << 24;
 
 pub use self::{
     account::CallFailed,

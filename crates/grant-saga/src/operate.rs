@@ -82,7 +82,11 @@ pub async fn settle_lane(
     to: LaneState,
 ) -> Result<usize, OperateError> {
     let displaced = find_displaced(pool, node, vault, lane).await?;
-    let used = node.nonce(lane.address, NonceAt::Latest).await?;
+    // One that is to be given nothing more passes over nothing: whoever else has its key cannot keep it from being retired.
+    let used = match to {
+        LaneState::Retired => lane.next_nonce,
+        _ => node.nonce(lane.address, NonceAt::Latest).await?,
+    };
     require_final(pool, node, vault, lane, used).await?;
     let mut tx = pool.begin().await?;
     let mut events: Vec<NewEvent> = Vec::new();

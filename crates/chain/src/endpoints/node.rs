@@ -68,8 +68,7 @@ impl ChainNode for Endpoints {
     }
 
     /// What a quorum has reached: too much halts a lane, too little hides that somebody else has used it, and neither
-    /// should be one endpoint's to say. With what is pending it is the highest: whoever says less knows less. Up to a block it is what
-    /// those say who answer: not all of them keep old states.
+    /// should be one endpoint's to say. With what is pending it is the highest: whoever says less knows less.
     async fn nonce(&self, account: Address, at: NonceAt) -> Result<u64, ChainError> {
         self.agreed_nonce(account, at).await
     }

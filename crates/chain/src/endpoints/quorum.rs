@@ -16,12 +16,7 @@ impl Endpoints {
         }
         let (mut nonces, error) = self.answers(move |node| node.nonce(account, at)).await;
         nonces.sort_unstable_by(|one, other| other.cmp(one));
-        let place = match at {
-            NonceAt::Latest => self.quorum,
-            NonceAt::Pending => 1,
-            // Of those who keep states that old; the others do not answer.
-            NonceAt::Block(_) => self.quorum.min(nonces.len()).max(1),
-        };
+        let place = if at == NonceAt::Pending { 1 } else { self.quorum };
         let nonce = nonces.get(place - 1).copied();
         nonce.ok_or_else(|| error.unwrap_or_else(|| self.no_endpoint()))
     }

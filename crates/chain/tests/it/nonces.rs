@@ -1,6 +1,11 @@
 //! Who used a nonce, on a node that keeps the states of its last blocks only.
 
-use alloy::primitives::B256;
+use alloy::{
+    consensus::{SignableTransaction as _, TxEip7702, TxEnvelope},
+    eips::{eip2718::Encodable2718 as _, eip7702::Authorization},
+    primitives::{Address, B256, Signature, U256},
+    signers::{SignerSync as _, local::PrivateKeySigner},
+};
 use laurel_chain::{
     ChainError, ChainNode, HttpNode, LaneSigner, LocalKey, NonceAt, NonceUse, NonceUser, TxRequest,
     find_nonce_use,
@@ -108,4 +113,37 @@ async fn a_search_that_would_read_too_much_is_given_up() {
     let world = World::new().await;
     let error = world.find(0, 0, HEAD, 5).await.unwrap_err();
     assert!(matches!(error, ChainError::TooFarBack { nonce: 0, .. }), "{error:?}");
+}
+
+/// Whoever has the account's key signs an authorization (EIP-7702), and anybody sends it.
+#[tokio::test]
+async fn the_user_of_a_nonce_may_be_somebody_elses_transaction() {
+    let world = World::new().await;
+    let account = world.key.address();
+    let authorization = Authorization { chain_id: U256::from(CHAIN_ID), address: Address::ZERO, nonce: 2 };
+    let signature = signed(DEV_KEYS[1].secret, authorization.signature_hash());
+    let fees = world.node.fees().await.unwrap();
+    let request = TxEip7702 {
+        chain_id: CHAIN_ID,
+        nonce: 0,
+        gas_limit: 100_000,
+        max_fee_per_gas: fees.base_fee * 2 + fees.priority_fee,
+        max_priority_fee_per_gas: fees.priority_fee,
+        to: DEV_KEYS[2].address.parse().unwrap(),
+        authorization_list: vec![authorization.into_signed(signature)],
+        ..TxEip7702::default()
+    };
+    let signature = signed(DEV_KEYS[2].secret, request.signature_hash());
+    let sent = TxEnvelope::from(request.into_signed(signature));
+    world.node.send(sent.encoded_2718().into()).await.unwrap();
+    world.control.mine(3).await.unwrap();
+    assert_eq!(world.node.nonce(account, NonceAt::Latest).await.unwrap(), 3);
+    let found = world.find(2, 0, HEAD + 3, 100).await.unwrap();
+    let NonceUse::By(user) = found else { panic!("{found:?}") };
+    assert_eq!((user.tx, user.block_number), (*sent.tx_hash(), HEAD + 1));
+}
+
+fn signed(secret: &str, hash: B256) -> Signature {
+    let signer: PrivateKeySigner = secret.parse().unwrap();
+    signer.sign_hash_sync(&hash).unwrap()
 }

@@ -209,7 +209,12 @@ impl LaneDriver {
         drop(conn);
         let Some(last_final) = last_final.map(i64::cast_unsigned) else { return Ok(()) };
         let Some(user) = self.user_of(now, lowest.nonce).await? else { return Ok(()) };
-        if ours.contains(&user.tx) || user.block_number > last_final {
+        if ours.contains(&user.tx) {
+            // Another one may have it after a reorganisation.
+            self.searched = self.searched.map(|searched| Searched { user: None, ..searched });
+            return Ok(());
+        }
+        if user.block_number > last_final {
             return Ok(());
         }
         // What was found a while ago may have been in a block that is none any more.

@@ -15,7 +15,7 @@ use super::{
     store::{Known, insert_orphan, insert_recovered, known_places},
 };
 use crate::{
-    Lane, PLACES_END,
+    AHEAD_MAX, Lane,
     adoption::{PaidPlace, adopt, runs_of},
     alerts::end_alerts,
     list_lanes,
@@ -66,6 +66,8 @@ struct Payments {
     ours: Vec<(Settlement, Vec<PaidPlace>)>,
     /// The place after the last one that anybody has used.
     end: u64,
+    /// What is beyond this one is not ours, whoever signed it.
+    end_max: u64,
 }
 
 impl Recovery {
@@ -132,8 +134,8 @@ impl Recovery {
         .fetch_all(&self.pool)
         .await?;
         let mut campaigns: BTreeMap<CampaignId, Payments> = BTreeMap::new();
-        for number in self.campaigns(vault).await? {
-            campaigns.insert(number, Payments::default());
+        for (number, end) in self.campaigns(vault).await? {
+            campaigns.insert(number, Payments { end_max: end + AHEAD_MAX, ..Payments::default() });
         }
         let mut unpaid = Vec::new();
         for row in rows {
@@ -155,8 +157,8 @@ impl Recovery {
                 imported.found.push(Found { campaign, tx, why });
                 continue;
             };
-            if end > PLACES_END {
-                let why = "paid a place beyond all that are given".to_owned();
+            if end > payments.end_max {
+                let why = "paid a place far beyond all that are given".to_owned();
                 imported.found.push(Found { campaign, tx, why });
                 continue;
             }
@@ -169,21 +171,25 @@ impl Recovery {
         Ok(ReadVault { campaigns, unpaid })
     }
 
-    /// The campaigns of a vault that something was paid or burned of which this database does not know.
-    async fn campaigns(&self, vault: &Vault) -> Result<Vec<CampaignId>, RecoverError> {
-        let numbers = sqlx::query_scalar!(
+    /// The campaigns of a vault that something was paid or burned of which this database does not know, and up to where it does.
+    async fn campaigns(&self, vault: &Vault) -> Result<Vec<(CampaignId, u64)>, RecoverError> {
+        let campaigns = sqlx::query!(
             r#"
-            SELECT c.id FROM campaigns c
+            SELECT c.id, coalesce(greatest(q.next_seq, q.burned_to), 0) AS "end!"
+            FROM campaigns c LEFT JOIN queues q ON q.campaign = c.id
             WHERE c.vault = $1
               AND (EXISTS (SELECT FROM open_suspense s
                            WHERE s.vault = c.vault AND s.on_chain_campaign = c.id AND s.unknown > 0)
-                   OR EXISTS (SELECT FROM queues q WHERE q.campaign = c.id AND q.burned_to > q.next_seq))
+                   OR q.burned_to > q.next_seq)
             ORDER BY c.id
             "#,
             vault.id.0,
         );
-        let numbers = numbers.fetch_all(&self.pool).await?;
-        Ok(numbers.into_iter().filter_map(|number| CampaignId::try_from(number).ok()).collect())
+        let known = campaigns.fetch_all(&self.pool).await?;
+        let known = known.into_iter();
+        Ok(known
+            .filter_map(|row| Some((CampaignId::try_from(row.id).ok()?, row.end.cast_unsigned())))
+            .collect())
     }
 }
 

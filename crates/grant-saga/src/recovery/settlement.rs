@@ -72,7 +72,7 @@ pub(super) async fn read_settlement(
         return Err(lacks("the log"));
     };
     let mask = PaidMask::new(first_seq, paid);
-    let end = mask.seqs().last().map_or(first_seq, |last| last + 1);
+    let end = mask.seqs().last().map_or(first_seq, |last| last.saturating_add(1));
     let settled = Settled { campaign, first_seq, words_hash, mask, log_index: place.log_index };
     let ours = signed_by_us(raw, vault, lanes, &settled).map(|(lane, deadline, request, places)| {
         let settlement = Settlement {
@@ -125,7 +125,8 @@ fn signed_by_us(
     let words = words.ok_or("has no segment that its log tells of")?;
     let places = words
         .into_iter()
-        .zip(settled.first_seq..)
+        .zip(0..)
+        .map(|(word, nth)| (word, settled.first_seq.saturating_add(nth)))
         .filter(|(_, seq)| settled.mask.contains(*seq))
         .map(|(word, seq)| PaidPlace { log_index: settled.log_index, seq, word })
         .collect();

@@ -14,7 +14,7 @@ use laurel_ledger::{JournalHeads, LedgerError, Vault, journal_heads, partitions_
 
 use super::{RecoverError, Recovery};
 use crate::{
-    list_lanes,
+    Lane, LaneState, list_lanes,
     operate::{BLOCKS_READ_MAX, unknown_user},
 };
 
@@ -137,7 +137,9 @@ impl Recovery {
         let latest = latest.map_or(final_number, |latest| latest.header.number);
         let mut waiting = Vec::new();
         let lanes = list_lanes(&mut *self.pool.acquire().await?).await?;
-        for lane in lanes.into_iter().filter(|lane| lane.vault == vault.id) {
+        // Those that are retired are given nothing more: nobody waits for whoever else has their keys.
+        let counts = |lane: &Lane| lane.vault == vault.id && lane.state != LaneState::Retired;
+        for lane in lanes.into_iter().filter(counts) {
             let sent = node.nonce(lane.address, NonceAt::Latest).await?;
             let Some(nonce) = sent.checked_sub(1) else { continue };
             let blocks = final_number + 1..=latest;

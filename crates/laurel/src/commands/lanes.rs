@@ -111,7 +111,7 @@ async fn add(
     environment: &Environment,
     source: &str,
 ) -> anyhow::Result<Lane> {
-    let signer = signers::lane(chain, source, environment).await?;
+    let signer = signers::lane(chain, source, environment, false).await?;
     let nonce = chain.node.nonce(signer.address(), NonceAt::Latest).await?;
     let mut conn = pool.acquire().await?;
     let known = list_lanes(&mut conn).await?;

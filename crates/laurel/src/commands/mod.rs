@@ -63,7 +63,7 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
             let config = config()?;
             within(config.database.answer_timeout(), until(stop, org::run(&config, org, json))).await?;
         }
-        Command::Audit(audit) => return within(LONG, until(stop, audit::run(&config()?, audit))).await,
+        Command::Audit(audit) => return within(AUDIT, until(stop, audit::run(&config()?, audit))).await,
         Command::Dlq(dlq) => {
             let config = config()?;
             within(config.database.answer_timeout(), until(stop, dlq::run(&config, dlq, json))).await?;
@@ -108,6 +108,9 @@ async fn until<T>(
 
 /// What takes longer than a statement or two, and waits for a chain or for much to be read, is given up after that.
 const LONG: Duration = Duration::from_secs(3_600);
+
+/// A reconciliation of everything begins again when it is given up: it reads a chain from the deployment on.
+const AUDIT: Duration = Duration::from_secs(7 * 24 * 3_600);
 
 /// Gives `work` up after so long: a connection that says nothing any more would keep it for ever.
 async fn within<T>(limit: Duration, work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {

@@ -9,7 +9,8 @@ use laurel_chain::RewardVault;
 use laurel_events::{Clock, NewEvent, SystemClock};
 use laurel_grant_saga::{Guardian, pause_vault, unpause_vault};
 use laurel_ledger::{
-    Context, Stop, Written, append, commit, is_chain_stopped, list_vaults, resume_payouts, stop_payouts,
+    Context, Stop, Written, append, commit, find_quarantine, is_chain_stopped, list_vaults, resume_payouts,
+    stop_payouts,
 };
 use serde_json::{Value, json};
 use sqlx::PgPool;
@@ -53,7 +54,14 @@ pub(crate) async fn pause(
         match tokio::time::timeout(NOTED_WITHIN + PAUSED_WITHIN * 2, connected).await {
             Ok(Ok(paused)) => Ok(paused),
             // Whatever it was: the vault can be paused without the database.
-            Ok(Err(_)) | Err(_) => pause_alone(chain, environment).await.context("not paused"),
+            failed => {
+                let why = failed.map_or_else(
+                    |_| "nobody answered".to_owned(),
+                    |done| done.err().map_or_else(String::new, |error| format!("{error:#}")),
+                );
+                tracing::warn!(why, "the vault is paused without the database's word");
+                pause_alone(chain, environment).await.context("not paused")
+            }
         }
     })
     .await;
@@ -108,6 +116,10 @@ pub(crate) async fn unpause(
     let pool = connected(config).await?;
     let stop = paused.stop();
     let mut tx = pool.begin().await?;
+    ensure!(
+        !matches!(stop, Stop::All) || find_quarantine(&mut tx).await?.is_none(),
+        "the database is in quarantine: `laurel recover` ends it"
+    );
     // First of all: while it is stopped, the guardian pauses the vault again.
     let events = resume_payouts(&mut tx, stop).await?;
     let was = if events.is_some() { "goes on" } else { "was not stopped" };

@@ -30,8 +30,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 /// How often a person is told of what is waited for, while that stays the same but for its numbers.
 const TELL_EVERY: Duration = Duration::from_secs(10);
 
-/// How long one look may take: it may read some thousand blocks.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(900);
+/// How long one look may take: it may read all blocks that are not final yet, once for each lane.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// For how long looks may fail before the command ends: what is waited for takes an hour, and endpoints come and go.
+const FAILING_MAX: Duration = Duration::from_secs(600);
 
 /// How long a step may take: it may read every settlement of what is lost.
 const STEP_TIMEOUT: Duration = Duration::from_secs(3_600);
@@ -113,8 +116,23 @@ async fn read_up(recovery: &Recovery) -> anyhow::Result<()> {
 /// Waits until there is nothing to wait for, and says what for.
 async fn wait(look: impl AsyncFn() -> anyhow::Result<Vec<Waiting>>) -> anyhow::Result<()> {
     let mut told: Option<Instant> = None;
+    let mut failing_since: Option<Instant> = None;
     loop {
-        let waiting = super::within(LOOK_TIMEOUT, look()).await?;
+        let waiting = match super::within(LOOK_TIMEOUT, look()).await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                let since = *failing_since.get_or_insert_with(|| {
+                    note(&format!("it is tried again: {error:#}"));
+                    Instant::now()
+                });
+                if since.elapsed() >= FAILING_MAX {
+                    return Err(error);
+                }
+                sleep(LOOK_EVERY).await;
+                continue;
+            }
+        };
+        failing_since = None;
         if waiting.is_empty() {
             return Ok(());
         }

@@ -4,7 +4,7 @@ mod lanes;
 pub(crate) mod signers;
 
 use anyhow::Context;
-use laurel_grant_saga::{GrantStage, SettlementStage, Treasury, WalletChecker};
+use laurel_grant_saga::{GrantStage, LaneState, SettlementStage, Treasury, WalletChecker, list_lanes};
 
 use self::lanes::Lanes;
 use crate::{app::App, connect};
@@ -16,10 +16,13 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<()> {
     }
     app.run_stage(GrantStage);
     app.run_stage(SettlementStage);
+    let lanes = list_lanes(&mut *app.pool.acquire().await?).await?;
+    let retired = lanes.into_iter().filter(|lane| lane.state == LaneState::Retired);
+    let retired: Vec<_> = retired.map(|lane| lane.address).collect();
     let mut chains = Vec::with_capacity(app.chains.len());
     for chain in &app.chains {
         let at = || format!("chain {}", chain.config.id);
-        chains.push((chain, signers::load(chain, app.environment()).await.with_context(at)?));
+        chains.push((chain, signers::load(chain, app.environment(), &retired).await.with_context(at)?));
     }
     // Only when all of them are as they should be: nothing is signed beside a mistake.
     for (chain, signers) in chains {

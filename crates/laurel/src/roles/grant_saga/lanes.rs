@@ -10,7 +10,7 @@ use alloy::primitives::Address;
 use anyhow::Context;
 use laurel_chain::{LaneSigner, NonceAt};
 use laurel_events::LaneId;
-use laurel_grant_saga::{Lane, LaneDriver, LaneParts, LaneSettings, list_lanes, register_lane};
+use laurel_grant_saga::{Lane, LaneDriver, LaneParts, LaneSettings, LaneState, list_lanes, register_lane};
 
 use super::signers;
 use crate::{app::App, connect::ConnectedChain};
@@ -93,7 +93,9 @@ impl Lanes {
         }
         let source = lane.key_source.as_deref();
         let source = source.context("its key is not among this replica's lane_keys")?;
-        let signer = signers::lane(&self.chain, source, self.app.environment()).await?;
+        let signer =
+            signers::lane(&self.chain, source, self.app.environment(), lane.state == LaneState::Retired)
+                .await?;
         anyhow::ensure!(
             signer.address() == lane.address,
             "{source} is the key of {} here, not of {}",

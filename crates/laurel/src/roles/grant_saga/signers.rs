@@ -17,8 +17,13 @@ pub(super) struct Signers {
     pub(super) treasury: Option<Arc<dyn LaneSigner>>,
 }
 
-/// Loads the keys of a chain, and asks its vault whether it would take what they sign.
-pub(super) async fn load(chain: &ConnectedChain, environment: &Environment) -> anyhow::Result<Signers> {
+/// Loads the keys of a chain, and asks its vault whether it would take what they sign. Accounts of `retired` lanes may be no operators
+/// any more: what they have signed is still seen to.
+pub(super) async fn load(
+    chain: &ConnectedChain,
+    environment: &Environment,
+    retired: &[Address],
+) -> anyhow::Result<Signers> {
     let key = |source: &str| -> anyhow::Result<Arc<dyn LaneSigner>> {
         Ok(Arc::new(connect::key(source, environment)?))
     };
@@ -36,7 +41,7 @@ pub(super) async fn load(chain: &ConnectedChain, environment: &Environment) -> a
     if !lanes.is_empty() {
         require_lifetime(chain).await?;
     }
-    for lane in &lanes {
+    for lane in lanes.iter().filter(|lane| !retired.contains(&lane.address())) {
         require_operator(chain, lane.address()).await?;
     }
     if let Some(treasury) = &treasury {
@@ -50,6 +55,7 @@ pub(crate) async fn lane(
     chain: &ConnectedChain,
     source: &str,
     environment: &Environment,
+    retired: bool,
 ) -> anyhow::Result<Arc<dyn LaneSigner>> {
     let signer: Arc<dyn LaneSigner> = Arc::new(connect::key(source, environment)?);
     if asked(chain, RewardVault::ownerCall {}).await? == signer.address() {
@@ -59,7 +65,9 @@ pub(crate) async fn lane(
         );
     }
     require_lifetime(chain).await?;
-    require_operator(chain, signer.address()).await?;
+    if !retired {
+        require_operator(chain, signer.address()).await?;
+    }
     Ok(signer)
 }
 

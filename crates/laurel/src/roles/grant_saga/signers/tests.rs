@@ -16,6 +16,7 @@ async fn with_keys<T>(
     lanes: &[usize],
     treasury: Option<usize>,
     settlement_lifetime_ms: u64,
+    retired: &[Address],
     then: impl AsyncFnOnce(anyhow::Result<Signers>) -> T,
 ) -> T {
     let database = TestDatabase::create(&MIGRATOR).await;
@@ -37,14 +38,24 @@ async fn with_keys<T>(
         .fold(Environment::process(), |all, (key, dev)| all.with(&format!("KEY_{key}"), dev.secret));
     let chain =
         connect::chain(database.pool(), &configured, &ChainParts::unwatched().unwrap()).await.unwrap();
-    then(load(&chain, &environment).await).await
+    then(load(&chain, &environment, retired).await).await
 }
 
 #[tokio::test]
 async fn keys_that_the_vault_takes_are_loaded() {
-    with_keys(&[1], Some(0), LIFETIME_MS, async |loaded| {
+    with_keys(&[1], Some(0), LIFETIME_MS, &[], async |loaded| {
         let signers = loaded.unwrap();
         assert_eq!((signers.lanes.len(), signers.treasury.is_some()), (1, true));
+    })
+    .await;
+}
+
+/// Its right was taken away, and what it has signed waits for it.
+#[tokio::test]
+async fn the_key_of_a_retired_lane_need_not_be_an_operators() {
+    let retired = DEV_KEYS[2].address.parse().unwrap();
+    with_keys(&[1, 2], Some(0), LIFETIME_MS, &[retired], async |loaded| {
+        assert_eq!(loaded.unwrap().lanes.len(), 2);
     })
     .await;
 }
@@ -62,7 +73,7 @@ async fn keys_that_would_only_harm_are_refused(
     #[case] settlement_lifetime_ms: u64,
     #[case] says: &[&str],
 ) {
-    with_keys(lanes, treasury, settlement_lifetime_ms, async |loaded| {
+    with_keys(lanes, treasury, settlement_lifetime_ms, &[], async |loaded| {
         let error = format!("{:#}", loaded.map(drop).unwrap_err());
         for part in says {
             assert!(error.contains(part), "{part:?} is not in {error:?}");
