@@ -22,7 +22,8 @@ CREATE TABLE audit_settlements (
     -- as CampaignId::number: a stranger's may be negative
     campaign bigint NOT NULL,
     first_seq bigint NOT NULL,
-    count integer NOT NULL CHECK (count > 0),
+    -- none where the words are not to be found in a stranger's data
+    count integer NOT NULL CHECK (count >= 0),
     total numeric(78, 0) NOT NULL CHECK (total >= 0),
     words_hash bytea NOT NULL CHECK (length(words_hash) = 32),
     words bytea NOT NULL CHECK (length(words) = 32 * count),

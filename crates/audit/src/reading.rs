@@ -25,7 +25,8 @@ pub(crate) struct SettledLog {
     pub(crate) first_seq: u64,
     pub(crate) total: Amount,
     pub(crate) words_hash: B256,
-    /// From the transaction's data; they hash to `words_hash`.
+    /// From the transaction's data; they hash to `words_hash`. None where that is not to be found in the data as we read it, which
+    /// nothing of ours is.
     pub(crate) words: Vec<B256>,
     pub(crate) paid: Vec<U256>,
     pub(crate) sender: Address,
@@ -153,7 +154,7 @@ fn read_transaction(
                     Some(sent) => sent,
                     None => calldata.insert(Sent::decode(vault, tx, transaction)?),
                 };
-                Logged::Settled(sent.next(tx, event)?)
+                Logged::Settled(sent.next(event))
             }
             RewardVault::CampaignOpened::SIGNATURE_HASH => {
                 let event = RewardVault::CampaignOpened::decode_log(log).map_err(untrue)?.data;
@@ -184,7 +185,7 @@ fn capped(campaign: u64, token: Address, cap: U256) -> Logged {
 }
 
 /// A settlement as it was sent. Operators have no code, so its data is the transaction's own, and its segments come in the
-/// order of their logs.
+/// order of their logs. Whoever else has an operator's key may write data that the contract reads and we do not.
 #[derive(Debug)]
 struct Sent {
     sender: Address,
@@ -198,35 +199,30 @@ impl Sent {
         let envelope = TxEnvelope::decode_2718(&mut transaction.as_ref())
             .map_err(|_| untrue("the transaction cannot be read"))?;
         let sender = envelope.recover_signer().map_err(|_| untrue("nobody signed it"))?;
-        if envelope.to() != Some(vault) {
-            return Err(untrue("it was not sent to the vault"));
-        }
-        let call = RewardVault::settleCall::abi_decode(envelope.input())
-            .map_err(|_| untrue("its data is no settlement"))?;
-        Ok(Self { sender, nonce: envelope.nonce(), segments: call.segments.into_iter() })
+        let call = RewardVault::settleCall::abi_decode(envelope.input());
+        let segments = call.ok().filter(|_| envelope.to() == Some(vault)).map(|call| call.segments);
+        Ok(Self { sender, nonce: envelope.nonce(), segments: segments.unwrap_or_default().into_iter() })
     }
 
     /// The segment of the next log.
-    fn next(&mut self, tx: B256, event: RewardVault::BatchSettled) -> Result<SettledLog, ChainError> {
-        let untrue = || ChainError::Untrue(format!("the data of settlement {tx} is not what its logs say"));
-        let segment = self.segments.next().ok_or_else(untrue)?;
-        let words: Vec<B256> = segment.grants.iter().map(|word| B256::from(*word)).collect();
-        let fits = (segment.campaign, segment.firstSeq) == (event.campaign, event.firstSeq)
-            && U256::from(words.len()) == event.count
-            && words_hash(&words) == event.grantsHash;
-        if !fits {
-            return Err(untrue());
-        }
-        Ok(SettledLog {
+    fn next(&mut self, event: RewardVault::BatchSettled) -> SettledLog {
+        let words = self.segments.next().and_then(|segment| {
+            let words: Vec<B256> = segment.grants.iter().map(|word| B256::from(*word)).collect();
+            let fits = (segment.campaign, segment.firstSeq) == (event.campaign, event.firstSeq)
+                && U256::from(words.len()) == event.count
+                && words_hash(&words) == event.grantsHash;
+            fits.then_some(words)
+        });
+        SettledLog {
             campaign: event.campaign,
             first_seq: event.firstSeq,
             total: Amount::new(event.total),
             words_hash: event.grantsHash,
-            words,
+            words: words.unwrap_or_default(),
             paid: event.paid,
             sender: self.sender,
             nonce: self.nonce,
-        })
+        }
     }
 }
 
@@ -255,4 +251,52 @@ pub(crate) fn read_signed(vault: Address, raw: &[u8]) -> Option<Signed> {
         segments.collect()
     });
     Some(Signed { sender, nonce: envelope.nonce(), segments })
+}
+
+#[cfg(test)]
+mod tests {
+    use alloy::sol_types::SolValue as _;
+    use laurel_chain::{LaneSigner as _, LocalKey, TxRequest};
+    use laurel_devnet::dev_keys::DEV_KEYS;
+
+    use super::*;
+
+    /// It is in the blocks for good: whoever could not read it would never compare the chain again.
+    #[test]
+    fn a_settlement_whose_data_cannot_be_read_is_one_without_words() {
+        let vault = Address::repeat_byte(7);
+        let key = LocalKey::from_hex(DEV_KEYS[3].secret).unwrap();
+        let event = RewardVault::BatchSettled {
+            campaign: 9,
+            firstSeq: 5,
+            count: U256::from(1),
+            total: U256::from(1_000),
+            grantsHash: B256::repeat_byte(1),
+            paid: vec![U256::from(1 << 5)],
+            seal: B256::ZERO,
+        };
+        let log = Log { address: vault, data: event.encode_log_data() };
+        for (to, data) in [
+            (vault, Bytes::from_static(b"no settlement")),
+            (vault, Bytes::from(U256::MAX.abi_encode())),
+            (Address::repeat_byte(8), Bytes::new()),
+        ] {
+            let request = TxRequest {
+                chain_id: 1,
+                nonce: 4,
+                to: Some(to),
+                data,
+                gas_limit: 100_000,
+                max_fee_per_gas: 2,
+                max_priority_fee_per_gas: 1,
+            };
+            let sent = key.sign(&request).unwrap();
+            let read = read_transaction(vault, sent.hash, std::slice::from_ref(&log), 3, &sent.raw).unwrap();
+            let [ReadLog { log_index: 3, logged: Logged::Settled(settled), .. }] = &read[..] else {
+                panic!("{read:?}")
+            };
+            assert_eq!((settled.campaign, settled.first_seq, settled.paid_count()), (9, 5, 1));
+            assert_eq!((settled.sender, settled.nonce, settled.words.len()), (key.address(), 4, 0));
+        }
+    }
 }
