@@ -107,7 +107,8 @@ async fn was_used(
     }
 }
 
-/// Reads these blocks from the last one back.
+/// Reads these blocks from the last one back. A transaction of the account's own is the user. An authorization is, if there is none: it may
+/// have come when it changed nothing any more.
 async fn read_back(
     node: &dyn ChainNode,
     account: Address,
@@ -116,19 +117,21 @@ async fn read_back(
     read_max: u64,
 ) -> Result<Option<NonceUser>, ChainError> {
     let (first, last) = blocks.into_inner();
+    let mut authorized = None;
     let mut which = BlockRef::Number(last);
     for number in (first..=last).rev() {
         if last - number >= read_max {
             return Err(ChainError::TooFarBack { account, nonce, number });
         }
         let block = block_at(node, which).await?;
-        let found = user_in(node, account, nonce, &block).await?;
-        if found.is_some() {
-            return Ok(found);
+        match user_in(node, account, nonce, &block).await? {
+            Some((user, true)) => return Ok(Some(user)),
+            Some((user, false)) => authorized = Some(user),
+            None => {}
         }
         which = BlockRef::Hash(block.header.parent_hash);
     }
-    Ok(None)
+    Ok(authorized)
 }
 
 async fn block_at(node: &dyn ChainNode, which: BlockRef) -> Result<Block, ChainError> {
@@ -136,13 +139,13 @@ async fn block_at(node: &dyn ChainNode, which: BlockRef) -> Result<Block, ChainE
     block.ok_or_else(|| ChainError::Untrue(format!("the node lacks a block that it has: {which:?}")))
 }
 
-/// The transaction of an account with this nonce in one block.
+/// The transaction in one block that uses this nonce of an account, and whether it is the account's own.
 async fn user_in(
     node: &dyn ChainNode,
     account: Address,
     nonce: u64,
     block: &Block,
-) -> Result<Option<NonceUser>, ChainError> {
+) -> Result<Option<(NonceUser, bool)>, ChainError> {
     if block.transactions.is_empty() && block.header.transactions_root == EMPTY_ROOT_HASH {
         return Ok(None);
     }
@@ -150,26 +153,29 @@ async fn user_in(
     let transactions = transactions
         .ok_or_else(|| ChainError::Untrue(format!("the node lacks the transactions of {}", block.hash)))?;
     verify_transactions(block, &transactions)?;
-    let found = transactions
-        .iter()
-        .filter_map(|raw| TxEnvelope::decode_2718_exact(raw).ok())
-        .find(|tx| uses(tx, account, nonce));
-    Ok(found.map(|tx| NonceUser {
+    let transactions: Vec<TxEnvelope> =
+        transactions.iter().filter_map(|raw| TxEnvelope::decode_2718_exact(raw).ok()).collect();
+    let user = |tx: &TxEnvelope| NonceUser {
         tx: *tx.tx_hash(),
         block_number: block.header.number,
         block_hash: block.hash,
-    }))
+    };
+    let own = transactions.iter().find(|tx| is_own(tx, account, nonce)).map(|tx| (user(tx), true));
+    let authorized = || transactions.iter().find(|tx| is_authorized(tx, account, nonce));
+    Ok(own.or_else(|| authorized().map(|tx| (user(tx), false))))
 }
 
-/// Whether a transaction uses a nonce of an account: it is the account's own, or somebody has sent an authorization that the account
-/// has signed (EIP-7702), which raises its nonce as well.
-fn uses(tx: &TxEnvelope, account: Address, nonce: u64) -> bool {
-    let signed = tx.nonce() == nonce && tx.recover_signer().is_ok_and(|sender| sender == account);
+fn is_own(tx: &TxEnvelope, account: Address, nonce: u64) -> bool {
+    tx.nonce() == nonce && tx.recover_signer().is_ok_and(|sender| sender == account)
+}
+
+/// Whether a transaction carries an authorization that the account has signed (EIP-7702), which raises its nonce as well.
+fn is_authorized(tx: &TxEnvelope, account: Address, nonce: u64) -> bool {
     let authorized = |authorization: &SignedAuthorization| {
         authorization.nonce() == nonce
             && authorization.recover_authority().is_ok_and(|authority| authority == account)
     };
-    signed || tx.authorization_list().is_some_and(|list| list.iter().any(authorized))
+    tx.authorization_list().is_some_and(|list| list.iter().any(authorized))
 }
 
 /// The search for the first of some blocks of which something is true, given that it is true of the last one and stays so. Goes back

@@ -119,13 +119,34 @@ async fn a_search_that_would_read_too_much_is_given_up() {
 #[tokio::test]
 async fn the_user_of_a_nonce_may_be_somebody_elses_transaction() {
     let world = World::new().await;
-    let account = world.key.address();
-    let authorization = Authorization { chain_id: U256::from(CHAIN_ID), address: Address::ZERO, nonce: 2 };
+    let sent = authorized(&world, 2).await;
+    assert_eq!(world.node.nonce(world.key.address(), NonceAt::Latest).await.unwrap(), 3);
+    let found = world.find(2, 0, HEAD + 3, 100).await.unwrap();
+    let NonceUse::By(user) = found else { panic!("{found:?}") };
+    assert_eq!((user.tx, user.block_number), (sent, HEAD + 1));
+}
+
+/// It is in a block, and has changed nothing.
+#[tokio::test]
+async fn an_authorization_that_comes_too_late_has_used_nothing() {
+    let world = World::new().await;
+    for nonce in [0, 1] {
+        let before = world.find(nonce, 0, HEAD, 100).await.unwrap();
+        authorized(&world, nonce).await;
+        let head = world.control.block_number().await.unwrap();
+        assert_eq!(world.find(nonce, 0, head, 100).await.unwrap(), before);
+    }
+    assert_eq!(world.node.nonce(world.key.address(), NonceAt::Latest).await.unwrap(), 2);
+}
+
+/// Somebody sends an authorization of the account with this nonce, and some blocks are made. Returns its hash.
+async fn authorized(world: &World, nonce: u64) -> B256 {
+    let authorization = Authorization { chain_id: U256::from(CHAIN_ID), address: Address::ZERO, nonce };
     let signature = signed(DEV_KEYS[1].secret, authorization.signature_hash());
     let fees = world.node.fees().await.unwrap();
     let request = TxEip7702 {
         chain_id: CHAIN_ID,
-        nonce: 0,
+        nonce: world.node.nonce(DEV_KEYS[2].address.parse().unwrap(), NonceAt::Latest).await.unwrap(),
         gas_limit: 100_000,
         max_fee_per_gas: fees.base_fee * 2 + fees.priority_fee,
         max_priority_fee_per_gas: fees.priority_fee,
@@ -137,10 +158,7 @@ async fn the_user_of_a_nonce_may_be_somebody_elses_transaction() {
     let sent = TxEnvelope::from(request.into_signed(signature));
     world.node.send(sent.encoded_2718().into()).await.unwrap();
     world.control.mine(3).await.unwrap();
-    assert_eq!(world.node.nonce(account, NonceAt::Latest).await.unwrap(), 3);
-    let found = world.find(2, 0, HEAD + 3, 100).await.unwrap();
-    let NonceUse::By(user) = found else { panic!("{found:?}") };
-    assert_eq!((user.tx, user.block_number), (*sent.tx_hash(), HEAD + 1));
+    *sent.tx_hash()
 }
 
 fn signed(secret: &str, hash: B256) -> Signature {
