@@ -133,6 +133,8 @@ async fn an_authorization_that_comes_too_late_has_used_nothing() {
     for nonce in [0, 1] {
         let before = world.find(nonce, 0, HEAD, 100).await.unwrap();
         authorized(&world, nonce).await;
+        // No state that could tell is left.
+        world.control.mine(20).await.unwrap();
         let head = world.control.block_number().await.unwrap();
         assert_eq!(world.find(nonce, 0, head, 100).await.unwrap(), before);
     }
