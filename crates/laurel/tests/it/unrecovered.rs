@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use alloy::primitives::U256;
 use laurel_chain::{GrantWord, RewardVault, Settlement, SettlementSegment};
-use laurel_devnet::dev_keys::DEV_KEYS;
+use laurel_devnet::{dev_keys::DEV_KEYS, testing::TestDatabase};
 use laurel_events::{Amount, Clock, SystemClock};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -107,13 +107,14 @@ async fn payments_of_a_campaign_that_is_lost_keep_payouts_stopped() {
     drop(old);
 }
 
-/// A snapshot of the disk cannot be told from the disk: what the lane has on the chain tells.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_snapshot_of_the_disk_is_seen_by_what_its_lanes_have_settled() {
+/// A world whose disk went back to a snapshot, which cannot be told from the disk: one of the two grants of a campaign was paid since then. With the
+/// campaign, and the database that is lost.
+async fn back_to_a_snapshot() -> (World, String, TestDatabase) {
     let mut world = World::start().await;
     let (replica, rest) = started(&world);
     let campaign = world.campaign(&rest, "1000000").await;
     rest.player("one", world.chain_id).await;
+    rest.player("two", world.chain_id).await;
     win(&rest, "one", "first").await;
     until_paid(&rest, &campaign, 1).await;
     assert_eq!(replica.terminate().await, Some(0));
@@ -126,6 +127,13 @@ async fn a_snapshot_of_the_disk_is_seen_by_what_its_lanes_have_settled() {
 
     world.database_url = snapshot.url().to_owned();
     let old = std::mem::replace(&mut world.database, snapshot);
+    (world, campaign, old)
+}
+
+/// What the lane has on the chain tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_snapshot_of_the_disk_is_seen_by_what_its_lanes_have_settled() {
+    let (world, campaign, old) = back_to_a_snapshot().await;
     let (replica, rest) = started(&world);
     rest.until("/alerts", |alerts| {
         let alerts = alerts["items"].as_array().unwrap();
@@ -153,23 +161,7 @@ async fn a_snapshot_of_the_disk_is_seen_by_what_its_lanes_have_settled() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_place_that_went_to_somebody_else_meanwhile_halts_its_campaign() {
-    let mut world = World::start().await;
-    let (replica, rest) = started(&world);
-    let campaign = world.campaign(&rest, "1000000").await;
-    rest.player("one", world.chain_id).await;
-    rest.player("two", world.chain_id).await;
-    win(&rest, "one", "first").await;
-    until_paid(&rest, &campaign, 1).await;
-    assert_eq!(replica.terminate().await, Some(0));
-    let snapshot = world.database.copy().await;
-    assert_eq!(sqlx::query(UNTOLD).execute(snapshot.pool()).await.unwrap().rows_affected(), 1);
-    let (replica, rest) = started(&world);
-    win(&rest, "one", "second").await;
-    until_paid(&rest, &campaign, 2).await;
-    replica.kill_9().await;
-
-    world.database_url = snapshot.url().to_owned();
-    let old = std::mem::replace(&mut world.database, snapshot);
+    let (world, _, old) = back_to_a_snapshot().await;
     // Nobody sees that it is older, for nobody reads the chain: the place of the second grant is given to another one.
     sqlx::query("INSERT INTO stops VALUES ('all', 'test', 'test', now())")
         .execute(world.database.pool())
