@@ -31,6 +31,8 @@ codes! {
     PAYMENT_NOT_RECOVERED = "payment_not_recovered";
     /// The chain gave a lane's nonce to a transaction that is not ours.
     NONCE_USED_ELSEWHERE = "nonce_used_elsewhere";
+    /// A lane's nonce was used long ago, and no endpoint can tell by what.
+    NONCE_USER_UNKNOWN = "nonce_user_unknown";
     /// Two final blocks contradict each other.
     CHAIN_HALTED = "chain_halted";
     /// Grants stand on more than the vault has a cap for.

@@ -65,12 +65,12 @@ pub(crate) const ELSEWHERE: [(&str, &str); 20] = [
     ("halt_ended", "an operator's command for a halt without a reason, which few worlds have"),
     ("history_rebuilt", "an operator's command"),
     ("lane_abandoned", "a replica that died is there again before its lanes have stood for a minute more"),
+    ("lane_alerted", "lanes have gas money, sign what nodes take, and nodes keep all states"),
     ("letter_dropped", "an operator's command"),
     ("passed", "few plans have nothing left but places whose grants have failed"),
     ("paused", "an operator's command"),
     ("player", "players are made before a world begins"),
     ("recovery_unpaid", "places are seldom sent by two that sign"),
-    ("send_alert", "lanes have gas money, and sign what nodes take"),
     ("stats_rebuilt", "an operator's command"),
     ("unpaused", "an operator's command"),
 ];

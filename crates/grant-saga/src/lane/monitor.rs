@@ -2,10 +2,15 @@
 //! room. Only the lowest nonce is judged: the others wait for it.
 
 use chrono::{DateTime, Utc};
-use laurel_chain::{BlockRef, Fees, NextStep, NonceAt, NonceUse, NonceUser, Refusal, find_nonce_use};
+use laurel_chain::{
+    BlockRef, ChainError, Fees, NextStep, NonceAt, NonceUse, NonceUser, Refusal, find_nonce_use,
+};
 use laurel_events::{
     NewEvent, OperatorAlertRaised,
-    alert::{self, FEE_ABOVE_CAP, LANE_ABANDONED, LANE_REJECTED, NONCE_USED_ELSEWHERE, OUT_OF_GAS_MONEY},
+    alert::{
+        self, FEE_ABOVE_CAP, LANE_ABANDONED, LANE_REJECTED, NONCE_USED_ELSEWHERE, NONCE_USER_UNKNOWN,
+        OUT_OF_GAS_MONEY,
+    },
 };
 #[cfg(feature = "faults")]
 use laurel_ledger::planted;
@@ -24,8 +29,8 @@ use crate::{
 };
 
 /// The alerts about a lane that end when it is resumed.
-pub(crate) const LANE_ALERTS: [&str; 4] =
-    [FEE_ABOVE_CAP, OUT_OF_GAS_MONEY, NONCE_USED_ELSEWHERE, LANE_REJECTED];
+pub(crate) const LANE_ALERTS: [&str; 5] =
+    [FEE_ABOVE_CAP, OUT_OF_GAS_MONEY, NONCE_USED_ELSEWHERE, NONCE_USER_UNKNOWN, LANE_REJECTED];
 
 /// Why a lane cannot go on, until that has passed.
 pub(super) struct Trouble {
@@ -97,7 +102,7 @@ impl LaneDriver {
             self.park(lease, trouble).await?;
             return Ok(None);
         }
-        self.end_alerts(now, lease, unmined.is_empty()).await?;
+        self.end_alerts(now, lease, &unmined).await?;
         Ok(Some(unmined.len()))
     }
 
@@ -243,6 +248,10 @@ impl LaneDriver {
         let user = match find_nonce_use(&*self.node, self.address(), nonce, blocks, BLOCKS_READ_MAX).await {
             Ok(NonceUse::By(user)) => Some(user),
             Ok(NonceUse::Unused | NonceUse::Earlier) => None,
+            Err(error @ ChainError::TooFarBack { .. }) => {
+                self.tell(NONCE_USER_UNKNOWN, error.to_string()).await?;
+                None
+            }
             Err(error) => {
                 tracing::warn!(lane.id = %self.lane, %error, "the node cannot tell who used a nonce");
                 None
@@ -287,9 +296,30 @@ impl LaneDriver {
         Ok(())
     }
 
+    /// Raises an alert about the lane, which goes on.
+    pub(super) async fn tell(&self, code: &str, detail: String) -> Result<(), LaneError> {
+        let about = format!("lane:{}", self.lane);
+        let mut tx = self.pool.begin().await?;
+        self.raise(&mut tx, OperatorAlertRaised { code: code.to_owned(), about, detail }).await?;
+        commit(tx, "lane_alerted").await?;
+        Ok(())
+    }
+
     /// Takes back what was said of troubles that are over, and has a parked lane go on.
-    async fn end_alerts(&self, now: DateTime<Utc>, lease: Lease, all_mined: bool) -> Result<(), LaneError> {
+    async fn end_alerts(
+        &self,
+        now: DateTime<Utc>,
+        lease: Lease,
+        unmined: &[Unmined],
+    ) -> Result<(), LaneError> {
+        let all_mined = unmined.is_empty();
         let mut over: Vec<String> = Vec::new();
+        let in_vain = |lowest: &Unmined| {
+            self.searched.is_some_and(|searched| searched.nonce == lowest.nonce && searched.user.is_none())
+        };
+        if !unmined.first().is_some_and(in_vain) {
+            over.push(NONCE_USER_UNKNOWN.to_owned());
+        }
         if all_mined {
             let lasting = Refusal::ALL.into_iter().filter(|refusal| refusal.lasts());
             over.extend(lasting.map(|refusal| format!("{}{}", alert::SEND, refusal.as_str())));

@@ -5,8 +5,7 @@ use std::{collections::HashMap, time::Duration};
 use alloy::primitives::{B256, Bytes};
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_chain::{NextStep, Refusal, SendError, TxStatus};
-use laurel_events::{AttemptId, BatchId, EventKind, OperatorAlertRaised, alert};
-use laurel_ledger::commit;
+use laurel_events::{AttemptId, BatchId, EventKind, alert};
 
 use super::{LaneDriver, LaneError, unmined::Unmined};
 use crate::submit::SignedBatch;
@@ -163,23 +162,13 @@ impl LaneDriver {
                 self.tries.fill_gap(batch);
                 self.check_at = None;
             }
-            NextStep::OtherEndpoint | NextStep::Halt => self.tell_refusal(refusal, error).await?,
+            NextStep::OtherEndpoint | NextStep::Halt => {
+                self.tell(&format!("{}{}", alert::SEND, refusal.as_str()), error.to_string()).await?;
+            }
             NextStep::RaiseFees | NextStep::Later | NextStep::Park => {}
         }
         tracing::info!(batch.id = %batch, %error, "the node does not take a batch");
         Ok(Answer::Refused(refusal))
-    }
-
-    async fn tell_refusal(&self, refusal: Refusal, error: &SendError) -> Result<(), LaneError> {
-        let alert = OperatorAlertRaised {
-            code: format!("{}{}", alert::SEND, refusal.as_str()),
-            about: format!("lane:{}", self.lane),
-            detail: error.to_string(),
-        };
-        let mut tx = self.pool.begin().await?;
-        self.raise(&mut tx, alert).await?;
-        commit(tx, "send_alert").await?;
-        Ok(())
     }
 
     async fn accepted(&self, batch: BatchId) -> Result<(), LaneError> {

@@ -25,6 +25,9 @@ use crate::{
 /// The monitor's interval, and a bit.
 const NEXT_CHECK: TimeDelta = TimeDelta::seconds(2);
 
+/// Longer than a batch that was refused once rests.
+const RESENT: TimeDelta = TimeDelta::seconds(31);
+
 /// A campaign with one batch that no block takes: gas has become dear after it was signed.
 async fn one_batch_at_a_rising_price(world: &mut World, base_fee: u128) -> (LaneDriver, Vec<GrantId>) {
     world.control.pause_mining().await.unwrap();
@@ -334,6 +337,30 @@ async fn a_nonce_that_a_final_block_gave_to_another_transaction_halts_the_lane()
     assert!(attempts(&world).await.iter().all(|(_, empty, _)| !empty));
 }
 
+/// The lane remembers who had its nonce, and the block that it was seen in is none any more.
+#[tokio::test]
+async fn whoever_has_lost_a_nonce_in_a_reorganisation_halts_nothing() {
+    let mut world = World::new().await;
+    let (mut driver, grants) = world.swallowed(1).await;
+    world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
+    world.control.warp(MONITOR_TIMEOUT.as_secs()).await.unwrap();
+    world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
+    driver.step().await.unwrap();
+    assert_eq!(state(&world).await.0, LaneState::Active, "no final block has it yet");
+    world.control.reorg(3).await.unwrap();
+    assert_eq!(world.node.nonce(key(1).address(), NonceAt::Latest).await.unwrap(), 0);
+    world.clock.advance(RESENT);
+    driver.step().await.unwrap();
+    world.control.mine(3).await.unwrap();
+    assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+    world.everything_is_final().await;
+    for _ in 0..3 {
+        world.clock.advance(NEXT_CHECK);
+        driver.step().await.unwrap();
+        assert_eq!(state(&world).await.0, LaneState::Active);
+    }
+}
+
 /// Its key is stolen: it gets nothing more, and what it had goes again with another lane.
 #[tokio::test]
 async fn a_halted_lane_is_retired_and_gives_up_what_was_displaced() {
@@ -414,6 +441,31 @@ async fn a_lane_is_resumed_where_no_node_keeps_the_states_of_its_nonces() {
     driver.step().await.unwrap();
     world.control.mine(1).await.unwrap();
     assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}
+
+#[tokio::test]
+async fn a_nonce_whose_user_nobody_can_tell_any_more_is_told_of() {
+    let mut options = AnvilOptions::new(Mining::EachTransaction);
+    options.states_kept = Some(128);
+    let mut world = World::on(options).await;
+    let (mut driver, _) = world.swallowed(1).await;
+    world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
+    world.control.mine(600).await.unwrap();
+    world.everything_is_final().await;
+    world.control.warp(MONITOR_TIMEOUT.as_secs()).await.unwrap();
+    world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
+    driver.step().await.unwrap();
+    assert_eq!(state(&world).await, (LaneState::Active, None));
+    let raised = [("nonce_user_unknown".to_owned(), "lane:1".to_owned())];
+    assert_eq!(alerts(&world).await, raised);
+    world.clock.advance(NEXT_CHECK);
+    driver.step().await.unwrap();
+    assert_eq!(alerts(&world).await, raised, "once, while it lasts");
+    // Whoever watches the chain has found it after all.
+    sqlx::query("UPDATE batches SET state = 'mined'").execute(world.pool()).await.unwrap();
+    world.clock.advance(NEXT_CHECK);
+    driver.step().await.unwrap();
+    assert_eq!(alerts(&world).await, []);
 }
 
 #[tokio::test]

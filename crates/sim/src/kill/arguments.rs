@@ -11,7 +11,7 @@ pub(crate) struct Arguments {
     #[arg(long, default_value_t = 20)]
     pub(super) rounds: u32,
     /// How many times everything is killed at the end, to see how soon it settles again.
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) recoveries: u32,
     /// Where chance comes from; without it, the time decides.
     #[arg(long)]
