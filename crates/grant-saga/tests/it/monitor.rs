@@ -342,6 +342,7 @@ async fn a_nonce_that_a_final_block_gave_to_another_transaction_halts_the_lane()
 async fn whoever_has_lost_a_nonce_in_a_reorganisation_halts_nothing() {
     let mut world = World::new().await;
     let (mut driver, grants) = world.swallowed(1).await;
+    world.everything_is_final().await;
     world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
     world.control.warp(MONITOR_TIMEOUT.as_secs()).await.unwrap();
     world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
@@ -351,8 +352,8 @@ async fn whoever_has_lost_a_nonce_in_a_reorganisation_halts_nothing() {
     assert_eq!(world.node.nonce(key(1).address(), NonceAt::Latest).await.unwrap(), 0);
     world.clock.advance(RESENT);
     driver.step().await.unwrap();
-    world.control.mine(3).await.unwrap();
     assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+    world.control.warp(MONITOR_TIMEOUT.as_secs()).await.unwrap();
     world.everything_is_final().await;
     for _ in 0..3 {
         world.clock.advance(NEXT_CHECK);
