@@ -4,7 +4,11 @@ use std::collections::HashMap;
 
 use alloy::primitives::Address;
 use chrono::{DateTime, Utc};
-use laurel_events::{Event, NewEvent, OperatorAlertRaised, VaultId, alert::UNKNOWN_SETTLEMENT, time_ordered};
+use laurel_events::{
+    Event, NewEvent, OperatorAlertRaised, VaultId,
+    alert::{UNKNOWN_CANCELLATION, UNKNOWN_SETTLEMENT},
+    time_ordered,
+};
 #[cfg(feature = "faults")]
 use laurel_ledger::planted;
 use laurel_ledger::{
@@ -69,8 +73,8 @@ impl Advance<'_> {
                     facts.iter().flat_map(|fact| crate::telling::burned(chain_id, fact, block, transition)),
                 );
             }
-            for fact in facts.iter().filter(|fact| fact.settles_unknown()) {
-                events.extend(stop_for(&mut tx, self.now, chain_id, fact).await?);
+            for fact in facts.iter().filter(|fact| fact.is_foreign()) {
+                events.extend(tell_of_unknown(&mut tx, self.now, chain_id, fact).await?);
             }
         }
         if let Some(last_final) = self.final_to {
@@ -94,10 +98,11 @@ impl Advance<'_> {
 }
 
 /// A settlement that no journal explains: somebody else signs with an operator's key. Nothing more is signed for the chain, and
-/// a guardian pauses the vault; not only when the block is final, which is too late. In quarantine all of that is so already,
+/// a guardian pauses the vault; not only when the block is final, which is too late. That places were burned is told only: their owner
+/// may do so, and a vault that is paused would not prevent it. In quarantine all of that is so already,
 /// and what is unknown is as likely our own: the recovery tells. What one of our lanes has signed and this ledger has not begins one:
 /// another database signs with our keys, or this one was set back.
-async fn stop_for(
+async fn tell_of_unknown(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     chain_id: u64,
@@ -106,20 +111,28 @@ async fn stop_for(
     if in_quarantine(conn).await? {
         return Ok(Vec::new());
     }
-    let alert = OperatorAlertRaised {
-        code: UNKNOWN_SETTLEMENT.to_owned(),
-        about: format!("chain:{chain_id}/tx:{}", fact.tx),
-        detail: format!("transaction {} settles, and this ledger has not signed it", fact.tx),
-    };
-    let (_, stopped) =
-        stop_payouts(conn, now, Stop::Chain(chain_id), UNKNOWN_SETTLEMENT, "chain-watcher").await?;
-    let raised = raise_alert(conn, now, alert).await?;
-    let mut events: Vec<Event> = raised.map(Event::from).into_iter().chain(stopped).collect();
+    let (settles, cancels) = (fact.settles(), fact.cancels());
+    let mut events: Vec<Event> = Vec::new();
+    if settles {
+        let stop = Stop::Chain(chain_id);
+        events.extend(stop_payouts(conn, now, stop, UNKNOWN_SETTLEMENT, "chain-watcher").await?.1);
+    }
+    let told = [(settles, UNKNOWN_SETTLEMENT, "settles"), (cancels, UNKNOWN_CANCELLATION, "burns places")];
+    for (_, code, does) in told.into_iter().filter(|(told, ..)| *told) {
+        let alert = OperatorAlertRaised {
+            code: code.to_owned(),
+            about: format!("chain:{chain_id}/tx:{}", fact.tx),
+            detail: format!("transaction {} {does}, and this ledger has not signed it", fact.tx),
+        };
+        events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
+    }
     if let Some(signer) = fact.signer
         && has_lane(conn, fact.vault.id, signer).await?
     {
-        let reason =
-            format!("lane {signer} has settled in transaction {}, which this ledger does not know", fact.tx);
+        let reason = format!(
+            "lane {signer} has sent transaction {} to its vault, which this ledger does not know",
+            fact.tx
+        );
         let epoch = time_ordered(now, &mut StdRng::from_seed(fact.tx.0));
         events.extend(begin_quarantine(conn, now, epoch, &reason).await?.1);
     }

@@ -37,10 +37,19 @@ pub(crate) struct Fact {
 }
 
 impl Fact {
-    /// Whether it pays from the vault and is none of ours.
-    pub(crate) fn settles_unknown(&self) -> bool {
-        let pays = |indexed: &IndexedLog| matches!(indexed.log, VaultLog::Settled { .. });
-        self.batch.is_none() && self.logs.iter().any(pays)
+    /// Whether it pays from the vault or burns places, and we have not signed it.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.batch.is_none() && (self.settles() || self.cancels())
+    }
+
+    /// Whether it pays from the vault.
+    pub(crate) fn settles(&self) -> bool {
+        self.logs.iter().any(|indexed| matches!(indexed.log, VaultLog::Settled { .. }))
+    }
+
+    /// Whether it burns places that are not paid.
+    pub(crate) fn cancels(&self) -> bool {
+        self.logs.iter().any(|indexed| matches!(indexed.log, VaultLog::Cancelled { .. }))
     }
 
     /// With the signer that the transaction itself proves: who sent it is not in the header.

@@ -225,7 +225,7 @@ impl Watcher {
     /// vault is paused. A real one is with all of them within a second.
     async fn require_known(&self, read: &[Read]) -> Result<(), WatcherError> {
         for (block, facts) in read {
-            if facts.iter().any(Fact::settles_unknown) && !self.parts.node.has_block(block.hash).await? {
+            if facts.iter().any(Fact::is_foreign) && !self.parts.node.has_block(block.hash).await? {
                 let alone =
                     format!("block {} settles what was not signed here, and one node has it", block.number);
                 return Err(ChainError::Untrue(alone).into());

@@ -88,6 +88,15 @@ impl ChainControl {
         self.rpc.call("anvil_setCode", json!([account, code])).await.map(drop)
     }
 
+    /// Writes a word into a contract's storage.
+    ///
+    /// # Errors
+    ///
+    /// When the chain does not answer.
+    pub async fn set_storage(&self, account: &str, slot: &str, word: &str) -> Result<(), DevnetError> {
+        self.rpc.call("anvil_setStorageAt", json!([account, slot, word])).await.map(drop)
+    }
+
     /// Has the pool forget a transaction.
     ///
     /// # Errors

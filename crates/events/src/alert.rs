@@ -25,6 +25,8 @@ pub const STATES: &[&str] = &[
 codes! {
     /// A block has a settlement that this ledger did not sign.
     UNKNOWN_SETTLEMENT = "unknown_settlement";
+    /// A block has places burned, and this ledger has not signed that.
+    UNKNOWN_CANCELLATION = "unknown_cancellation";
     /// A final block paid what no hold stands for.
     PAYMENT_WITHOUT_HOLD = "payment_without_hold";
     /// A payment that a recovery could not explain.

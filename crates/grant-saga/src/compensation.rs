@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_chain::PaidMask;
 use laurel_events::{
-    CampaignId, CampaignReleased, EventId, GrantId, GrantsCancelled, NewEvent, TokenGrantFailed, VoidProof,
+    BlockchainTxConfirmed, CampaignId, CampaignReleased, EventId, GrantId, GrantsCancelled, NewEvent,
+    Sighting, TokenGrantFailed, VoidProof,
 };
 use laurel_ledger::{
     ChainPlace, LedgerError, amount_from_sql, find_given_places, find_places, in_quarantine,
@@ -56,6 +57,34 @@ pub(crate) async fn cancelled(
     }
     let proof = |seq| VoidProof::Cancelled { seq, tx: cancelled.tx };
     Ok(fail(conn, now, Some(cause), (campaign, "refused"), &places, proof).await?)
+}
+
+/// Has nobody be given places that a settlement has paid which is none of ours. In quarantine the recovery does.
+pub(crate) async fn pass_over(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    confirmed: &BlockchainTxConfirmed,
+) -> Result<(), StageError> {
+    if in_quarantine(conn).await? {
+        return Ok(());
+    }
+    let Sighting { chain_id, vault, tx, .. } = confirmed.sighting;
+    for segment in &confirmed.segments {
+        let campaign = segment.campaign;
+        let Some(last) = PaidMask::new(segment.first_seq, segment.paid.clone()).seqs().last() else {
+            continue;
+        };
+        if !is_of_vault(conn, campaign, (chain_id, vault)).await? {
+            continue;
+        }
+        let queue = lock_queue(conn, campaign).await?;
+        if last > queue.next_seq.max(queue.burned_to) + AHEAD_MAX {
+            tracing::error!(%campaign, seq = last, %tx, "a place was paid that nobody will be given for long");
+        } else if last >= queue.next_seq {
+            move_on(conn, now, campaign, &queue, &[], last + 1, 0).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Notes that the vault pays nothing of a campaign any more, and fails what is under way in no batch.

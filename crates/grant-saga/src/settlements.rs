@@ -13,7 +13,7 @@ use sqlx::PgConnection;
 use uuid::Uuid;
 
 use crate::{
-    compensation::{cancelled, fail_released, released},
+    compensation::{cancelled, fail_released, pass_over, released},
     refused::{held, hold_refused},
     requeues::{lock_places, nowhere_among, requeue, requeue_batch, requeue_cancel},
     undoing::undo,
@@ -73,6 +73,9 @@ impl Stage for SettlementStage {
                         effects.extend(revert(conn, now, envelope.id, batch).await?);
                     }
                 }
+                Event::BlockchainTxConfirmed(confirmed) if confirmed.sighting.batch.is_none() => {
+                    pass_over(conn, now, confirmed).await?;
+                }
                 Event::BlockchainTxConfirmed(confirmed) => {
                     effects.extend(confirm(conn, now, envelope.id, confirmed).await?);
                 }
@@ -106,6 +109,9 @@ async fn lock_moved(conn: &mut PgConnection, events: &[Envelope]) -> Result<(), 
         match &envelope.event {
             Event::BlockchainTxReverted(reverted) => {
                 batches.extend(reverted.sighting.batch.map(BatchId::uuid));
+            }
+            Event::BlockchainTxConfirmed(confirmed) if confirmed.sighting.batch.is_none() => {
+                campaigns.extend(confirmed.segments.iter().map(|segment| segment.campaign.number()));
             }
             Event::GrantsCancelled(cancelled) => campaigns.push(cancelled.campaign.number()),
             Event::CampaignReleased(released) => campaigns.push(released.campaign.number()),

@@ -1,7 +1,10 @@
 //! Stopping payouts, and the way back.
 
 use chrono::{DateTime, Utc};
-use laurel_events::{CampaignId, Event, OperatorAlertRaised, alert::PAYOUTS_STOPPED};
+use laurel_events::{
+    CampaignId, Event, OperatorAlertRaised,
+    alert::{PAYOUTS_STOPPED, QUARANTINE},
+};
 use sqlx::PgConnection;
 
 use crate::{LedgerError, Written, clear_alert, raise_alert};
@@ -30,7 +33,7 @@ impl Stop {
 
 /// Stops: from the commit on no more grants of it are settled. Waits for what is being signed; what is being sent then is sent, and
 /// what was signed of a campaign that alone is stopped may still be outbid. A stop that is there
-/// already stays as it is. Returns the events; the caller appends them.
+/// already stays as it is, but for a quarantine's, which would end with it. Returns the events; the caller appends them.
 ///
 /// # Errors
 /// If the database does not answer.
@@ -43,12 +46,16 @@ pub async fn stop_payouts(
 ) -> Result<(Written, Vec<Event>), LedgerError> {
     let written = sqlx::query!(
         r#"
-        INSERT INTO stops (about, reason, stopped_by, stopped_at) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING
+        INSERT INTO stops AS s (about, reason, stopped_by, stopped_at) VALUES ($1, $2, $3, $4)
+        ON CONFLICT (about) DO UPDATE
+        SET reason = EXCLUDED.reason, stopped_by = EXCLUDED.stopped_by, stopped_at = EXCLUDED.stopped_at
+        WHERE s.reason = $5 AND EXCLUDED.reason <> $5
         "#,
         stop.about(),
         reason,
         by,
         now,
+        QUARANTINE,
     )
     .execute(&mut *conn)
     .await?;
@@ -62,8 +69,9 @@ pub async fn stop_payouts(
         about: stop.about(),
         detail: format!("{reason}, by {by}"),
     };
+    let replaced = clear_alert(conn, PAYOUTS_STOPPED, &stop.about()).await?;
     let raised = raise_alert(conn, now, alert).await?;
-    Ok((Written::Created, raised.map(Event::from).into_iter().collect()))
+    Ok((Written::Created, replaced.map(Event::from).into_iter().chain(raised.map(Event::from)).collect()))
 }
 
 /// Has payouts go on. Returns the events; the caller appends them. `None` if nothing was stopped.

@@ -3,7 +3,10 @@
 use alloy::primitives::{Address, B256};
 use bigdecimal::{BigDecimal, num_bigint::Sign};
 use futures::TryStreamExt;
-use laurel_events::CampaignId;
+use laurel_events::{
+    CampaignId,
+    alert::{PAYMENT_NOT_RECOVERED, PAYMENT_WITHOUT_HOLD, UNKNOWN_SETTLEMENT},
+};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -14,6 +17,9 @@ use crate::{
     pending::Pending,
     snapshot::{Known, Snapshot, any_campaign, hash_of},
 };
+
+/// With one of these about a settlement acknowledged, operators have dealt with it.
+const PAYMENT_ALERTS: [&str; 3] = [PAYMENT_NOT_RECOVERED, PAYMENT_WITHOUT_HOLD, UNKNOWN_SETTLEMENT];
 
 /// A settled segment with all that the ledger has of it.
 struct Row {
@@ -113,8 +119,8 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
                 WHERE u.chain_id = s.chain_id AND u.tx = s.tx AND u.log_index = s.log_index
                 ORDER BY u.turn DESC LIMIT 1) AS suspended,
                EXISTS (SELECT FROM recovered_txs r WHERE r.chain_id = s.chain_id AND r.tx = s.tx) AS "recovered!",
-               EXISTS (SELECT FROM acknowledgements k WHERE split_part(k.about, '/tx:0x', 2) = encode(s.tx, 'hex'))
-                   AS "acknowledged!"
+               EXISTS (SELECT FROM acknowledgements k
+                       WHERE k.code = ANY ($4) AND split_part(k.about, '/tx:0x', 2) = encode(s.tx, 'hex')) AS "acknowledged!"
         FROM unnest($1::bigint[], $2::bigint[]) AS f (chain_id, number)
         JOIN audit_settlements s ON s.chain_id = f.chain_id AND s.block_number <= f.number
         LEFT JOIN attempts a ON a.tx = s.tx
@@ -129,6 +135,7 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
         &chains,
         &blocks,
         only,
+        &PAYMENT_ALERTS.map(str::to_owned),
     )
     .fetch(&mut **conn as &mut PgConnection);
     while let Some(row) = rows.try_next().await? {

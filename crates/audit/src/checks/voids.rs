@@ -13,9 +13,9 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
     let rows = sqlx::query!(
         r#"
         SELECT coalesce(v.campaign, e.campaign) AS "campaign!", coalesce(v.number, e.number) AS "number!",
-               v.amount AS "voided?", coalesce(g.amount, e.amount) AS "held?"
+               v.amount AS "voided?", coalesce(g.amount, e.amount) AS "held?", e.state AS "state?"
         FROM standing_voids v
-        FULL JOIN (SELECT * FROM exceptions WHERE state = 'compensated') e
+        FULL JOIN (SELECT * FROM exceptions WHERE state IN ('failed', 'compensated')) e
             ON e.campaign = v.campaign AND e.number = v.number
         LEFT JOIN grants g ON g.campaign = coalesce(v.campaign, e.campaign) AND g.number = coalesce(v.number, e.number)
         WHERE (v.amount IS NULL OR v.amount IS DISTINCT FROM g.amount)
@@ -32,6 +32,12 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
         let deltas = snapshot.known.deltas(campaign);
         match (row.voided, row.held) {
             (None, _) if snapshot.pending.reheld.contains(&grant) => {}
+            (None, _) if row.state.as_deref() == Some("failed") => {
+                if !snapshot.pending.unvoided.contains(&grant) {
+                    let detail = "it has failed; the books have no void of its hold, and nothing waits that would make one";
+                    snapshot.findings.add(Code::VoidMissing, about, Some(campaign), detail.to_owned());
+                }
+            }
             (None, held) => {
                 deltas.voids += held.unwrap_or_default();
                 let detail = "it counts as compensated; the books have no void of its hold".to_owned();

@@ -172,6 +172,12 @@ impl Chain {
         self.of_lane(data).await
     }
 
+    /// A signed cancellation of places of the campaign, with the lane's next nonce; not sent yet.
+    pub(crate) async fn cancellation(&self, word: u64, mask: u64) -> SignedTx {
+        let call = RewardVault::cancelCall { campaign: 7, word, mask: U256::from(mask) };
+        self.of_lane(call.abi_encode().into()).await
+    }
+
     /// A signed settlement of two segments that begin at `first_seq`: the first has a hole where the second pays.
     pub(crate) async fn settlement_of_one_seq_twice(&self, first_seq: u64) -> SignedTx {
         let deadline = self.head().await.header.timestamp + 600;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use alloy::{primitives::U256, sol_types::SolCall};
+use laurel_chain::RewardVault;
 use laurel_events::Event;
 use laurel_ledger::{PinError, VaultIdentity, pin_vault};
 
@@ -84,6 +86,30 @@ async fn a_new_database_is_filled_from_the_deployment_on() {
             .unwrap();
         assert_eq!(stops, stopped);
     }
+}
+
+#[tokio::test]
+async fn places_that_somebody_else_burns_are_told_of() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    catch_up(&world.watcher(Arc::new(chain.node.clone()))).await;
+    let cancel = RewardVault::cancelCall { campaign: 7, word: 2, mask: U256::from(6) }.abi_encode();
+    let of_owner = chain.own(Some(chain.identity().await.vault), cancel).await;
+    chain.mine(1).await;
+    catch_up(&world.watcher(Arc::new(chain.node.clone()))).await;
+    let alerts = async || -> Vec<(String, String)> {
+        sqlx::query_as("SELECT code, about FROM alerts ORDER BY code").fetch_all(world.pool()).await.unwrap()
+    };
+    let about = |tx| ("unknown_cancellation".to_owned(), format!("chain:31337/tx:{tx}"));
+    assert_eq!(alerts().await, [about(of_owner.hash)], "its owner may do so");
+    // The same by one of our lanes, of which this database knows nothing: it is not the one that it was.
+    let of_lane = chain.cancellation(3, 6).await;
+    laurel_chain::ChainNode::send(&chain.node, of_lane.raw.clone()).await.unwrap();
+    chain.mine(1).await;
+    catch_up(&world.watcher(Arc::new(chain.node.clone()))).await;
+    let told = alerts().await;
+    assert!(told.contains(&about(of_lane.hash)), "{told:?}");
+    assert!(told.iter().any(|(code, _)| code == "quarantine"), "{told:?}");
 }
 
 #[tokio::test]

@@ -5,7 +5,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use laurel_chain::{
-    Call, CallError, ChainError, Erc20, PaidMask, RewardVault, Settlement, Terms, revert_reason,
+    Call, CallError, ChainError, Erc20, GrantWord, PaidMask, RewardVault, Settlement, Terms, revert_reason,
 };
 use laurel_events::CampaignId;
 use laurel_ledger::ChainPlace;
@@ -55,7 +55,7 @@ impl LaneDriver {
                     plan.leave_out(&unpaid, &burned);
                 }
                 Verdict::NothingPaid => {
-                    if let Some(problem) = self.token_trouble(campaign).await? {
+                    if let Some(problem) = self.token_trouble(plan).await? {
                         return Ok(Fitted::Never(problem));
                     }
                     if plan.open().nth(1).is_none() {
@@ -125,11 +125,15 @@ impl LaneDriver {
         Ok(C::abi_decode_returns(&answer).map_err(|error| untrue(error.to_string()))?)
     }
 
-    /// Why a campaign's token would transfer nothing to anybody; `None` if it would. The control is a transfer of the least
-    /// amount from the vault to the lane, a plain account.
-    async fn token_trouble(&self, campaign: CampaignId) -> Result<Option<String>, LaneError> {
-        let token = self.terms(campaign).await?.token;
-        let data = Erc20::transferCall { to: self.address(), value: U256::ONE }.abi_encode().into();
+    /// Why a campaign's token would not transfer what a plan's first place is due to anybody; `None` if it would. The control is a
+    /// transfer of that from the vault to the lane, a plain account.
+    async fn token_trouble(&self, plan: &Plan) -> Result<Option<String>, LaneError> {
+        let token = self.terms(plan.segment.campaign).await?.token;
+        let first = plan.segment.words.iter().find(|word| !word.is_zero());
+        let amount =
+            first.and_then(|word| GrantWord::decode(*word)).map(GrantWord::amount).unwrap_or_default();
+        let value = amount.units();
+        let data = Erc20::transferCall { to: self.address(), value }.abi_encode().into();
         let call = Call { from: self.vault.identity.vault, to: token, data, gas: None };
         match self.node.call(call).await {
             // Some tokens return nothing, as the vault knows too.

@@ -2,15 +2,16 @@
 //! their holds go.
 
 use alloy::{
-    primitives::{Address, U256},
+    primitives::{Address, B256, U256, keccak256},
     sol_types::SolCall,
 };
 use chrono::TimeDelta;
 use laurel_bus::{Stage, Wakes, fire_timers};
-use laurel_chain::{ChainNode, RewardVault};
+use laurel_chain::{ChainNode, PaidMask, RewardVault};
 use laurel_events::{
-    Amount, BlockchainTxReverted, BlockchainTxSubmitted, BudgetReleased, CampaignId, CampaignReleased,
-    Envelope, Event, EventKind, GrantId, GrantsCancelled, TokenGrantFailed, VoidProof,
+    Amount, BlockchainTxConfirmed, BlockchainTxReverted, BlockchainTxSubmitted, BudgetReleased, CampaignId,
+    CampaignReleased, Envelope, Event, EventKind, GrantId, GrantsCancelled, SettledSegment, Sighting,
+    TokenGrantFailed, VoidProof,
 };
 use laurel_grant_saga::{LaneDriver, Progress, SettlementStage};
 use laurel_ledger::{Context, append};
@@ -291,6 +292,73 @@ async fn who_does_not_refuse_any_more_is_paid_with_the_same_place() {
     let again = submitted(&world).await.remove(1);
     assert_eq!((again.segments[0].first_seq, again.segments[0].count), (1, 1));
     assert!(paid(&world, wallets[1], grants[1]).await);
+}
+
+/// An issuer has taken tokens out of the vault: that is nobody's refusal, and no place is burned for it.
+#[tokio::test]
+async fn a_vault_that_has_too_little_is_told_of_and_burns_nothing() {
+    let (world, ..) = fussy().await;
+    // Where the token keeps the vault's balance.
+    let slot = keccak256([world.deployed.vault.as_slice(), &[0; 8], &[0x87, 0xa2, 0x11, 0xa2]].concat());
+    let left = B256::with_last_byte(2).to_string();
+    world.control.set_storage(&world.deployed.token.to_string(), &slot.to_string(), &left).await.unwrap();
+    let mut driver = world.driver(1, "a").await;
+    step_until_sent(&world, &mut driver).await;
+    assert_eq!(world.balance(world.deployed.vault).await, 1, "the first one is paid, the others need more");
+    assert_eq!(submitted(&world).await[0].segments[0].holes, [1, 2]);
+    world.clock.advance(TimeDelta::from_std(GIVE_UP_REFUSED).unwrap() + RESTED);
+    for _ in 0..8 {
+        assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+        world.clock.advance(TimeDelta::seconds(20));
+    }
+    let told: Vec<String> = alerts(&world).await.into_iter().map(|(code, _)| code).collect();
+    assert_eq!(told, ["places_set_back", "places_set_back"]);
+}
+
+/// A settlement that is none of ours has used up places: those that it paid are given to nobody, and those that waited before them go.
+#[tokio::test]
+async fn places_that_somebody_else_has_paid_are_given_to_nobody() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let stolen = |first_seq, vault| {
+        let sighting = Sighting {
+            chain_id: world.deployed.chain_id,
+            vault,
+            transition: 1,
+            tx: B256::repeat_byte(7),
+            batch: None,
+            block_number: 9,
+            block_hash: B256::repeat_byte(8),
+        };
+        let settled = SettledSegment {
+            log_index: 0,
+            campaign,
+            first_seq,
+            count: 3,
+            total: Amount::from(3_u64),
+            words_hash: B256::repeat_byte(9),
+            paid: PaidMask::run(first_seq, 3).into_words(),
+        };
+        let (gas_used, effective_gas_price) = (1, Amount::from(1_u64));
+        BlockchainTxConfirmed { sighting, gas_used, effective_gas_price, segments: vec![settled] }
+    };
+    let told = [
+        stolen(5, world.deployed.vault),
+        stolen(900, Address::repeat_byte(3)),
+        stolen(1 << 40, world.deployed.vault),
+    ];
+    for confirmed in told {
+        tell(&mut world, confirmed).await;
+    }
+    world.queue(campaign, 2).await;
+    let mut driver = world.driver(1, "a").await;
+    step_until_sent(&world, &mut driver).await;
+    step_until_sent(&world, &mut driver).await;
+    let sent = submitted(&world).await;
+    let segments: Vec<_> =
+        sent.iter().map(|batch| (batch.segments[0].first_seq, batch.segments[0].count)).collect();
+    assert_eq!(segments, [(0, 2), (8, 2)]);
 }
 
 /// What the chain would have done when it was asked is not what it does: the token's list has changed by then.

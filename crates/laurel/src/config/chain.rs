@@ -13,6 +13,9 @@ const SETTLEMENT_LIFETIME_MIN_MS: u64 = 10_000;
 /// The vault's MAX_LIFETIME, for which the vault itself is asked as well before anything is signed.
 const SETTLEMENT_LIFETIME_MAX_MS: u64 = 3_600_000;
 
+/// Six times as long as a refused grant rests: whoever refuses is asked more than twice.
+const GIVE_UP_REFUSED_MIN_MS: u64 = 3_600_000;
+
 /// A chain and its vault.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -152,6 +155,9 @@ impl Chain {
                 "settlement_lifetime_ms is from {SETTLEMENT_LIFETIME_MIN_MS}, so that a settlement can be mined, to \
                  {SETTLEMENT_LIFETIME_MAX_MS}, which the vault allows"
             );
+        }
+        if self.give_up_refused_ms < GIVE_UP_REFUSED_MIN_MS {
+            bail!("give_up_refused_ms is at least {GIVE_UP_REFUSED_MIN_MS}: what is given up is never paid");
         }
         Ok(())
     }

@@ -7,5 +7,6 @@ mod journal;
 mod migrations;
 mod outcomes;
 mod ranges;
+mod stops;
 mod transfers;
 mod world;

@@ -47,6 +47,18 @@ async fn a_funding_deleted() {
 }
 
 #[tokio::test]
+async fn a_failed_grant_whose_hold_nobody_will_void() {
+    let mut ledger = Ledger::copy().await;
+    let grant = ledger
+        .corrupt(
+            "WITH failed AS (UPDATE exceptions SET state = 'failed' WHERE campaign = $1 AND state = 'compensated')
+             DELETE FROM voids WHERE campaign = $1 RETURNING campaign || '-' || number",
+        )
+        .await;
+    ledger.assert_found(&[("void_missing", &format!("grant:{grant}"))]).await;
+}
+
+#[tokio::test]
 async fn a_void_deleted() {
     let mut ledger = Ledger::copy().await;
     let grant =
