@@ -35,6 +35,7 @@ impl World<'_> {
         let (mut waits, mut calm_waits, mut waited) = (0, 0, true);
         let mut written = self.written().await?;
         let mut taken = self.shared.chain().taken;
+        let mut head = self.shared.chain().head().block.header.number;
         for round in 0..ROUNDS_MAX {
             self.steps += 1;
             self.pass(ROUND_MS);
@@ -52,7 +53,14 @@ impl World<'_> {
             let taken_before = std::mem::replace(&mut taken, self.shared.chain().taken);
             let rests = taken == taken_before && written == before && self.plan.requests.is_empty();
             quiet = if rests { quiet + 1 } else { 0 };
+            if !rests {
+                head = self.shared.chain().head().block.header.number;
+            }
             if quiet < QUIET_ROUNDS {
+                continue;
+            }
+            if !self.is_followed_to(head).await? {
+                quiet = 0;
                 continue;
             }
             if calm_waits >= 2 && !self.is_asked() {
@@ -76,6 +84,14 @@ impl World<'_> {
             self.plan.requests.push_back(Request::Redrive);
         }
         anyhow::bail!("it does not come to rest")
+    }
+
+    /// Whether the watcher has come to a block, unless its chain is halted: it turns away from a node that lied to it only after a
+    /// few attempts.
+    async fn is_followed_to(&self, number: u64) -> anyhow::Result<bool> {
+        let followed =
+            sqlx::query_scalar("SELECT bool_and(halted IS NOT NULL OR head_number >= $1) FROM chains");
+        Ok(followed.bind(number.cast_signed()).fetch_one(&self.database.outside).await?)
     }
 
     /// What was signed in the part that a restore has lost may come out after the recovery, when it can settle nothing any more: it takes

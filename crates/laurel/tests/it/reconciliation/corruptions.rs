@@ -51,11 +51,21 @@ async fn a_failed_grant_whose_hold_nobody_will_void() {
     let mut ledger = Ledger::copy().await;
     let grant = ledger
         .corrupt(
-            "WITH failed AS (UPDATE exceptions SET state = 'failed' WHERE campaign = $1 AND state = 'compensated')
-             DELETE FROM voids WHERE campaign = $1 RETURNING campaign || '-' || number",
+            "WITH failed AS (UPDATE exceptions SET state = 'failed' WHERE campaign = $1 AND state = 'compensated'
+                             RETURNING player)
+             DELETE FROM voids WHERE campaign = $1
+             RETURNING campaign || '-' || number || ' campaign:' || campaign || '/player:' || (SELECT player FROM failed)",
         )
         .await;
-    ledger.assert_found(&[("void_missing", &format!("grant:{grant}"))]).await;
+    let (grant, player) = grant.split_once(' ').unwrap();
+    let (campaign, _) = player.split_once('/').unwrap();
+    // The balance is that of a hold that was given back.
+    let expected = [
+        ("void_missing", &*format!("grant:{grant}")),
+        ("balance_differs", campaign),
+        ("counter_differs", player),
+    ];
+    ledger.assert_found(&expected).await;
 }
 
 #[tokio::test]
@@ -117,7 +127,8 @@ async fn a_paid_grant_marked_failed() {
              RETURNING campaign || '-' || number",
         )
         .await;
-    let report = ledger.assert_found(&[("paid_grant_failed", &format!("grant:{grant}"))]).await;
+    let about = format!("grant:{grant}");
+    let report = ledger.assert_found(&[("paid_grant_failed", &about), ("void_missing", &about)]).await;
     assert_eq!(report["findings"][0]["severity"], "critical");
 }
 
