@@ -17,6 +17,9 @@ const FAILED_REST_MAX_S: f64 = 600.0;
 /// A segment holds at most this many places, so that the segments of a place begin within this many before it.
 pub(crate) const SEGMENT_MAX: i64 = 1_000;
 
+/// How many places a statement moves: a whole queue may be a million, of which each takes some microseconds, and statements have limits.
+const REQUEUED_MAX: usize = 10_000;
+
 /// Has nobody move places of a campaign until the transaction ends: between looking where places are and moving them nobody
 /// puts them elsewhere. Whoever plans them waits for this, or has committed.
 pub(crate) async fn lock_places(conn: &mut PgConnection, campaign: CampaignId) -> Result<(), LedgerError> {
@@ -36,25 +39,24 @@ pub(crate) async fn requeue(
     setbacks: i32,
 ) -> Result<(), LedgerError> {
     let seqs: Vec<u64> = seqs.into_iter().collect();
-    if seqs.is_empty() {
-        return Ok(());
+    for seqs in seqs.chunks(REQUEUED_MAX) {
+        let runs = runs_of(nowhere_among(conn, campaign, seqs).await?);
+        let first: Vec<i64> = runs.keys().map(|seq| seq.cast_signed()).collect();
+        let counts: Vec<i32> = runs.values().copied().collect();
+        sqlx::query!(
+            r#"
+            INSERT INTO requeues (campaign, first_seq, count, queued_at, setbacks)
+            SELECT $1, r.first_seq, r.count, $4, $5 FROM unnest($2::bigint[], $3::integer[]) AS r (first_seq, count)
+            "#,
+            campaign.number(),
+            &first,
+            &counts,
+            at,
+            setbacks,
+        )
+        .execute(&mut *conn)
+        .await?;
     }
-    let runs = runs_of(nowhere_among(conn, campaign, &seqs).await?);
-    let first: Vec<i64> = runs.keys().map(|seq| seq.cast_signed()).collect();
-    let counts: Vec<i32> = runs.values().copied().collect();
-    sqlx::query!(
-        r#"
-        INSERT INTO requeues (campaign, first_seq, count, queued_at, setbacks)
-        SELECT $1, r.first_seq, r.count, $4, $5 FROM unnest($2::bigint[], $3::integer[]) AS r (first_seq, count)
-        "#,
-        campaign.number(),
-        &first,
-        &counts,
-        at,
-        setbacks,
-    )
-    .execute(conn)
-    .await?;
     Ok(())
 }
 
