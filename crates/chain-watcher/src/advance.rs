@@ -74,7 +74,12 @@ impl Advance<'_> {
                 );
             }
             for fact in facts.iter().filter(|fact| fact.is_foreign()) {
-                events.extend(tell_of_unknown(&mut tx, self.now, chain_id, fact).await?);
+                if fact.settles() {
+                    events.extend(stop_for(&mut tx, self.now, chain_id, fact).await?);
+                }
+                if fact.cancels() {
+                    events.extend(tell_of_burns(&mut tx, self.now, chain_id, fact).await?);
+                }
             }
         }
         if let Some(last_final) = self.final_to {
@@ -98,11 +103,10 @@ impl Advance<'_> {
 }
 
 /// A settlement that no journal explains: somebody else signs with an operator's key. Nothing more is signed for the chain, and
-/// a guardian pauses the vault; not only when the block is final, which is too late. That places were burned is told only: their owner
-/// may do so, and a vault that is paused would not prevent it. In quarantine all of that is so already,
+/// a guardian pauses the vault; not only when the block is final, which is too late. In quarantine all of that is so already,
 /// and what is unknown is as likely our own: the recovery tells. What one of our lanes has signed and this ledger has not begins one:
 /// another database signs with our keys, or this one was set back.
-async fn tell_of_unknown(
+async fn stop_for(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     chain_id: u64,
@@ -111,32 +115,40 @@ async fn tell_of_unknown(
     if in_quarantine(conn).await? {
         return Ok(Vec::new());
     }
-    let (settles, cancels) = (fact.settles(), fact.cancels());
-    let mut events: Vec<Event> = Vec::new();
-    if settles {
-        let stop = Stop::Chain(chain_id);
-        events.extend(stop_payouts(conn, now, stop, UNKNOWN_SETTLEMENT, "chain-watcher").await?.1);
-    }
-    let told = [(settles, UNKNOWN_SETTLEMENT, "settles"), (cancels, UNKNOWN_CANCELLATION, "burns places")];
-    for (_, code, does) in told.into_iter().filter(|(told, ..)| *told) {
-        let alert = OperatorAlertRaised {
-            code: code.to_owned(),
-            about: format!("chain:{chain_id}/tx:{}", fact.tx),
-            detail: format!("transaction {} {does}, and this ledger has not signed it", fact.tx),
-        };
-        events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
-    }
+    let (_, stopped) =
+        stop_payouts(conn, now, Stop::Chain(chain_id), UNKNOWN_SETTLEMENT, "chain-watcher").await?;
+    let mut events: Vec<Event> = stopped;
     if let Some(signer) = fact.signer
         && has_lane(conn, fact.vault.id, signer).await?
     {
-        let reason = format!(
-            "lane {signer} has sent transaction {} to its vault, which this ledger does not know",
-            fact.tx
-        );
+        let reason =
+            format!("lane {signer} has settled in transaction {}, which this ledger does not know", fact.tx);
         let epoch = time_ordered(now, &mut StdRng::from_seed(fact.tx.0));
         events.extend(begin_quarantine(conn, now, epoch, &reason).await?.1);
     }
+    let raised = raise_alert(conn, now, alert_about(UNKNOWN_SETTLEMENT, chain_id, fact, "settles")).await?;
+    events.extend(raised.map(Event::from));
     Ok(events.into_iter().map(NewEvent::from).collect())
+}
+
+/// Places were burned, and no journal explains it: it is told. Their owner may do so, a vault that is paused would not prevent it, and
+/// a cancellation of a lane that a restore has lost may come out at any time, for it has no deadline.
+async fn tell_of_burns(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    chain_id: u64,
+    fact: &Fact,
+) -> Result<Option<NewEvent>, LedgerError> {
+    let alert = alert_about(UNKNOWN_CANCELLATION, chain_id, fact, "burns places");
+    Ok(raise_alert(conn, now, alert).await?.map(NewEvent::from))
+}
+
+fn alert_about(code: &str, chain_id: u64, fact: &Fact, does: &str) -> OperatorAlertRaised {
+    OperatorAlertRaised {
+        code: code.to_owned(),
+        about: format!("chain:{chain_id}/tx:{}", fact.tx),
+        detail: format!("transaction {} {does}, and this ledger has not signed it", fact.tx),
+    }
 }
 
 /// Whether an account is a lane of a vault.

@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::{
     Context, LedgerError, Stop, Written, append, clear_alert, raise_alert, resume_payouts, stop_payouts,
+    stops::{LAUREL, lock_lanes},
 };
 
 /// What the alert is about.
@@ -150,6 +151,7 @@ pub async fn begin_quarantine(
     epoch: Uuid,
     reason: &str,
 ) -> Result<(Written, Vec<Event>), LedgerError> {
+    lock_lanes(conn).await?;
     let begun = sqlx::query!(
         "INSERT INTO quarantine (epoch, reason, began_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
         epoch,
@@ -161,8 +163,7 @@ pub async fn begin_quarantine(
     if begun.rows_affected() == 0 {
         return Ok((Written::Exists, Vec::new()));
     }
-    // Waits for what is being signed.
-    let (_, mut events) = stop_payouts(conn, now, Stop::All, QUARANTINE, "laurel").await?;
+    let (_, mut events) = stop_payouts(conn, now, Stop::All, QUARANTINE, LAUREL).await?;
     let alert = OperatorAlertRaised {
         code: QUARANTINE.to_owned(),
         about: ABOUT.to_owned(),
@@ -190,8 +191,9 @@ pub async fn end_quarantine(
     let mut events: Vec<Event> =
         clear_alert(conn, QUARANTINE, ABOUT).await?.map(Event::from).into_iter().collect();
     let ours = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM stops WHERE about = 'all' AND reason = $1) AS "ours!""#,
-        QUARANTINE
+        r#"SELECT EXISTS (SELECT FROM stops WHERE about = 'all' AND (reason, stopped_by) = ($1, $2)) AS "ours!""#,
+        QUARANTINE,
+        LAUREL,
     );
     if resume && ours.fetch_one(&mut *conn).await? {
         events.extend(resume_payouts(conn, Stop::All).await?.unwrap_or_default());

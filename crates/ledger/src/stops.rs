@@ -31,6 +31,16 @@ impl Stop {
     }
 }
 
+/// Who stops payouts for a quarantine.
+pub(crate) const LAUREL: &str = "laurel";
+
+/// Waits for what is being signed: whoever signs holds its lane's row until the commit, and looks for stops behind it. Before any row of
+/// a stop or a quarantine, so that two who stop something do not wait for each other.
+pub(crate) async fn lock_lanes(conn: &mut PgConnection) -> Result<(), LedgerError> {
+    sqlx::query!("SELECT FROM lanes ORDER BY id FOR UPDATE").execute(conn).await?;
+    Ok(())
+}
+
 /// Stops: from the commit on no more grants of it are settled. Waits for what is being signed; what is being sent then is sent, and
 /// what was signed of a campaign that alone is stopped may still be outbid. A stop that is there
 /// already stays as it is, but for a quarantine's, which would end with it. Returns the events; the caller appends them.
@@ -44,23 +54,23 @@ pub async fn stop_payouts(
     reason: &str,
     by: &str,
 ) -> Result<(Written, Vec<Event>), LedgerError> {
+    lock_lanes(conn).await?;
     let written = sqlx::query!(
         r#"
         INSERT INTO stops AS s (about, reason, stopped_by, stopped_at) VALUES ($1, $2, $3, $4)
         ON CONFLICT (about) DO UPDATE
         SET reason = EXCLUDED.reason, stopped_by = EXCLUDED.stopped_by, stopped_at = EXCLUDED.stopped_at
-        WHERE s.reason = $5 AND EXCLUDED.reason <> $5
+        WHERE (s.reason, s.stopped_by) = ($5, $6) AND (EXCLUDED.reason, EXCLUDED.stopped_by) <> ($5, $6)
         "#,
         stop.about(),
         reason,
         by,
         now,
         QUARANTINE,
+        LAUREL,
     )
     .execute(&mut *conn)
     .await?;
-    // Whoever signs holds its lane's row until the commit, and has looked for stops behind it.
-    sqlx::query!("SELECT FROM lanes ORDER BY id FOR UPDATE").execute(&mut *conn).await?;
     if written.rows_affected() == 0 {
         return Ok((Written::Exists, Vec::new()));
     }

@@ -48,6 +48,8 @@ pub(super) struct Searched {
     nonce: u64,
     at: DateTime<Utc>,
     user: Option<NonceUser>,
+    /// It was used, and nobody can tell by what.
+    in_vain: bool,
 }
 
 /// What is wrong with the lowest nonce.
@@ -245,11 +247,13 @@ impl LaneDriver {
         }
         let Some(latest) = self.node.block(BlockRef::Latest).await? else { return Ok(None) };
         let blocks = 0..=latest.header.number;
+        let mut in_vain = false;
         let user = match find_nonce_use(&*self.node, self.address(), nonce, blocks, BLOCKS_READ_MAX).await {
             Ok(NonceUse::By(user)) => Some(user),
             Ok(NonceUse::Unused | NonceUse::Earlier) => None,
             Err(error @ ChainError::TooFarBack { .. }) => {
                 self.tell(NONCE_USER_UNKNOWN, error.to_string()).await?;
+                in_vain = true;
                 None
             }
             Err(error) => {
@@ -257,7 +261,7 @@ impl LaneDriver {
                 None
             }
         };
-        self.searched = Some(Searched { nonce, at: now, user });
+        self.searched = Some(Searched { nonce, at: now, user, in_vain });
         Ok(user)
     }
 
@@ -315,7 +319,7 @@ impl LaneDriver {
         let all_mined = unmined.is_empty();
         let mut over: Vec<String> = Vec::new();
         let in_vain = |lowest: &Unmined| {
-            self.searched.is_some_and(|searched| searched.nonce == lowest.nonce && searched.user.is_none())
+            self.searched.is_some_and(|searched| searched.nonce == lowest.nonce && searched.in_vain)
         };
         if !unmined.first().is_some_and(in_vain) {
             over.push(NONCE_USER_UNKNOWN.to_owned());

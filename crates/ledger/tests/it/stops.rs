@@ -15,7 +15,8 @@ async fn a_stop_in_quarantine_outlives_it() {
     let mut tx = database.pool().begin().await.unwrap();
     let epoch = Uuid::from_u128(1);
     begin_quarantine(&mut tx, now(), epoch, "restored").await.unwrap();
-    let (written, events) = stop_payouts(&mut tx, now(), Stop::All, "key stolen", "ann").await.unwrap();
+    // In that very word.
+    let (written, events) = stop_payouts(&mut tx, now(), Stop::All, "quarantine", "ann").await.unwrap();
     assert_eq!(written, Written::Created);
     let told: Vec<String> = events
         .into_iter()
@@ -25,7 +26,8 @@ async fn a_stop_in_quarantine_outlives_it() {
             other => panic!("{other:?}"),
         })
         .collect();
-    assert_eq!(told, ["cleared", "key stolen, by ann"]);
+    assert_eq!(told, ["cleared", "quarantine, by ann"]);
+    begin_quarantine(&mut tx, now(), Uuid::from_u128(2), "again").await.unwrap();
     let (again, _) = stop_payouts(&mut tx, now(), Stop::All, "the same", "bob").await.unwrap();
     assert_eq!(again, Written::Exists, "the first one stays");
     end_quarantine(&mut tx, now(), epoch, true).await.unwrap();
@@ -33,7 +35,7 @@ async fn a_stop_in_quarantine_outlives_it() {
     let stops = list_stops(&mut tx).await.unwrap();
     assert_eq!(
         stops.iter().map(|stop| (&*stop.about, &*stop.reason)).collect::<Vec<_>>(),
-        [("all", "key stolen")]
+        [("all", "quarantine")]
     );
     assert!(resume_payouts(&mut tx, Stop::All).await.unwrap().is_some());
 }
