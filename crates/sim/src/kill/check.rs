@@ -23,7 +23,15 @@ const SETTLED_WITHIN: Duration = Duration::from_secs(180);
 /// Questions at a time.
 const AT_ONCE: usize = 16;
 
-/// Waits until all that is owed is paid, all that waits for a wallet is reserved, and no transaction is under way.
+/// What keeps a world from being settled, though everybody may have been paid: after whatever was killed, nothing of this lasts.
+const OPEN: &str = "
+    SELECT 'batch ' || id || ', which is ' || state FROM batches WHERE state IN ('submitted', 'mined')
+    UNION ALL SELECT 'alert ' || code || ' about ' || about || ': ' || detail FROM alerts
+    UNION ALL SELECT 'lane ' || id || ', which is ' || state FROM lanes WHERE state <> 'active'
+    UNION ALL SELECT 'letter ' || id || ' of ' || stage || ', which is ' || state FROM dead_letters
+              WHERE state IN ('retrying', 'dead', 'blocked')";
+
+/// Waits until all that is owed is paid, all that waits for a wallet is reserved, no transaction is under way, and nothing is amiss.
 pub(super) async fn settled(world: &World, story: &Story) -> anyhow::Result<()> {
     let (linked, unlinked) = story.owed();
     let (paid, reserved) = ((linked * REWARD).to_string(), (unlinked * REWARD).to_string());
@@ -46,14 +54,11 @@ pub(super) async fn settled(world: &World, story: &Story) -> anyhow::Result<()> 
     let began = Instant::now();
     let mut session = world.session().await?;
     loop {
-        let open: i64 =
-            sqlx::query_scalar("SELECT count(*) FROM batches WHERE state IN ('submitted', 'mined')")
-                .fetch_one(&mut session)
-                .await?;
-        if open == 0 {
+        let open: Vec<String> = sqlx::query_scalar(OPEN).fetch_all(&mut session).await?;
+        if open.is_empty() {
             return Ok(());
         }
-        ensure!(began.elapsed() < SETTLED_WITHIN, "{open} transactions are not final");
+        ensure!(began.elapsed() < SETTLED_WITHIN, "there is still {}", open.join(", "));
         sleep(AGAIN).await;
     }
 }
