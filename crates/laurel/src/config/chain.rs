@@ -13,8 +13,8 @@ const SETTLEMENT_LIFETIME_MIN_MS: u64 = 10_000;
 /// The vault's MAX_LIFETIME, for which the vault itself is asked as well before anything is signed.
 const SETTLEMENT_LIFETIME_MAX_MS: u64 = 3_600_000;
 
-/// Six times as long as a refused grant rests: whoever refuses is asked more than twice.
-const GIVE_UP_REFUSED_MIN_MS: u64 = 3_600_000;
+/// Who refuses is asked at least twice: refused places rest for longer than this.
+const GIVE_UP_REFUSED_MIN_MS: u64 = 1_000;
 
 /// A chain and its vault.
 #[derive(Clone, Debug, Deserialize)]

@@ -54,7 +54,7 @@ const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
 #[case::nothing_for_gas(&format!("{CHAIN}max_fee_per_gas_gwei = 0\n"), "max_fee_per_gas_gwei is at least 1")]
 #[case::expired_when_mined(&format!("{CHAIN}settlement_lifetime_ms = 9999\n"), "settlement_lifetime_ms is from 10000")]
 #[case::longer_than_the_vault_allows(&format!("{CHAIN}settlement_lifetime_ms = 3600001\n"), "which the vault allows")]
-#[case::given_up_at_once(&format!("{CHAIN}give_up_refused_ms = 3599999\n"), "give_up_refused_ms is at least 3600000")]
+#[case::given_up_at_once(&format!("{CHAIN}give_up_refused_ms = 999\n"), "give_up_refused_ms is at least 1000")]
 #[case::a_chain_twice(&format!("{CHAIN}{CHAIN}"), "chain 1 has two [[chains]] entries")]
 fn what_can_only_harm_is_refused(#[case] toml: &str, #[case] says: &str) {
     let error = format!("{:#}", load(toml).unwrap_err());
