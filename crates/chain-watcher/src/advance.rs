@@ -73,14 +73,14 @@ impl Advance<'_> {
                     facts.iter().flat_map(|fact| crate::telling::burned(chain_id, fact, block, transition)),
                 );
             }
-            for fact in facts.iter().filter(|fact| fact.is_foreign()) {
-                if fact.settles() {
-                    events.extend(stop_for(&mut tx, self.now, chain_id, fact).await?);
-                }
-                if fact.cancels() {
-                    events.extend(tell_of_burns(&mut tx, self.now, chain_id, fact).await?);
-                }
+            for fact in facts.iter().filter(|fact| fact.is_foreign() && fact.settles()) {
+                events.extend(stop_for(&mut tx, self.now, chain_id, fact).await?);
             }
+        }
+        // Whoever stops payouts locks lanes, and alerts behind them.
+        let read = self.reconciled.added.iter().flat_map(|block| self.facts(block));
+        for fact in read.filter(|fact| fact.is_foreign() && fact.cancels()) {
+            events.extend(tell_of_burns(&mut tx, self.now, chain_id, fact).await?);
         }
         if let Some(last_final) = self.final_to {
             transition += 1;

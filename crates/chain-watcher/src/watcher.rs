@@ -221,13 +221,15 @@ impl Watcher {
         if canonical.hash == hash { Err(ReconcileError::Torn { number }.into()) } else { Ok(()) }
     }
 
-    /// Refuses a block with a settlement that nobody here has signed while only one node has that block: payouts stop for it, and the
-    /// vault is paused. A real one is with all of them within a second.
+    /// Refuses a block with a settlement or a burn that nobody here has signed while only one node has that block: payouts stop for a
+    /// settlement, the vault is paused, and people are told of both. A real one is with all of them within a second.
     async fn require_known(&self, read: &[Read]) -> Result<(), WatcherError> {
         for (block, facts) in read {
             if facts.iter().any(Fact::is_foreign) && !self.parts.node.has_block(block.hash).await? {
-                let alone =
-                    format!("block {} settles what was not signed here, and one node has it", block.number);
+                let alone = format!(
+                    "block {} settles or burns what was not signed here, and one node has it",
+                    block.number
+                );
                 return Err(ChainError::Untrue(alone).into());
             }
         }

@@ -31,8 +31,9 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
         let about = format!("grant:{grant}");
         let deltas = snapshot.known.deltas(campaign);
         match (row.voided, row.held) {
-            (None, _) if snapshot.pending.reheld.contains(&grant) => {}
-            (None, _) if snapshot.pending.unvoided.contains(&grant) => {}
+            (None, _)
+                if snapshot.pending.reheld.contains(&grant) || snapshot.pending.unvoided.contains(&grant) => {
+            }
             (None, _) if row.state.as_deref() == Some("failed") => {
                 let detail = "it has failed; the books have no void of its hold, and nothing waits that would make one";
                 snapshot.findings.add(Code::VoidMissing, about, Some(campaign), detail.to_owned());
