@@ -4,10 +4,10 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use laurel_events::{
-    Envelope, EventId, NewEvent, OperatorAlertCleared, OperatorAlertRaised, Partition, Subject,
+    Envelope, EventId, EventKind, NewEvent, OperatorAlertCleared, OperatorAlertRaised, Partition, Subject,
     alert::{DEAD_LETTERS, STAGE_HALTED},
 };
-use laurel_ledger::{Context, LedgerError, append, clear_alert, raise_alert};
+use laurel_ledger::{Context, LedgerError, append, clear_alert, lock_alert, raise_alert};
 use sqlx::{PgConnection, PgPool};
 
 /// Where a letter is on its way.
@@ -135,6 +135,7 @@ pub(crate) async fn insert_letters(
 pub(crate) struct DueLetter {
     pub(crate) id: i64,
     pub(crate) event: EventId,
+    pub(crate) kind: EventKind,
     pub(crate) attempts: i32,
 }
 
@@ -146,7 +147,7 @@ pub(crate) async fn next_due(
 ) -> Result<Option<DueLetter>, LedgerError> {
     let row = sqlx::query!(
         r#"
-        SELECT id, part, position, idx, attempts FROM dead_letters
+        SELECT id, part, position, idx, kind, attempts FROM dead_letters
         WHERE stage = $1 AND state = 'retrying' AND due_at <= $2
         ORDER BY due_at, id
         LIMIT 1
@@ -158,7 +159,8 @@ pub(crate) async fn next_due(
     .await?;
     row.map(|row| {
         let event = event_id(row.id, row.part, row.position, row.idx)?;
-        Ok(DueLetter { id: row.id, event, attempts: row.attempts })
+        let kind = row.kind.parse().map_err(|_| inconsistent(row.id, "kind"))?;
+        Ok(DueLetter { id: row.id, event, kind, attempts: row.attempts })
     })
     .transpose()
 }
@@ -179,6 +181,23 @@ pub(crate) async fn lock_due(conn: &mut PgConnection, letter: &DueLetter) -> Res
     Ok(found.is_some())
 }
 
+/// Has a letter wait until `later` without counting an attempt.
+pub(crate) async fn put_off_letter(
+    pool: &PgPool,
+    letter: &DueLetter,
+    later: DateTime<Utc>,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "UPDATE dead_letters SET due_at = $3 WHERE id = $1 AND state = 'retrying' AND attempts = $2",
+        letter.id,
+        letter.attempts,
+        later,
+    )
+    .execute(pool)
+    .await?;
+    Ok(())
+}
+
 /// What an alert about a letter of a stage is about: an event that has become one that must not be passed over.
 pub(crate) fn halted_letter(stage: &str, id: i64) -> String {
     format!("stage:{stage}/letter:{id}")
@@ -196,6 +215,10 @@ pub(crate) async fn tell_dead(
     detail: String,
 ) -> Result<Option<OperatorAlertRaised>, LedgerError> {
     let alert = OperatorAlertRaised { code: DEAD_LETTERS.to_owned(), about: about_stage(stage), detail };
+    // Who is about to clear it has not seen this letter: it is raised again behind that, or seen with the letter.
+    if lock_alert(conn, DEAD_LETTERS, &alert.about).await? {
+        return Ok(None);
+    }
     raise_alert(conn, now, alert).await
 }
 
@@ -233,14 +256,19 @@ pub(crate) async fn settle_letter(
     .execute(&mut *conn)
     .await?;
     let mut cleared = Vec::from_iter(clear_alert(conn, STAGE_HALTED, &halted_letter(stage, id)).await?);
-    let dead = sqlx::query_scalar!(
-        r#"SELECT EXISTS (SELECT FROM dead_letters WHERE stage = $1 AND state = 'dead') AS "dead!""#,
-        stage
-    );
-    if !dead.fetch_one(&mut *conn).await? {
-        cleared.extend(clear_alert(conn, DEAD_LETTERS, &about_stage(stage)).await?);
+    let about = about_stage(stage);
+    if lock_alert(conn, DEAD_LETTERS, &about).await? && !has_dead(conn, stage).await? {
+        cleared.extend(clear_alert(conn, DEAD_LETTERS, &about).await?);
     }
     Ok(cleared)
+}
+
+async fn has_dead(conn: &mut PgConnection, stage: &str) -> Result<bool, LedgerError> {
+    let dead = sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM dead_letters WHERE stage = $1 AND state = 'dead') AS "dead!""#,
+        stage,
+    );
+    Ok(dead.fetch_one(conn).await?)
 }
 
 /// Counts another failure of a letter; without `due_at` it is dead.
@@ -442,10 +470,10 @@ async fn wrong_state(conn: &mut PgConnection, id: i64) -> Result<RedriveError, L
 }
 
 fn event_id(letter: i64, part: i16, position: i64, index: i32) -> Result<EventId, LedgerError> {
-    let partition = Partition::new(part).ok_or_else(|| LedgerError::Inconsistent {
-        table: "dead_letters",
-        column: "part",
-        id: letter.to_string(),
-    })?;
+    let partition = Partition::new(part).ok_or_else(|| inconsistent(letter, "part"))?;
     Ok(EventId { partition, offset: position, index })
+}
+
+fn inconsistent(letter: i64, column: &'static str) -> LedgerError {
+    LedgerError::Inconsistent { table: "dead_letters", column, id: letter.to_string() }
 }

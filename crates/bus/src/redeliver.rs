@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use laurel_events::NewEvent;
+use laurel_events::{Envelope, NewEvent};
 use laurel_ledger::{Context, append, claim_cursor, commit, planted, raise_alert, read_one};
 use sqlx::{Acquire, Executor, PgConnection, PgPool};
 
@@ -12,21 +12,38 @@ use crate::{
     deliver::Delivered,
     halt::Halt,
     letters::{
-        DueLetter, LetterState, fail_letter, halted_letter, lock_due, next_due, settle_letter, tell_dead,
+        DueLetter, LetterState, fail_letter, halted_letter, lock_due, next_due, put_off_letter,
+        settle_letter, tell_dead,
     },
 };
 
 /// Hands the longest due letter to its stage again, in a transaction of its own. `again_at` says when it is due next,
-/// given its attempts so far and what its kind does with poison; `None` makes it a dead letter.
+/// given its attempts so far and what its kind does with poison; `None` makes it a dead letter. One that was not tried to
+/// an end is put off until `later`, so that the others have their turn.
 pub(crate) async fn redeliver(
     pool: &PgPool,
     stage: &dyn Stage,
     now: DateTime<Utc>,
+    later: DateTime<Utc>,
     again_at: impl FnOnce(u32, OnPoison) -> Option<DateTime<Utc>> + Send,
 ) -> Result<Delivered, StageError> {
     let Some(letter) = next_due(pool, stage.name(), now).await? else { return Ok(Delivered::Idle) };
+    let delivered = redeliver_letter(pool, stage, now, &letter, again_at).await;
+    if delivered.is_err() {
+        put_off_letter(pool, &letter, later).await?;
+    }
+    delivered
+}
+
+async fn redeliver_letter(
+    pool: &PgPool,
+    stage: &dyn Stage,
+    now: DateTime<Utc>,
+    letter: &DueLetter,
+    again_at: impl FnOnce(u32, OnPoison) -> Option<DateTime<Utc>> + Send,
+) -> Result<Delivered, StageError> {
     let mut tx = pool.begin().await?;
-    let delivered = redeliver_in(&mut tx, stage, now, &letter, again_at).await;
+    let delivered = redeliver_in(&mut tx, stage, now, letter, again_at).await;
     match delivered {
         Ok(Delivered::Handled { .. } | Delivered::Halted(_)) => commit(tx, "letter").await?,
         _ => tx.rollback().await?,
@@ -46,12 +63,9 @@ async fn redeliver_in(
     if claim.is_none() || !lock_due(tx, letter).await? {
         return Ok(Delivered::Busy);
     }
-    let event = read_one(tx, letter.event).await?;
-    let event =
-        event.ok_or_else(|| StageError::poison(format!("no event {} in the journal", letter.event)))?;
     let mut savepoint = tx.begin().await?;
-    match stage.handle(&mut savepoint, now, std::slice::from_ref(&event)).await {
-        Ok(effects) => {
+    match hand_over(&mut savepoint, stage, now, letter).await {
+        Ok((event, effects)) => {
             savepoint.commit().await?;
             if planted!(RedriveSkipsKey) {
                 tx.execute("COMMIT AND CHAIN").await?;
@@ -67,20 +81,19 @@ async fn redeliver_in(
         Err(error @ StageError::Infrastructure(_)) => Err(error),
         Err(error @ StageError::Poison(_)) => {
             savepoint.rollback().await?;
-            let kind = event.event.kind();
-            let on_poison = stage.on_poison(kind);
+            let on_poison = stage.on_poison(letter.kind);
             let due_at = again_at(letter.attempts.unsigned_abs() + 1, on_poison);
             fail_letter(tx, now, letter.id, due_at, &error.chain()).await?;
             if on_poison == OnPoison::Park {
                 if due_at.is_none() {
-                    let detail = format!("event {} ({kind}): {}", event.id, error.chain());
+                    let detail = format!("event {} ({}): {}", letter.event, letter.kind, error.chain());
                     let told = tell_dead(tx, now, stage.name(), detail).await?;
                     let told: Vec<NewEvent> = told.into_iter().map(NewEvent::from).collect();
                     append(tx, &Context::at(now), &told).await?;
                 }
                 return Ok(Delivered::Handled { events: 0, effects: HashSet::new(), letters: 1 });
             }
-            let halt = Halt { event: Some((event.id, kind)), error };
+            let halt = Halt { event: Some((letter.event, letter.kind)), error };
             let about = halted_letter(stage.name(), letter.id);
             if let Some(raised) = raise_alert(tx, now, halt.alert(about)).await? {
                 append(tx, &Context::at(now), &[raised.into()]).await?;
@@ -88,4 +101,18 @@ async fn redeliver_in(
             Ok(Delivered::Halted(halt))
         }
     }
+}
+
+/// Reads the letter's event and has the stage handle it.
+async fn hand_over(
+    conn: &mut PgConnection,
+    stage: &dyn Stage,
+    now: DateTime<Utc>,
+    letter: &DueLetter,
+) -> Result<(Envelope, Vec<NewEvent>), StageError> {
+    let event = read_one(conn, letter.event).await?;
+    let event =
+        event.ok_or_else(|| StageError::poison(format!("no event {} in the journal", letter.event)))?;
+    let effects = stage.handle(conn, now, std::slice::from_ref(&event)).await?;
+    Ok((event, effects))
 }

@@ -179,7 +179,8 @@ impl Runner {
             let again = on_poison == OnPoison::Halt || attempts < settings.attempts_max;
             again.then(|| now + to_delta(settings.retry.delay(attempts, rng)))
         };
-        let delivered = redeliver(&self.pool, &*self.stage, now, again_at).await?;
+        let later = now + to_delta(settings.infrastructure.cap);
+        let delivered = redeliver(&self.pool, &*self.stage, now, later, again_at).await?;
         self.told(&delivered).await;
         match delivered {
             Delivered::Halted(halt) => Err(halt.error),

@@ -27,6 +27,17 @@ pub async fn raise_alert(
     Ok((raised.rows_affected() == 1).then_some(alert))
 }
 
+/// Whether an alert is raised; locks it until the transaction ends, so that nobody else clears it meanwhile.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn lock_alert(conn: &mut PgConnection, code: &str, about: &str) -> Result<bool, LedgerError> {
+    let locked = sqlx::query!("SELECT FROM alerts WHERE code = $1 AND about = $2 FOR UPDATE", code, about)
+        .execute(conn)
+        .await?;
+    Ok(locked.rows_affected() == 1)
+}
+
 /// Clears an alert. Returns its event if it was raised; the caller appends that.
 ///
 /// # Errors

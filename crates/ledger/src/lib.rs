@@ -48,7 +48,7 @@ pub use self::{
     accounts::{Balances, Hold, Written, find_balances, hold, lock_accounts, open_account},
     alerts::{
         Alert, alerts_about, clear_alert, clear_alerts, has_alert, has_alert_of, is_acknowledged,
-        list_alerts, raise_alert,
+        list_alerts, lock_alert, raise_alert,
     },
     answer::answered,
     chains::{PinError, Vault, VaultIdentity, is_vault_or_lane, list_vaults, pin_vault, reserved_addresses},

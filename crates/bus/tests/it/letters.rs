@@ -1,6 +1,6 @@
 //! A poison message is set aside, its subject waits, the partition goes on.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::TimeDelta;
 use laurel_bus::{LetterState, RedriveError, drop_letter, find_letter, list_letters, redrive_letter};
@@ -167,4 +167,83 @@ async fn a_letter_is_not_dropped_while_its_partition_is_delivered() {
     delivery.rollback().await.unwrap();
     let mut conn = world.pool().acquire().await.unwrap();
     assert_eq!(find_letter(&mut conn, id).await.unwrap().unwrap().state, LetterState::Dead);
+}
+
+/// Its stage would otherwise meet it first for ever.
+#[tokio::test]
+async fn a_letter_whose_event_is_gone_is_dead_in_the_end() {
+    let world = poisoned().await;
+    let moved = "UPDATE dead_letters SET position = position + 1000";
+    sqlx::query(moved).execute(world.pool()).await.unwrap();
+    world.echo.cured.store(true, Ordering::SeqCst);
+    let mut replica = world.replica();
+    for _ in 0..2 {
+        world.clock.advance(TimeDelta::seconds(10));
+        drain(&mut replica).await;
+    }
+    assert_eq!(world.letters().await, [letter("campaign:9", "dead", 3)]);
+    let told = told_of_dead(&world).await;
+    assert!(told.len() == 1 && told[0].ends_with("in the journal"), "{told:?}");
+}
+
+#[tokio::test]
+async fn a_letter_that_meets_an_outage_lets_the_others_go_first() {
+    let world = World::new(Echo::default()).await;
+    world.hold(&[(9, 0, "poison"), (10, 0, "poison")]).await;
+    let mut replica = world.replica();
+    drain(&mut replica).await;
+    world.echo.cured.store(true, Ordering::SeqCst);
+    world.clock.advance(TimeDelta::seconds(1));
+    world.echo.outages.store(1, Ordering::SeqCst);
+    replica.round().await.unwrap_err();
+    drain(&mut replica).await;
+    assert_eq!(world.handled().await.len(), 1, "{:?}", world.letters().await);
+    world.clock.advance(TimeDelta::seconds(1));
+    drain(&mut replica).await;
+    assert_eq!(world.handled().await, once(&[(9, 0), (10, 0)]));
+    assert_eq!(
+        world.letters().await,
+        [letter("campaign:9", "redriven", 1), letter("campaign:10", "redriven", 1)]
+    );
+}
+
+const LOCKED: &str = "SELECT FROM alerts WHERE code = 'dead_letters' FOR UPDATE";
+
+/// Two partitions of a stage: in one the last dead letter goes, in the other one becomes dead.
+#[tokio::test]
+async fn what_is_dead_meanwhile_is_told_again() {
+    let (world, _) = dead().await;
+    world.hold(&[(10, 0, "poison")]).await;
+    let mut replica = world.replica();
+    drain(&mut replica).await;
+    world.clock.advance(TimeDelta::seconds(10));
+    drain(&mut replica).await;
+    world.clock.advance(TimeDelta::seconds(10));
+    let mut ending = world.pool().begin().await.unwrap();
+    sqlx::query(LOCKED).execute(&mut *ending).await.unwrap();
+    let dying = tokio::spawn(async move { drain(&mut replica).await });
+    let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
+                                  WHERE datname = current_database() AND wait_event_type = 'Lock')";
+    let waits = async {
+        while !dying.is_finished()
+            && !sqlx::query_scalar::<_, bool>(waiting).fetch_one(world.pool()).await.unwrap()
+        {}
+    };
+    tokio::time::timeout(Duration::from_secs(30), waits).await.unwrap();
+    sqlx::query("DELETE FROM alerts WHERE code = 'dead_letters'").execute(&mut *ending).await.unwrap();
+    ending.commit().await.unwrap();
+    dying.await.unwrap();
+    assert_eq!(world.letters().await.iter().filter(|(_, state, _)| state == "dead").count(), 2);
+    assert_eq!(told_of_dead(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_alert_is_not_ended_while_another_letter_becomes_dead() {
+    let (world, id) = dead().await;
+    let mut dying = world.pool().begin().await.unwrap();
+    sqlx::query(LOCKED).execute(&mut *dying).await.unwrap();
+    let mut tx = world.pool().begin().await.unwrap();
+    sqlx::query("SET LOCAL lock_timeout = '100ms'").execute(&mut *tx).await.unwrap();
+    let error = drop_letter(&mut tx, world.now(), id).await.unwrap_err();
+    assert!(matches!(error, RedriveError::Ledger(_)), "{error:?}");
 }
