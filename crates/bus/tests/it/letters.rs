@@ -4,6 +4,8 @@ use std::{sync::atomic::Ordering, time::Duration};
 
 use chrono::TimeDelta;
 use laurel_bus::{LetterState, RedriveError, drop_letter, find_letter, list_letters, redrive_letter};
+use sqlx::{Postgres, Transaction};
+use tokio::task::JoinHandle;
 
 use crate::world::{Echo, World, drain, once};
 
@@ -207,29 +209,40 @@ async fn a_letter_that_meets_an_outage_lets_the_others_go_first() {
     );
 }
 
-const LOCKED: &str = "SELECT FROM alerts WHERE code = 'dead_letters' FOR UPDATE";
-
-/// Two partitions of a stage: in one the last dead letter goes, in the other one becomes dead.
-#[tokio::test]
-async fn what_is_dead_meanwhile_is_told_again() {
-    let (world, _) = dead().await;
+/// A dead letter of campaign 9 and one of campaign 10 that is tried again, with a transaction that has the alert's row.
+async fn one_dead_one_dying() -> (World, i64, Transaction<'static, Postgres>) {
+    let (world, id) = dead().await;
     world.hold(&[(10, 0, "poison")]).await;
     let mut replica = world.replica();
     drain(&mut replica).await;
     world.clock.advance(TimeDelta::seconds(10));
     drain(&mut replica).await;
-    world.clock.advance(TimeDelta::seconds(10));
-    let mut ending = world.pool().begin().await.unwrap();
-    sqlx::query(LOCKED).execute(&mut *ending).await.unwrap();
-    let dying = tokio::spawn(async move { drain(&mut replica).await });
+    let mut holder = world.pool().begin().await.unwrap();
+    let locked = "SELECT FROM alerts WHERE code = 'dead_letters' FOR UPDATE";
+    sqlx::query(locked).execute(&mut *holder).await.unwrap();
+    (world, id, holder)
+}
+
+/// Until `task` waits for a row, or has not waited and is done.
+async fn waits(world: &World, task: &JoinHandle<()>) {
     let waiting = "SELECT EXISTS (SELECT FROM pg_stat_activity
                                   WHERE datname = current_database() AND wait_event_type = 'Lock')";
     let waits = async {
-        while !dying.is_finished()
+        while !task.is_finished()
             && !sqlx::query_scalar::<_, bool>(waiting).fetch_one(world.pool()).await.unwrap()
         {}
     };
     tokio::time::timeout(Duration::from_secs(30), waits).await.unwrap();
+}
+
+/// In one partition of a stage the last dead letter goes, in another one becomes dead.
+#[tokio::test]
+async fn what_becomes_dead_while_the_alert_ends_is_told_again() {
+    let (world, _, mut ending) = one_dead_one_dying().await;
+    world.clock.advance(TimeDelta::seconds(10));
+    let mut replica = world.replica();
+    let dying = tokio::spawn(async move { drain(&mut replica).await });
+    waits(&world, &dying).await;
     sqlx::query("DELETE FROM alerts WHERE code = 'dead_letters'").execute(&mut *ending).await.unwrap();
     ending.commit().await.unwrap();
     dying.await.unwrap();
@@ -238,12 +251,18 @@ async fn what_is_dead_meanwhile_is_told_again() {
 }
 
 #[tokio::test]
-async fn the_alert_is_not_ended_while_another_letter_becomes_dead() {
-    let (world, id) = dead().await;
-    let mut dying = world.pool().begin().await.unwrap();
-    sqlx::query(LOCKED).execute(&mut *dying).await.unwrap();
-    let mut tx = world.pool().begin().await.unwrap();
-    sqlx::query("SET LOCAL lock_timeout = '100ms'").execute(&mut *tx).await.unwrap();
-    let error = drop_letter(&mut tx, world.now(), id).await.unwrap_err();
-    assert!(matches!(error, RedriveError::Ledger(_)), "{error:?}");
+async fn the_alert_does_not_end_while_another_letter_becomes_dead() {
+    let (world, id, mut dying) = one_dead_one_dying().await;
+    let (pool, now) = (world.pool().clone(), world.now());
+    let dropping = tokio::spawn(async move {
+        let mut tx = pool.begin().await.unwrap();
+        drop_letter(&mut tx, now, id).await.unwrap();
+        tx.commit().await.unwrap();
+    });
+    waits(&world, &dropping).await;
+    let dies = "UPDATE dead_letters SET state = 'dead', due_at = NULL WHERE subject = 'campaign:10'";
+    sqlx::query(dies).execute(&mut *dying).await.unwrap();
+    dying.commit().await.unwrap();
+    dropping.await.unwrap();
+    assert_eq!(told_of_dead(&world).await.len(), 1);
 }
