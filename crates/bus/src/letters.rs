@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
 use laurel_events::{
-    Envelope, EventId, EventKind, NewEvent, OperatorAlertCleared, OperatorAlertRaised, Partition, Subject,
+    Envelope, EventId, NewEvent, OperatorAlertCleared, OperatorAlertRaised, Partition, Subject,
     alert::{DEAD_LETTERS, STAGE_HALTED},
 };
 use laurel_ledger::{Context, LedgerError, append, clear_alert, lock_alert, raise_alert};
@@ -131,11 +131,11 @@ pub(crate) async fn insert_letters(
 }
 
 /// A letter that is due.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct DueLetter {
     pub(crate) id: i64,
     pub(crate) event: EventId,
-    pub(crate) kind: EventKind,
+    pub(crate) kind: String,
     pub(crate) attempts: i32,
 }
 
@@ -159,8 +159,7 @@ pub(crate) async fn next_due(
     .await?;
     row.map(|row| {
         let event = event_id(row.id, row.part, row.position, row.idx)?;
-        let kind = row.kind.parse().map_err(|_| inconsistent(row.id, "kind"))?;
-        Ok(DueLetter { id: row.id, event, kind, attempts: row.attempts })
+        Ok(DueLetter { id: row.id, event, kind: row.kind, attempts: row.attempts })
     })
     .transpose()
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, Utc};
-use laurel_events::{Envelope, NewEvent};
+use laurel_events::{Envelope, EventKind, NewEvent};
 use laurel_ledger::{Context, append, claim_cursor, commit, planted, raise_alert, read_one};
 use sqlx::{Acquire, Executor, PgConnection, PgPool};
 
@@ -81,10 +81,13 @@ async fn redeliver_in(
         Err(error @ StageError::Infrastructure(_)) => Err(error),
         Err(error @ StageError::Poison(_)) => {
             savepoint.rollback().await?;
-            let on_poison = stage.on_poison(letter.kind);
+            // What this version does not know was set aside by one that did: it may be passed over.
+            let halting: Option<EventKind> =
+                letter.kind.parse().ok().filter(|kind| stage.on_poison(*kind) == OnPoison::Halt);
+            let on_poison = halting.map_or(OnPoison::Park, |_| OnPoison::Halt);
             let due_at = again_at(letter.attempts.unsigned_abs() + 1, on_poison);
             fail_letter(tx, now, letter.id, due_at, &error.chain()).await?;
-            if on_poison == OnPoison::Park {
+            let Some(kind) = halting else {
                 if due_at.is_none() {
                     let detail = format!("event {} ({}): {}", letter.event, letter.kind, error.chain());
                     let told = tell_dead(tx, now, stage.name(), detail).await?;
@@ -92,8 +95,8 @@ async fn redeliver_in(
                     append(tx, &Context::at(now), &told).await?;
                 }
                 return Ok(Delivered::Handled { events: 0, effects: HashSet::new(), letters: 1 });
-            }
-            let halt = Halt { event: Some((letter.event, letter.kind)), error };
+            };
+            let halt = Halt { event: Some((letter.event, kind)), error };
             let about = halted_letter(stage.name(), letter.id);
             if let Some(raised) = raise_alert(tx, now, halt.alert(about)).await? {
                 append(tx, &Context::at(now), &[raised.into()]).await?;

@@ -41,7 +41,7 @@ pub(crate) async fn cancelled(
     }
     let mask = PaidMask::new(word << 8, vec![mask]);
     if let Some(last) = mask.seqs().last().filter(|seq| *seq >= queue.next_seq) {
-        skip_burned(conn, now, campaign, &queue, last + 1).await?;
+        skip(conn, now, campaign, &queue, last + 1).await?;
     }
     let seqs: Vec<u64> = mask.seqs().filter(|seq| *seq < queue.next_seq).collect();
     if let Some(paid) = paid_among(conn, cancelled.campaign, &seqs).await? {
@@ -59,15 +59,12 @@ pub(crate) async fn cancelled(
     Ok(fail(conn, now, Some(cause), (campaign, "refused"), &places, proof).await?)
 }
 
-/// Has nobody be given places that a settlement has paid which is none of ours. In quarantine the recovery does.
+/// Has nobody be given places that a settlement has paid which is none of ours.
 pub(crate) async fn pass_over(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     confirmed: &BlockchainTxConfirmed,
 ) -> Result<(), StageError> {
-    if in_quarantine(conn).await? {
-        return Ok(());
-    }
     let Sighting { chain_id, vault, tx, .. } = confirmed.sighting;
     for segment in &confirmed.segments {
         let campaign = segment.campaign;
@@ -81,7 +78,7 @@ pub(crate) async fn pass_over(
         if last > queue.next_seq.max(queue.burned_to) + AHEAD_MAX {
             tracing::error!(%campaign, seq = last, %tx, "a place was paid that nobody will be given for long");
         } else if last >= queue.next_seq {
-            move_on(conn, now, campaign, &queue, &[], last + 1, 0).await?;
+            skip(conn, now, campaign, &queue, last + 1).await?;
         }
     }
     Ok(())
@@ -128,7 +125,7 @@ pub(crate) async fn fail_released(
     cause: Option<EventId>,
     campaigns: &[CampaignId],
 ) -> Result<Vec<NewEvent>, StageError> {
-    if campaigns.is_empty() || in_quarantine(conn).await? {
+    if campaigns.is_empty() {
         return Ok(Vec::new());
     }
     let campaigns: Vec<i64> = campaigns.iter().map(|campaign| campaign.number()).collect();
@@ -154,6 +151,10 @@ pub(crate) async fn fail_released(
     )
     .execute(&mut *conn)
     .await?;
+    // Behind the queues, as the end of one locks them.
+    if in_quarantine(conn).await? {
+        return Ok(Vec::new());
+    }
     let over = sqlx::query!(
         r#"
         SELECT campaign, released_tx AS "released_tx!" FROM queues q
@@ -252,8 +253,8 @@ async fn is_of_vault(
     Ok(of_vault.fetch_one(conn).await?)
 }
 
-/// Has nobody be given the places before `end`, some of which are burned. In quarantine that is noted for the recovery.
-async fn skip_burned(
+/// Has nobody be given the places before `end`, some of which are burned or paid. In quarantine that is noted for the recovery.
+async fn skip(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     campaign: CampaignId,

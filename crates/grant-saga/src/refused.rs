@@ -63,6 +63,23 @@ pub(crate) async fn hold_refused(
     Ok(refused.iter().filter(is_new).copied().collect())
 }
 
+/// Has the time begin anew for which recipients of places have refused: what was taken for that may have been something else.
+pub(crate) async fn forget_refusals(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    places: impl Iterator<Item = &ChainPlace>,
+) -> Result<(), LedgerError> {
+    let seqs: Vec<i64> = places.map(|place| place.seq.cast_signed()).collect();
+    sqlx::query!(
+        "UPDATE exceptions SET refused_since = NULL WHERE campaign = $1 AND seq = ANY ($2) AND state = 'held'",
+        campaign.number(),
+        &seqs,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
 /// Whether a grant has been refused for as long as it is tried.
 pub(crate) async fn is_given_up(
     conn: &mut PgConnection,

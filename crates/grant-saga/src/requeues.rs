@@ -72,8 +72,9 @@ pub(crate) async fn nowhere_among(
         r#"
         SELECT p.seq AS "seq!" FROM unnest($2::bigint[]) AS p (seq)
         WHERE NOT EXISTS (SELECT FROM queues WHERE campaign = $1 AND batched_to <= p.seq AND next_seq > p.seq)
-          AND NOT EXISTS (SELECT FROM requeues r
-                          WHERE r.campaign = $1 AND r.first_seq <= p.seq AND r.first_seq + r.count > p.seq)
+          AND NOT coalesce((SELECT r.first_seq + r.count > p.seq FROM requeues r
+                            WHERE r.campaign = $1 AND r.first_seq <= p.seq
+                            ORDER BY r.first_seq DESC LIMIT 1), false)
           AND NOT EXISTS (SELECT FROM segments s JOIN batches b ON b.id = s.batch
                           WHERE s.campaign = $1 AND s.first_seq <= p.seq AND s.first_seq > p.seq - $3
                             AND s.first_seq + s.count > p.seq AND p.seq <> ALL (s.holes)
@@ -189,7 +190,9 @@ pub(crate) async fn take_out(
         sqlx::query!(
             r#"
             WITH taken AS (
-                DELETE FROM requeues WHERE campaign = $1 AND first_seq <= $2 AND first_seq + count > $2
+                DELETE FROM requeues WHERE campaign = $1 AND first_seq + count > $2 AND first_seq = (
+                    SELECT first_seq FROM requeues WHERE campaign = $1 AND first_seq <= $2
+                    ORDER BY first_seq DESC LIMIT 1)
                 RETURNING first_seq, count, queued_at, setbacks
             ), parts AS (
                 SELECT first_seq, ($2 - first_seq)::integer AS count, queued_at, setbacks FROM taken

@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::{
     plan::{Plan, Source},
-    refused::{held, hold_refused},
+    refused::{forget_refusals, held, hold_refused},
     requeues::{lock_places, requeue, take_out},
 };
 
@@ -33,6 +33,8 @@ const SET_BACK_CAP_S: f64 = 600.0;
 pub(crate) enum Trouble {
     /// The recipient's, whose place is the plan's only one.
     Recipient,
+    /// The token's, which would pay nobody: whether a recipient refuses is not known then.
+    Token,
     /// Nobody knows.
     Unknown,
 }
@@ -46,6 +48,9 @@ pub(crate) async fn set_back(
     plan: &Plan,
     trouble: Trouble,
 ) -> Result<SetBack, LedgerError> {
+    if trouble == Trouble::Token {
+        forget_refusals(conn, plan.segment.campaign, plan.open()).await?;
+    }
     let campaign = plan.segment.campaign.number();
     let first_seq = plan.segment.first_seq.cast_signed();
     let taken = i32::try_from(plan.segment.words.len()).unwrap_or(i32::MAX);
@@ -68,7 +73,7 @@ pub(crate) async fn set_back(
     let Some(queue) = queue else { return Ok(SetBack::Overtaken) };
     let open: Vec<u64> = plan.open().map(|place| place.seq).collect();
     let others_behind = queue.next_seq > first_seq + i64::from(taken);
-    if trouble == Trouble::Unknown && (open.len() != 1 || !others_behind) {
+    if trouble != Trouble::Recipient && (open.len() != 1 || !others_behind) {
         return Ok(SetBack::Campaign);
     }
     sqlx::query!(

@@ -73,7 +73,7 @@ pub use self::{
     postings::{Posting, post, unpost},
     quarantine::{
         Quarantine, Recognised, begin_quarantine, end_quarantine, find_quarantine, in_quarantine,
-        quarantine_another, recognise,
+        lock_quarantine, quarantine_another, recognise,
     },
     queues::{forget_release, halt_queues, resume_queue},
     ranges::{ahead_positions, ensure_ranges},

@@ -132,11 +132,23 @@ pub async fn find_quarantine(conn: &mut PgConnection) -> Result<Option<Quarantin
     Ok(found.fetch_optional(conn).await?)
 }
 
-/// Whether the database is in quarantine, or has to be and nobody has noticed yet.
+/// The quarantine that the database is in; none begins or ends before the transaction does. To be asked before anything else is locked.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn lock_quarantine(conn: &mut PgConnection) -> Result<Option<Quarantine>, LedgerError> {
+    lock_lanes(conn).await?;
+    let found = sqlx::query_as!(Quarantine, "SELECT epoch, reason, began_at FROM quarantine FOR UPDATE");
+    Ok(found.fetch_optional(conn).await?)
+}
+
+/// Whether the database is in quarantine, or has to be and nobody has noticed yet. If one has begun, it does not end before the
+/// transaction does: whoever leaves something to the recovery has committed it by then.
 ///
 /// # Errors
 /// If the database does not answer.
 pub async fn in_quarantine(conn: &mut PgConnection) -> Result<bool, LedgerError> {
+    sqlx::query!("SELECT FROM quarantine FOR SHARE").execute(&mut *conn).await?;
     Ok(sqlx::query_scalar!(r#"SELECT in_quarantine() AS "quarantined!""#).fetch_one(conn).await?)
 }
 
@@ -173,7 +185,7 @@ pub async fn begin_quarantine(
     Ok((Written::Created, events))
 }
 
-/// Ends the quarantine: this is the database from now on. With `resume`, payouts go on, unless they were stopped for another
+/// Ends the quarantine, which the caller has locked: this is the database from now on. With `resume`, payouts go on, unless they were stopped for another
 /// reason as well. Returns the events; the caller appends them.
 ///
 /// # Errors

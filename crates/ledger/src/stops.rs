@@ -37,7 +37,7 @@ pub(crate) const LAUREL: &str = "laurel";
 /// Waits for what is being signed: whoever signs holds its lane's row until the commit, and looks for stops behind it. Before any row of
 /// a stop or a quarantine, so that two who stop something do not wait for each other.
 pub(crate) async fn lock_lanes(conn: &mut PgConnection) -> Result<(), LedgerError> {
-    sqlx::query!("SELECT FROM lanes ORDER BY id FOR UPDATE").execute(conn).await?;
+    sqlx::query!("SELECT FROM lanes ORDER BY id FOR NO KEY UPDATE").execute(conn).await?;
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use laurel_campaign::{Move, judge_payments};
 use laurel_chain::ChainNode;
 use laurel_events::{Clock, NewEvent, time_ordered};
 use laurel_grant_saga::{Recovery, Waiting};
-use laurel_ledger::{Context, Vault, append, commit, find_quarantine};
+use laurel_ledger::{Context, Vault, append, commit, lock_quarantine};
 use rand::{Rng, RngCore};
 use sqlx::PgPool;
 
@@ -128,8 +128,9 @@ pub(crate) async fn recover(
     let imported = recovery.import(clock.now()).await?;
     read_up(&recovery).await?;
     let now = clock.now();
+    recovery.put_off_deadlines(now).await?;
     let mut tx = pool.begin().await?;
-    let quarantine = find_quarantine(&mut tx).await?.context("the quarantine has ended meanwhile")?;
+    let quarantine = lock_quarantine(&mut tx).await?.context("the quarantine has ended meanwhile")?;
     let mut events: Vec<NewEvent> =
         judge_payments(&mut tx, now).await?.into_iter().map(NewEvent::from).collect();
     let (performed, concluded) = Recovery::conclude(&mut tx, now, &quarantine, &imported.found).await?;

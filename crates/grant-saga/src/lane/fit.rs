@@ -27,6 +27,8 @@ pub(super) enum Fitted {
     Refused,
     /// Only places are left of it that are not sent.
     Empty,
+    /// The campaign's token would pay what the first place is due to nobody.
+    PaysNobody(String),
     /// The chain would pay nothing of it.
     Never(String),
 }
@@ -56,7 +58,7 @@ impl LaneDriver {
                 }
                 Verdict::NothingPaid => {
                     if let Some(problem) = self.token_trouble(plan).await? {
-                        return Ok(Fitted::Never(problem));
+                        return Ok(Fitted::PaysNobody(problem));
                     }
                     if plan.open().nth(1).is_none() {
                         return Ok(Fitted::Refused);

@@ -77,8 +77,12 @@ impl LaneDriver {
                 self.pass(now, &plan).await?;
                 return Ok(None);
             }
+            Fitted::PaysNobody(problem) => {
+                self.set_back(now, &plan, setbacks::Trouble::Token, problem).await?;
+                return Ok(None);
+            }
             Fitted::Never(problem) => {
-                self.set_back(now, &plan, problem).await?;
+                self.set_back(now, &plan, setbacks::Trouble::Unknown, problem).await?;
                 return Ok(None);
             }
         };
@@ -152,9 +156,15 @@ impl LaneDriver {
 
     /// Passes over, for a while and with an alert, what the chain would not pay: places that go again, alone; else their
     /// campaign. Without a word if the places went into another lane's batch meanwhile.
-    async fn set_back(&mut self, now: DateTime<Utc>, plan: &Plan, problem: String) -> Result<(), LaneError> {
+    async fn set_back(
+        &mut self,
+        now: DateTime<Utc>,
+        plan: &Plan,
+        trouble: setbacks::Trouble,
+        problem: String,
+    ) -> Result<(), LaneError> {
         let mut tx = self.pool.begin().await?;
-        let alert = match set_back(&mut tx, now, plan, setbacks::Trouble::Unknown).await? {
+        let alert = match set_back(&mut tx, now, plan, trouble).await? {
             SetBack::Overtaken => return Ok(tx.rollback().await?),
             SetBack::Places(events) => {
                 append(&mut tx, &Context::at(now), &events).await?;

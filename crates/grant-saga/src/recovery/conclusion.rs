@@ -2,21 +2,45 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{
-    Event, NewEvent, OperatorAlertRaised, RecoveryPerformed,
-    alert::{PAYMENT_NOT_RECOVERED, PAYMENT_WITHOUT_HOLD},
+    CampaignId, Event, NewEvent, OperatorAlertRaised, RecoveryPerformed,
+    alert::{PAYMENT_NOT_RECOVERED, PAYMENT_WITHOUT_HOLD, UNKNOWN_SETTLEMENT},
 };
-use laurel_ledger::{LedgerError, Quarantine, end_quarantine, raise_alert};
+use laurel_ledger::{LedgerError, Quarantine, Stop, end_quarantine, raise_alert, stop_payouts};
 use sqlx::PgConnection;
 
-use super::{Found, RecoverError, Recovery};
-use crate::compensation::fail_released;
+use super::{Found, RecoverError, Recovery, import::hash};
+use crate::{
+    compensation::fail_released,
+    skipping::{lock_queue, move_on},
+};
 
 /// How long grants wait for a wallet from now on, at least: who linked one in the time that is lost has to see that it is gone
 /// and link it again.
 const WALLET_GRACE: TimeDelta = TimeDelta::days(3);
 
+/// How many deadlines are moved in one transaction: there may be millions.
+const PUT_OFF_MAX: i64 = 10_000;
+
 impl Recovery {
-    /// Ends the quarantine. Payouts go on if everything is explained, but for those of chains that were stopped for a settlement that the
+    /// Gives every grant that waits for a wallet some days from now on, at least. In quarantine, before its end.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn put_off_deadlines(&self, now: DateTime<Utc>) -> Result<(), RecoverError> {
+        let until = now + WALLET_GRACE;
+        let mut conn = self.pool.acquire().await?;
+        let mut waiting = Some((0, 0));
+        while let Some(after) = waiting {
+            waiting = put_off_waiting(&mut conn, after, until).await?;
+        }
+        let mut timers = Some(String::new());
+        while let Some(after) = timers {
+            timers = put_off_timers(&mut conn, &after, until).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends the quarantine, which the caller has locked. Payouts go on if everything is explained, but for those of chains that were stopped for a settlement that the
     /// journal lacked: only people know whether the key was in good hands. To be called when all that was adopted is posted; the
     /// caller appends the events.
     ///
@@ -39,7 +63,8 @@ impl Recovery {
             };
             events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
         }
-        put_off_deadlines(conn, now + WALLET_GRACE).await?;
+        events.extend(stop_for_unknown(conn, now).await?);
+        pass_over_burned(conn, now).await?;
         events.extend(end_quarantine(conn, now, quarantine.epoch, explained).await?);
         let mut events: Vec<NewEvent> = events.into_iter().map(NewEvent::from).collect();
         // Only now: in quarantine nothing fails.
@@ -77,20 +102,96 @@ async fn count(conn: &mut PgConnection, quarantine: &Quarantine) -> Result<Recov
     })
 }
 
-/// Gives every grant that waits for a wallet until `until` at least.
-async fn put_off_deadlines(conn: &mut PgConnection, until: DateTime<Utc>) -> Result<(), LedgerError> {
-    sqlx::query!(
+/// Moves the end of a portion of the grants that wait for a wallet. Returns the last of them.
+async fn put_off_waiting(
+    conn: &mut PgConnection,
+    after: (i64, i64),
+    until: DateTime<Utc>,
+) -> Result<Option<(i64, i64)>, LedgerError> {
+    let moved = sqlx::query!(
         r#"
-        UPDATE exceptions SET wallet_until = $1
-        WHERE state IN ('awaiting_wallet', 'held') AND seq IS NULL AND wallet_until < $1
+        WITH portion AS (
+            SELECT campaign, number FROM exceptions
+            WHERE (campaign, number) > ($1, $2)
+              AND state IN ('awaiting_wallet', 'held') AND seq IS NULL AND wallet_until < $3
+            ORDER BY campaign, number
+            LIMIT $4
+        ), moved AS (
+            UPDATE exceptions e SET wallet_until = $3 FROM portion p
+            WHERE e.campaign = p.campaign AND e.number = p.number
+        )
+        SELECT campaign, number FROM portion ORDER BY campaign DESC, number DESC LIMIT 1
         "#,
-        until
-    )
-    .execute(&mut *conn)
-    .await?;
-    sqlx::query!("UPDATE timers SET due_at = $1 WHERE kind = 'WalletDeadlinePassed' AND due_at < $1", until)
-        .execute(conn)
-        .await?;
+        after.0,
+        after.1,
+        until,
+        PUT_OFF_MAX,
+    );
+    Ok(moved.fetch_optional(conn).await?.map(|row| (row.campaign, row.number)))
+}
+
+/// The same of their timers.
+async fn put_off_timers(
+    conn: &mut PgConnection,
+    after: &str,
+    until: DateTime<Utc>,
+) -> Result<Option<String>, LedgerError> {
+    let moved = sqlx::query_scalar!(
+        r#"
+        WITH portion AS (
+            SELECT subject FROM timers
+            WHERE kind = 'WalletDeadlinePassed' AND subject > $1 AND due_at < $2
+            ORDER BY subject
+            LIMIT $3
+        ), moved AS (
+            UPDATE timers t SET due_at = $2 FROM portion p
+            WHERE t.kind = 'WalletDeadlinePassed' AND t.subject = p.subject
+        )
+        SELECT subject FROM portion ORDER BY subject DESC LIMIT 1
+        "#,
+        after,
+        until,
+        PUT_OFF_MAX,
+    );
+    Ok(moved.fetch_optional(conn).await?)
+}
+
+/// Settlements that this ledger has not signed in blocks that are not final yet: what it had signed before the quarantine is final by
+/// now, or can be paid no more. The watcher stops for none in quarantine, and sees each once.
+async fn stop_for_unknown(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Event>, LedgerError> {
+    let unknown = sqlx::query!(
+        r#"
+        SELECT DISTINCT s.chain_id, s.tx FROM sightings s JOIN chains c ON c.id = s.chain_id
+        WHERE s.block_number > coalesce(c.final_number, -1) AND s.batch IS NULL
+          AND s.facts @? '$[*].log ? (@.kind == "settled")'
+        ORDER BY s.chain_id, s.tx
+        "#
+    );
+    let mut events = Vec::new();
+    for row in unknown.fetch_all(&mut *conn).await? {
+        let (chain_id, tx) = (row.chain_id.cast_unsigned(), hash(&row.tx)?);
+        let stop = Stop::Chain(chain_id);
+        events.extend(stop_payouts(conn, now, stop, UNKNOWN_SETTLEMENT, "recovery").await?.1);
+        let alert = OperatorAlertRaised {
+            code: UNKNOWN_SETTLEMENT.to_owned(),
+            about: format!("chain:{chain_id}/tx:{tx}"),
+            detail: format!("transaction {tx} settles, and this ledger has not signed it"),
+        };
+        events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
+    }
+    Ok(events)
+}
+
+/// Has nobody be given places that were burned, or paid by somebody else, since the payments were compared.
+async fn pass_over_burned(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<(), LedgerError> {
+    let behind =
+        sqlx::query_scalar!("SELECT campaign FROM queues WHERE burned_to > next_seq ORDER BY campaign");
+    for campaign in
+        behind.fetch_all(&mut *conn).await?.into_iter().filter_map(|id| CampaignId::try_from(id).ok())
+    {
+        let queue = lock_queue(conn, campaign).await?;
+        move_on(conn, now, campaign, &queue, &[], queue.next_seq.max(queue.burned_to), 0).await?;
+    }
     Ok(())
 }
 

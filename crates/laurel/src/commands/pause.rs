@@ -9,7 +9,7 @@ use laurel_chain::RewardVault;
 use laurel_events::{Clock, NewEvent, SystemClock};
 use laurel_grant_saga::{Guardian, pause_vault, unpause_vault};
 use laurel_ledger::{
-    Context, Stop, Written, append, commit, find_quarantine, is_chain_stopped, list_vaults, resume_payouts,
+    Context, Stop, Written, append, commit, is_chain_stopped, list_vaults, lock_quarantine, resume_payouts,
     stop_payouts,
 };
 use serde_json::{Value, json};
@@ -117,7 +117,7 @@ pub(crate) async fn unpause(
     let stop = paused.stop();
     let mut tx = pool.begin().await?;
     ensure!(
-        !matches!(stop, Stop::All) || find_quarantine(&mut tx).await?.is_none(),
+        !matches!(stop, Stop::All) || lock_quarantine(&mut tx).await?.is_none(),
         "the database is in quarantine: `laurel recover` ends it"
     );
     // First of all: while it is stopped, the guardian pauses the vault again.

@@ -10,7 +10,7 @@ use laurel_events::{
 };
 use laurel_grant_saga::{Found, Recovery, Waiting};
 use laurel_ledger::{
-    Context as Recorded, Vault, Written, alerts_about, answered, append, commit, find_quarantine,
+    Context as Recorded, Vault, Written, alerts_about, answered, append, commit, lock_quarantine,
 };
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
@@ -53,6 +53,7 @@ pub(crate) async fn run(config: &Config, json: Option<&JsonTo>) -> anyhow::Resul
     }
     note("Roles may run, and chain-watcher, campaign and grant-saga have to.");
     let found = compare(&recovery).await?;
+    answered(STEP_TIMEOUT, recovery.put_off_deadlines(SystemClock.now())).await?;
     let (performed, unknown) = super::within(STEP_TIMEOUT, conclude(&pool, &found)).await?;
     let unexplained: Vec<_> = found.iter().map(object).collect();
     let done = json!({ "performed": performed, "unexplained": unexplained, "unknown_settlements": unknown });
@@ -148,7 +149,7 @@ async fn wait(look: impl AsyncFn() -> anyhow::Result<Vec<Waiting>>) -> anyhow::R
 async fn conclude(pool: &PgPool, found: &[Found]) -> anyhow::Result<(RecoveryPerformed, Vec<String>)> {
     let now = SystemClock.now();
     let mut tx = pool.begin().await?;
-    let quarantine = find_quarantine(&mut tx).await?;
+    let quarantine = lock_quarantine(&mut tx).await?;
     let quarantine = quarantine.context("somebody else has ended the quarantine meanwhile")?;
     let mut events: Vec<NewEvent> =
         judge_payments(&mut tx, now).await?.into_iter().map(NewEvent::from).collect();

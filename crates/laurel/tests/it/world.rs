@@ -128,7 +128,13 @@ impl World {
 
     /// Moves the chain's time ahead, so far that nothing signed before is taken any more.
     pub(crate) async fn let_deadlines_pass(&self) {
-        let warped = output(laurel(&["chain", "--rpc-url", &self.rpc_url, "warp", "3700"])).await;
+        self.warp(3_700).await;
+    }
+
+    /// Moves the chain's time ahead.
+    pub(crate) async fn warp(&self, seconds: u64) {
+        let seconds = seconds.to_string();
+        let warped = output(laurel(&["chain", "--rpc-url", &self.rpc_url, "warp", &seconds])).await;
         assert!(warped.status.success(), "{}", String::from_utf8_lossy(&warped.stderr));
     }
 
