@@ -13,8 +13,8 @@ use laurel_events::{
     CampaignReleased, Envelope, Event, EventKind, GrantId, GrantsCancelled, SettledSegment, Sighting,
     TokenGrantFailed, VoidProof,
 };
-use laurel_grant_saga::{LaneDriver, Progress, SettlementStage};
-use laurel_ledger::{Context, append};
+use laurel_grant_saga::{LaneDriver, Progress, Recovery, SettlementStage};
+use laurel_ledger::{Context, append, lock_quarantine};
 
 use crate::{
     batching::submitted,
@@ -294,14 +294,18 @@ async fn who_does_not_refuse_any_more_is_paid_with_the_same_place() {
     assert!(paid(&world, wallets[1], grants[1]).await);
 }
 
+async fn vault_has(world: &World, units: u8) {
+    // Where the token keeps the vault's balance.
+    let slot = keccak256([world.deployed.vault.as_slice(), &[0; 8], &[0x87, 0xa2, 0x11, 0xa2]].concat());
+    let units = B256::with_last_byte(units).to_string();
+    world.control.set_storage(&world.deployed.token.to_string(), &slot.to_string(), &units).await.unwrap();
+}
+
 /// An issuer has taken tokens out of the vault: that is nobody's refusal, and no place is burned for it.
 #[tokio::test]
 async fn a_vault_that_has_too_little_is_told_of_and_burns_nothing() {
-    let (world, ..) = fussy().await;
-    // Where the token keeps the vault's balance.
-    let slot = keccak256([world.deployed.vault.as_slice(), &[0; 8], &[0x87, 0xa2, 0x11, 0xa2]].concat());
-    let left = B256::with_last_byte(2).to_string();
-    world.control.set_storage(&world.deployed.token.to_string(), &slot.to_string(), &left).await.unwrap();
+    let (world, .., wallets) = fussy().await;
+    vault_has(&world, 2).await;
     let mut driver = world.driver(1, "a").await;
     step_until_sent(&world, &mut driver).await;
     assert_eq!(world.balance(world.deployed.vault).await, 1, "the first one is paid, the others need more");
@@ -313,6 +317,72 @@ async fn a_vault_that_has_too_little_is_told_of_and_burns_nothing() {
     }
     let told: Vec<String> = alerts(&world).await.into_iter().map(|(code, _)| code).collect();
     assert_eq!(told, ["places_set_back", "places_set_back"]);
+    // What was short for a day was no refusal: whoever refuses now has the whole time.
+    vault_has(&world, 200).await;
+    refuse(&world, wallets[1], true).await;
+    refuse(&world, wallets[2], true).await;
+    for _ in 0..4 {
+        world.clock.advance(RESTED);
+        assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    }
+    refuse(&world, wallets[2], false).await;
+    world.clock.advance(RESTED);
+    step_until_sent(&world, &mut driver).await;
+    assert_eq!(submitted(&world).await[1].segments[0].first_seq, 2);
+}
+
+/// Three places of a campaign were paid in a final block by somebody else.
+fn stolen(world: &World, campaign: CampaignId, first_seq: u64, vault: Address) -> BlockchainTxConfirmed {
+    let sighting = Sighting {
+        chain_id: world.deployed.chain_id,
+        vault,
+        transition: 1,
+        tx: B256::repeat_byte(7),
+        batch: None,
+        block_number: 9,
+        block_hash: B256::repeat_byte(8),
+    };
+    let settled = SettledSegment {
+        log_index: 0,
+        campaign,
+        first_seq,
+        count: 3,
+        total: Amount::from(3_u64),
+        words_hash: B256::repeat_byte(9),
+        paid: PaidMask::run(first_seq, 3).into_words(),
+    };
+    let (gas_used, effective_gas_price) = (1, Amount::from(1_u64));
+    BlockchainTxConfirmed { sighting, gas_used, effective_gas_price, segments: vec![settled] }
+}
+
+/// The recovery may have compared the payments by then.
+#[tokio::test]
+async fn what_somebody_else_has_paid_in_quarantine_is_passed_over_at_its_end() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 2).await;
+    let recovery = Recovery::new(world.pool().clone(), Vec::new());
+    recovery.begin(world.now(), uuid::Uuid::from_u128(1), "it was restored").await.unwrap();
+    let confirmed = stolen(&world, campaign, 5, world.deployed.vault);
+    tell(&mut world, confirmed).await;
+    conclude(&world).await;
+    world.queue(campaign, 2).await;
+    let mut driver = world.driver(1, "a").await;
+    step_until_sent(&world, &mut driver).await;
+    step_until_sent(&world, &mut driver).await;
+    let sent = submitted(&world).await;
+    let segments: Vec<_> =
+        sent.iter().map(|batch| (batch.segments[0].first_seq, batch.segments[0].count)).collect();
+    assert_eq!(segments, [(0, 2), (8, 2)]);
+}
+
+/// Ends the quarantine, as `laurel recover` does.
+pub(crate) async fn conclude(world: &World) {
+    let mut tx = world.pool().begin().await.unwrap();
+    let quarantine = lock_quarantine(&mut tx).await.unwrap().expect("it is in quarantine");
+    let (_, events) = Recovery::conclude(&mut tx, world.now(), &quarantine, &[]).await.unwrap();
+    append(&mut tx, &Context::at(world.now()), &events).await.unwrap();
+    tx.commit().await.unwrap();
 }
 
 /// A settlement that is none of ours has used up places: those that it paid are given to nobody, and those that waited before them go.
@@ -321,32 +391,10 @@ async fn places_that_somebody_else_has_paid_are_given_to_nobody() {
     let mut world = World::new().await;
     let campaign = world.campaign(7).await;
     world.queue(campaign, 2).await;
-    let stolen = |first_seq, vault| {
-        let sighting = Sighting {
-            chain_id: world.deployed.chain_id,
-            vault,
-            transition: 1,
-            tx: B256::repeat_byte(7),
-            batch: None,
-            block_number: 9,
-            block_hash: B256::repeat_byte(8),
-        };
-        let settled = SettledSegment {
-            log_index: 0,
-            campaign,
-            first_seq,
-            count: 3,
-            total: Amount::from(3_u64),
-            words_hash: B256::repeat_byte(9),
-            paid: PaidMask::run(first_seq, 3).into_words(),
-        };
-        let (gas_used, effective_gas_price) = (1, Amount::from(1_u64));
-        BlockchainTxConfirmed { sighting, gas_used, effective_gas_price, segments: vec![settled] }
-    };
     let told = [
-        stolen(5, world.deployed.vault),
-        stolen(900, Address::repeat_byte(3)),
-        stolen(1 << 40, world.deployed.vault),
+        stolen(&world, campaign, 5, world.deployed.vault),
+        stolen(&world, campaign, 900, Address::repeat_byte(3)),
+        stolen(&world, campaign, 1 << 40, world.deployed.vault),
     ];
     for confirmed in told {
         tell(&mut world, confirmed).await;

@@ -1,13 +1,16 @@
 //! What a recovery believes of what nodes say.
 
 use alloy::primitives::B256;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use laurel_chain::{BlockRef, ChainError, ChainNode};
 use laurel_events::time_ordered;
 use laurel_grant_saga::{RecoverError, Recovery, Waiting};
 use rand::{SeedableRng, rngs::StdRng};
 
-use crate::world::World;
+use crate::{
+    compensation::conclude,
+    world::{World, drain},
+};
 
 /// How long what was signed may settle: the vault's MAX_LIFETIME.
 const LIFETIME_S: u64 = 3_600;
@@ -50,4 +53,75 @@ async fn the_time_of_another_block_ends_no_quarantine() {
     let recovery = recovery(&world, B256::repeat_byte(7)).await;
     let error = recovery.wait_for_chains(world.now()).await.unwrap_err();
     assert!(matches!(error, RecoverError::Chain(ChainError::Untrue(_))), "{error:?}");
+}
+
+/// The watcher stops for none in quarantine, and sees each once: whoever else settles then would be told of when it is final only.
+#[tokio::test]
+async fn what_somebody_else_settles_at_the_end_of_a_quarantine_stops_its_chain() {
+    let world = World::new().await;
+    let head = world.node.block(BlockRef::Latest).await.unwrap().unwrap();
+    recovery(&world, head.hash).await;
+    let seen = |above: i64, kind: &'static str| {
+        sqlx::query(
+            r#"
+            INSERT INTO sightings (chain_id, block_number, tx_index, block_hash, tx, vault, empty, succeeded, gas_used,
+                                   effective_gas_price, facts)
+            SELECT id, final_number + $1, 0, sha256('b'), sha256($2::text::bytea), $3, false, true, 1, 1,
+                   jsonb_build_array(jsonb_build_object('index', 0, 'log', jsonb_build_object('kind', $2)))
+            FROM chains
+            "#,
+        )
+        .bind(above)
+        .bind(kind)
+        .bind(world.vault.id.0)
+    };
+    seen(0, "settled").execute(world.pool()).await.unwrap();
+    seen(1, "cancelled").execute(world.pool()).await.unwrap();
+    let stops = async || -> Vec<String> {
+        let stops = sqlx::query_scalar("SELECT about || ' ' || reason FROM stops ORDER BY about");
+        stops.fetch_all(world.pool()).await.unwrap()
+    };
+    conclude(&world).await;
+    assert_eq!(stops().await, [""; 0], "what is final was compared, and a cancellation pays nobody");
+    recovery(&world, head.hash).await;
+    seen(2, "settled").execute(world.pool()).await.unwrap();
+    conclude(&world).await;
+    let chain = format!("chain:{}", world.deployed.chain_id);
+    assert_eq!(stops().await, [format!("{chain} unknown_settlement")]);
+    let told: Vec<String> = sqlx::query_scalar("SELECT about FROM alerts WHERE code = 'unknown_settlement'")
+        .fetch_all(world.pool())
+        .await
+        .unwrap();
+    assert!(told.len() == 1 && told[0].starts_with(&format!("{chain}/tx:0x")), "{told:?}");
+}
+
+/// Whoever linked a wallet in the time that is lost has to see it: all who wait have three days more, however many they are.
+#[tokio::test]
+async fn whoever_waits_for_a_wallet_has_some_days_more() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    let mut players = Vec::new();
+    for _ in 0..3 {
+        players.push(world.player().await);
+    }
+    world.request(campaign, &players).await;
+    drain(&mut world.grants).await;
+    let more =
+        "INSERT INTO exceptions (campaign, number, state, player, chain_id, amount, wallet_until, updated_at)
+                SELECT campaign, 1000 + n, state, player, chain_id, amount, wallet_until, updated_at
+                FROM exceptions, generate_series(1, 20000) n WHERE number = 0";
+    sqlx::query(more).execute(world.pool()).await.unwrap();
+    let more = "INSERT INTO timers (kind, subject, due_at, data)
+                SELECT kind, subject || n, due_at, data FROM timers, generate_series(1, 7000) n";
+    sqlx::query(more).execute(world.pool()).await.unwrap();
+    world.clock.advance(TimeDelta::days(30));
+    Recovery::new(world.pool().clone(), Vec::new()).put_off_deadlines(world.now()).await.unwrap();
+    let soonest: (DateTime<Utc>, DateTime<Utc>, i64, i64) = sqlx::query_as(
+        "SELECT min(wallet_until), (SELECT min(due_at) FROM timers), count(*), (SELECT count(*) FROM timers) FROM exceptions",
+    )
+    .fetch_one(world.pool())
+    .await
+    .unwrap();
+    let until = world.now() + TimeDelta::days(3);
+    assert_eq!(soonest, (until, until, 20_003, 21_003));
 }

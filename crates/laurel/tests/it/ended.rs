@@ -86,7 +86,7 @@ async fn the_last_of_a_budget_is_paid_to_those_who_wait_for_it() {
     world.assert_books_balance(port).await;
 }
 
-/// The vault pays nothing of it any more: who still waits then gets nothing, and the hold is given back.
+/// The vault pays nothing of it any more: whoever has a wallet only then gets nothing, and the hold is given back.
 #[tokio::test]
 async fn what_waits_when_the_vault_has_released_its_campaign_is_compensated() {
     let world = World::start().await;
@@ -106,13 +106,13 @@ async fn what_waits_when_the_vault_has_released_its_campaign_is_compensated() {
     world.owner_calls(RewardVault::closeCall { campaign }).await;
     world.warp(CLOSE_DELAY_S + 1).await;
     world.owner_calls(RewardVault::releaseCall { campaign }).await;
+    rest.link("late", world.chain_id).await;
     let released = rest.until(&statistics, |of| of["reserved"] == "0").await;
     assert_eq!(
         (&released["paid"], &released["compensated"]),
         (&json!(REWARD.to_string()), &json!(1)),
         "{released}"
     );
-    rest.link("late", world.chain_id).await;
     assert_eq!(running.terminate().await, Some(0));
     world.assert_books_balance(port).await;
     world.assert_reconciled(port).await;
