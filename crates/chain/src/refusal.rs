@@ -56,8 +56,9 @@ pub enum NextStep {
     OtherEndpoint,
     /// Stop the lane until somebody has put money into its account.
     Park,
-    /// Stop the lane and tell an operator: what was signed is wrong.
-    Halt,
+    /// Fill its nonce with an empty transaction, and tell an operator: no node will ever take what was signed. A lane of which not even
+    /// that is taken stops.
+    Abandon,
 }
 
 impl Refusal {
@@ -107,13 +108,13 @@ impl Refusal {
             Self::RateLimited | Self::PoolFull => NextStep::Later,
             Self::Endpoint => NextStep::OtherEndpoint,
             Self::InsufficientFunds => NextStep::Park,
-            Self::GasLimit | Self::WouldRevert | Self::Malformed => NextStep::Halt,
+            Self::GasLimit | Self::WouldRevert | Self::Malformed => NextStep::Abandon,
         }
     }
 
     /// Whether it stays so until somebody does something about it.
     pub const fn lasts(self) -> bool {
-        matches!(self.next(), NextStep::Park | NextStep::Halt | NextStep::OtherEndpoint)
+        matches!(self.next(), NextStep::Park | NextStep::Abandon | NextStep::OtherEndpoint)
     }
 
     /// What an error of `eth_sendRawTransaction` means; `None` if nobody can tell, so that the transaction may have been

@@ -10,7 +10,7 @@ use laurel_chain::{
     LocalKey, deploy_block, require_vault_code, vault_code,
 };
 use laurel_events::{Clock, SystemClock};
-use laurel_ledger::{MIGRATOR, PinError, Vault, VaultIdentity, list_vaults, pin_vault};
+use laurel_ledger::{MIGRATOR, PinError, Vault, VaultIdentity, commit, list_vaults, pin_vault};
 use prometheus::Registry;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use sqlx::{
@@ -217,7 +217,7 @@ pub(crate) async fn chain(
     let identity = VaultIdentity { chain_id: id, genesis_hash, vault: config.vault, code_hash, deploy_block };
     let mut tx = pool.begin().await?;
     let vault = pin_vault(&mut tx, &identity).await?;
-    tx.commit().await?;
+    commit(tx, "vault_pinned").await?;
     let endpoints = Arc::new(endpoints);
     Ok(ConnectedChain { config: config.clone(), node: endpoints.clone(), endpoints, vault })
 }

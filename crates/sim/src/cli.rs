@@ -65,7 +65,7 @@ struct Arguments {
     #[arg(long, value_parser = planted::bug)]
     plant: Option<Bug>,
     /// Write the summary to this file, too.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "trace")]
     json: Option<PathBuf>,
     #[command(subcommand)]
     command: Option<Mode>,

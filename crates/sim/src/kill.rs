@@ -25,7 +25,7 @@ pub(crate) use self::arguments::Arguments;
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use laurel_events::{Clock, SystemClock};
 use tokio::runtime::Runtime;
 
@@ -46,23 +46,22 @@ pub(crate) fn main(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         summary.ended_by_themselves = world.crew.ended_by_themselves();
         summary.count_transactions(&world).await;
         summary.print(SystemClock.now(), &mut std::io::stdout())?;
-        match ran {
-            Ok(good) => {
+        let failure = match ran {
+            Ok(true) => {
                 world.stop().await?;
-                Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+                return Ok(ExitCode::SUCCESS);
             }
-            Err(failure) => {
-                say(&format!("FAILED: {failure:#}"));
-                let (folder, database, rpc) =
-                    (world.keep()?, world.database_url(), world.rpc_url().to_owned());
-                say(&format!("its logs: {}\ndatabase: {database}\nchain: {rpc}", folder.display()));
-                if arguments.hold {
-                    say("database and chain stay up until Ctrl-C");
-                    tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
-                }
-                Ok(ExitCode::FAILURE)
-            }
+            Ok(false) => anyhow!("a number is not reached"),
+            Err(failure) => failure,
+        };
+        say(&format!("FAILED: {failure:#}"));
+        let (folder, database, rpc) = (world.keep()?, world.database_url(), world.rpc_url().to_owned());
+        say(&format!("its logs: {}\ndatabase: {database}\nchain: {rpc}", folder.display()));
+        if arguments.hold {
+            say("database and chain stay up until Ctrl-C");
+            tokio::signal::ctrl_c().await.context("waiting for Ctrl-C")?;
         }
+        Ok(ExitCode::FAILURE)
     })
 }
 

@@ -52,7 +52,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 20] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 21] = [
     ("acknowledge", "no world pays without the ledger"),
     ("audit_block", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
     ("audit_forgotten", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
@@ -73,6 +73,7 @@ pub(crate) const ELSEWHERE: [(&str, &str); 20] = [
     ("recovery_unpaid", "places are seldom sent by two that sign"),
     ("stats_rebuilt", "an operator's command"),
     ("unpaused", "an operator's command"),
+    ("vault_pinned", "worlds have their vault before they begin"),
 ];
 
 /// Every fault point that a run of many seeds has to come to, as it is counted.

@@ -92,7 +92,7 @@ fn rank(answer: &Result<B256, SendError>) -> u8 {
             NextStep::RaiseFees => 5,
             NextStep::Later => 6,
             NextStep::Park => 7,
-            NextStep::Halt => 8,
+            NextStep::Abandon => 8,
             // It says something of itself only.
             NextStep::OtherEndpoint => 9,
         },

@@ -152,7 +152,7 @@ impl LaneDriver {
     fn ailment(&self, lowest: &Unmined, chain_time: u64) -> Option<Ailment> {
         let refusal = self.tries.refusal(lowest);
         match refusal.map(|refusal| (refusal, refusal.next())) {
-            Some((refusal, NextStep::Halt)) => return Some(Ailment::Unsendable(refusal)),
+            Some((refusal, NextStep::Abandon)) => return Some(Ailment::Unsendable(refusal)),
             _ if !lowest.empty && chain_time > lowest.deadline => return Some(Ailment::Expired),
             Some((_, NextStep::RaiseFees)) => return Some(Ailment::Underpriced),
             _ => {}

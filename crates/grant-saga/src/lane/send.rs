@@ -162,7 +162,7 @@ impl LaneDriver {
                 self.tries.fill_gap(batch);
                 self.check_at = None;
             }
-            NextStep::OtherEndpoint | NextStep::Halt => {
+            NextStep::OtherEndpoint | NextStep::Abandon => {
                 self.tell(&format!("{}{}", alert::SEND, refusal.as_str()), error.to_string()).await?;
             }
             NextStep::RaiseFees | NextStep::Later | NextStep::Park => {}

@@ -56,6 +56,11 @@ impl Door {
         Ok(Self { client, urls: urls.into(), next: Arc::default(), tries: Arc::default() })
     }
 
+    /// The same, which counts its tries anew.
+    pub(super) fn anew(&self) -> Self {
+        Self { tries: Arc::default(), ..self.clone() }
+    }
+
     /// One try at the replica whose turn it is, and one more at the other if that did not do. What is asked for may be
     /// asked for twice: outcomes have ids, everything else has a key.
     pub(super) async fn request(

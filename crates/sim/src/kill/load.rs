@@ -79,7 +79,8 @@ pub(super) async fn run(
     let mut story = Story::begin(world).await?;
     gather(world, &mut story).await?;
     let names: Arc<[String]> = story.players.keys().cloned().collect();
-    let telling = tokio::spawn(tell_all(world.door.clone(), Arc::clone(&world.clock), names, *load, seed));
+    let door = world.door.anew();
+    let telling = tokio::spawn(tell_all(door.clone(), Arc::clone(&world.clock), names, *load, seed));
     let began = Instant::now();
     let mut next = interval_at(began + load.kill_every, load.kill_every);
     loop {
@@ -97,7 +98,7 @@ pub(super) async fn run(
         world.crew.start(&[place])?;
     }
     let requests = telling.await??;
-    let good = report(&world.door, &requests, load)?;
+    let good = report(&door, &requests, load)?;
     let drained = Instant::now();
     for request in &requests {
         if !matches!(request.ended, Ended::Taken) {
