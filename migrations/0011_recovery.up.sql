@@ -70,7 +70,9 @@ $$;
 -- Block time, in seconds since 1970, up to which something may settle that was signed before.
 CREATE TABLE quarantine_chains (
     chain_id bigint PRIMARY KEY REFERENCES chains (id),
-    until bigint NOT NULL
+    until bigint NOT NULL,
+    -- the last final block when that had passed: what settles behind it was not signed before
+    last_block bigint
 );
 
 ALTER TABLE suspense ADD COLUMN block_number bigint, ADD COLUMN block_hash bytea CHECK (length(block_hash) = 32);

@@ -88,6 +88,7 @@ pub(crate) async fn enqueue(
 
 /// Where a queue ends after it was moved on.
 struct End {
+    campaign: i64,
     next_seq: i64,
     released: bool,
     /// How many payments of the campaign wait for their grants.
@@ -100,7 +101,26 @@ async fn move_ends(
 ) -> Result<BTreeMap<CampaignId, End>, LedgerError> {
     let campaigns: Vec<i64> = by_campaign.keys().map(|campaign| campaign.number()).collect();
     let counts: Vec<i64> = by_campaign.values().map(|grants| grants.len() as i64).collect();
-    let rows = sqlx::query!(
+    let mut ends = move_unquarantined(conn, &campaigns, &counts).await?;
+    if ends.is_empty() {
+        if in_quarantine(conn).await? {
+            return Err(LedgerError::Quarantined);
+        }
+        // It has ended meanwhile.
+        ends = move_unquarantined(conn, &campaigns, &counts).await?;
+    }
+    let campaign = |end: &End| by_campaign.keys().copied().find(|campaign| campaign.number() == end.campaign);
+    Ok(ends.into_iter().filter_map(|end| Some((campaign(&end)?, end))).collect())
+}
+
+/// Moves the ends of queues on; in quarantine of none.
+async fn move_unquarantined(
+    conn: &mut PgConnection,
+    campaigns: &[i64],
+    counts: &[i64],
+) -> Result<Vec<End>, LedgerError> {
+    let ends = sqlx::query_as!(
+        End,
         r#"
         INSERT INTO queues AS q (campaign, vault, next_seq)
         SELECT c.id, c.vault, n.count
@@ -110,22 +130,10 @@ async fn move_ends(
         ON CONFLICT (campaign) DO UPDATE SET next_seq = q.next_seq + EXCLUDED.next_seq
         RETURNING campaign, next_seq, released_tx IS NOT NULL AS "released!", orphans
         "#,
-        &campaigns,
-        &counts,
-    )
-    .fetch_all(&mut *conn)
-    .await?;
-    if rows.is_empty() && in_quarantine(conn).await? {
-        return Err(LedgerError::Quarantined);
-    }
-    let end = |number: i64| by_campaign.keys().copied().find(|campaign| campaign.number() == number);
-    Ok(rows
-        .into_iter()
-        .filter_map(|row| {
-            let moved = End { next_seq: row.next_seq, released: row.released, orphans: row.orphans };
-            Some((end(row.campaign)?, moved))
-        })
-        .collect())
+        campaigns,
+        counts,
+    );
+    Ok(ends.fetch_all(conn).await?)
 }
 
 /// Gives the places of orphans to those of `grants` that fit them, takes these out, and gives back the places that they

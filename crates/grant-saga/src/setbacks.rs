@@ -7,7 +7,7 @@ use sqlx::PgConnection;
 
 use crate::{
     plan::{Plan, Source},
-    refused::{forget_refusals, held, hold_refused},
+    refused::{held, hold_refused},
     requeues::{lock_places, requeue, take_out},
 };
 
@@ -48,9 +48,6 @@ pub(crate) async fn set_back(
     plan: &Plan,
     trouble: Trouble,
 ) -> Result<SetBack, LedgerError> {
-    if trouble == Trouble::Token {
-        forget_refusals(conn, plan.segment.campaign, plan.open()).await?;
-    }
     let campaign = plan.segment.campaign.number();
     let first_seq = plan.segment.first_seq.cast_signed();
     let taken = i32::try_from(plan.segment.words.len()).unwrap_or(i32::MAX);

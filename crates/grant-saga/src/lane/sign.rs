@@ -15,7 +15,7 @@ use crate::{
     fees::Price,
     lanes::Lease,
     plan::{Closing, Plan, plan_batch},
-    refused::{held, hold_refused, is_given_up},
+    refused::{forget_refusals, held, hold_refused, is_given_up},
     setbacks::{self, SetBack, set_back},
     submit::{SignedBatch, pass_over},
 };
@@ -175,6 +175,9 @@ impl LaneDriver {
                 campaign_alert(plan, problem)
             }
         };
+        if trouble == setbacks::Trouble::Token {
+            forget_refusals(&mut tx, plan.segment.campaign, plan.open()).await?;
+        }
         self.raise(&mut tx, alert).await?;
         commit(tx, "set_back").await?;
         Ok(())

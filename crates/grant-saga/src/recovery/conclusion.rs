@@ -156,13 +156,13 @@ async fn put_off_timers(
     Ok(moved.fetch_optional(conn).await?)
 }
 
-/// Settlements that this ledger has not signed in blocks that are not final yet: what it had signed before the quarantine is final by
-/// now, or can be paid no more. The watcher stops for none in quarantine, and sees each once.
+/// Stops chains that have settlements which this ledger has not signed, later than anything could be paid that was signed before the
+/// quarantine. The watcher stops for none in quarantine, and sees each once.
 async fn stop_for_unknown(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Event>, LedgerError> {
     let unknown = sqlx::query!(
         r#"
-        SELECT DISTINCT s.chain_id, s.tx FROM sightings s JOIN chains c ON c.id = s.chain_id
-        WHERE s.block_number > coalesce(c.final_number, -1) AND s.batch IS NULL
+        SELECT DISTINCT s.chain_id, s.tx FROM sightings s JOIN quarantine_chains q ON q.chain_id = s.chain_id
+        WHERE s.block_number > q.last_block AND s.batch IS NULL
           AND s.facts @? '$[*].log ? (@.kind == "settled")'
         ORDER BY s.chain_id, s.tx
         "#

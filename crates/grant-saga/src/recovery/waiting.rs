@@ -133,6 +133,13 @@ impl Recovery {
         if final_time <= until {
             return Ok(vec![Waiting::Deadlines { chain_id, until, final_number, final_time }]);
         }
+        sqlx::query!(
+            "UPDATE quarantine_chains SET last_block = $2 WHERE chain_id = $1 AND last_block IS NULL",
+            chain_id.cast_signed(),
+            final_number.cast_signed(),
+        )
+        .execute(&self.pool)
+        .await?;
         let latest = node.block(BlockRef::Latest).await?;
         let latest = latest.map_or(final_number, |latest| latest.header.number);
         let mut waiting = Vec::new();

@@ -1,11 +1,12 @@
 //! What a recovery believes of what nodes say.
 
-use alloy::primitives::B256;
+use alloy::primitives::{B256, U256};
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_chain::{BlockRef, ChainError, ChainNode};
-use laurel_events::time_ordered;
+use laurel_chain::{BlockRef, ChainError, ChainNode, VaultLog};
+use laurel_events::{Amount, time_ordered};
 use laurel_grant_saga::{RecoverError, Recovery, Waiting};
 use rand::{SeedableRng, rngs::StdRng};
+use serde_json::json;
 
 use crate::{
     compensation::conclude,
@@ -55,36 +56,51 @@ async fn the_time_of_another_block_ends_no_quarantine() {
     assert!(matches!(error, RecoverError::Chain(ChainError::Untrue(_))), "{error:?}");
 }
 
-/// The watcher stops for none in quarantine, and sees each once: whoever else settles then would be told of when it is final only.
+/// The watcher stops for none in quarantine, and sees each once: of whoever settles then nobody would be told before it is booked.
 #[tokio::test]
 async fn what_somebody_else_settles_at_the_end_of_a_quarantine_stops_its_chain() {
     let world = World::new().await;
     let head = world.node.block(BlockRef::Latest).await.unwrap().unwrap();
-    recovery(&world, head.hash).await;
-    let seen = |above: i64, kind: &'static str| {
+    let waits = async || {
+        let recovery = recovery(&world, head.hash).await;
+        let passed = "INSERT INTO quarantine_chains (chain_id, until) SELECT id, 0 FROM chains";
+        sqlx::query(passed).execute(world.pool()).await.unwrap();
+        assert_eq!(recovery.wait_for_chains(world.now()).await.unwrap(), []);
+    };
+    waits().await;
+    let seen = |above: i64, log: VaultLog| {
         sqlx::query(
             r#"
             INSERT INTO sightings (chain_id, block_number, tx_index, block_hash, tx, vault, empty, succeeded, gas_used,
                                    effective_gas_price, facts)
-            SELECT id, final_number + $1, 0, sha256('b'), sha256($2::text::bytea), $3, false, true, 1, 1,
-                   jsonb_build_array(jsonb_build_object('index', 0, 'log', jsonb_build_object('kind', $2)))
-            FROM chains
+            SELECT id, final_number + $1, 0, sha256('b'), sha256('t'), $2, false, true, 1, 1, $3 FROM chains
             "#,
         )
         .bind(above)
-        .bind(kind)
         .bind(world.vault.id.0)
+        .bind(json!([{ "index": 0, "log": log }]))
     };
-    seen(0, "settled").execute(world.pool()).await.unwrap();
-    seen(1, "cancelled").execute(world.pool()).await.unwrap();
+    let settled = VaultLog::Settled {
+        campaign: 7,
+        first_seq: 0,
+        count: 1,
+        total: Amount::from(1_u64),
+        words_hash: B256::ZERO,
+        paid: vec![U256::from(1)],
+    };
+    let cancelled = VaultLog::Cancelled { campaign: 7, word: 0, mask: U256::from(2) };
+    seen(0, settled.clone()).execute(world.pool()).await.unwrap();
+    seen(1, cancelled).execute(world.pool()).await.unwrap();
     let stops = async || -> Vec<String> {
         let stops = sqlx::query_scalar("SELECT about || ' ' || reason FROM stops ORDER BY about");
         stops.fetch_all(world.pool()).await.unwrap()
     };
     conclude(&world).await;
-    assert_eq!(stops().await, [""; 0], "what is final was compared, and a cancellation pays nobody");
-    recovery(&world, head.hash).await;
-    seen(2, "settled").execute(world.pool()).await.unwrap();
+    assert_eq!(stops().await, [""; 0], "what was final was compared, and a cancellation pays nobody");
+    waits().await;
+    seen(2, settled).execute(world.pool()).await.unwrap();
+    // It is final when the quarantine ends.
+    sqlx::query("UPDATE chains SET final_number = final_number + 9").execute(world.pool()).await.unwrap();
     conclude(&world).await;
     let chain = format!("chain:{}", world.deployed.chain_id);
     assert_eq!(stops().await, [format!("{chain} unknown_settlement")]);

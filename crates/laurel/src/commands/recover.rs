@@ -39,6 +39,9 @@ const FAILING_MAX: Duration = Duration::from_secs(600);
 /// How long a step may take: it may read every settlement of what is lost.
 const STEP_TIMEOUT: Duration = Duration::from_secs(3_600);
 
+/// How often the end is tried.
+const TRIES_MAX: usize = 3;
+
 /// Why a quarantine begins that nobody but the operator saw the need of.
 const CALLED: &str = "an operator called for it";
 
@@ -53,8 +56,11 @@ pub(crate) async fn run(config: &Config, json: Option<&JsonTo>) -> anyhow::Resul
     }
     note("Roles may run, and chain-watcher, campaign and grant-saga have to.");
     let found = compare(&recovery).await?;
-    answered(STEP_TIMEOUT, recovery.put_off_deadlines(SystemClock.now())).await?;
-    let (performed, unknown) = super::within(STEP_TIMEOUT, conclude(&pool, &found)).await?;
+    let end = async || {
+        recovery.put_off_deadlines(SystemClock.now()).await?;
+        conclude(&pool, &found).await
+    };
+    let (performed, unknown) = super::within(STEP_TIMEOUT, repeated(end)).await?;
     let unexplained: Vec<_> = found.iter().map(object).collect();
     let done = json!({ "performed": performed, "unexplained": unexplained, "unknown_settlements": unknown });
     super::answer(json, &done, || told(&performed, &found, &unknown))?;
@@ -143,6 +149,17 @@ async fn wait(look: impl AsyncFn() -> anyhow::Result<Vec<Waiting>>) -> anyhow::R
         }
         sleep(LOOK_EVERY).await;
     }
+}
+
+/// Tries a step some times: stages go on, and whoever locks the same rows in another order may have it undone.
+async fn repeated<T>(step: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    for _ in 1..TRIES_MAX {
+        match step().await {
+            Err(error) => note(&format!("it is tried again: {error:#}")),
+            done => return done,
+        }
+    }
+    step().await
 }
 
 /// Ends the quarantine. Says of which settlements was told, before it began, that nobody here has signed them.
