@@ -7,10 +7,13 @@ use anyhow::Context as _;
 use chrono::TimeDelta;
 use laurel_bus::{Letter, LetterState, list_letters, redrive_letter};
 use laurel_campaign::{CampaignError, Move, move_campaign};
-use laurel_chain::{ChainNode, LaneSigner, LocalKey};
+use laurel_chain::{ChainNode, LaneSigner, LocalKey, NonceAt};
 use laurel_devnet::testing::CONTRACT_WALLET_SIGNATURE;
-use laurel_events::{CampaignId, Clock, Event, GameOutcomeRecorded, NewEvent, OrgId, OutcomeKey, PlayerId};
-use laurel_grant_saga::{LaneState, list_lanes, settle_lane};
+use laurel_events::{
+    CampaignId, Clock, Event, GameOutcomeRecorded, NewEvent, OrgId, OutcomeKey, PlayerId,
+    alert::NONCE_USED_ELSEWHERE,
+};
+use laurel_grant_saga::{Lane, LaneState, list_lanes, settle_lane};
 use laurel_ledger::{
     Context, LedgerError, Place, RecordedOutcome, Vault, append, commit, find_outcomes, insert_outcomes,
 };
@@ -79,6 +82,15 @@ impl Request {
     }
 }
 
+/// Whether somebody else has used nonces of a lane, whose account has `sent` so many transactions: it stands for that, or has nothing to
+/// sign and has not noticed.
+pub(crate) fn is_overtaken(lane: &Lane, sent: u64) -> bool {
+    match lane.state {
+        LaneState::Halted => lane.reason.as_deref() == Some(NONCE_USED_ELSEWHERE),
+        _ => lane.open_batches == 0 && sent > lane.next_nonce,
+    }
+}
+
 /// The part of a replica that serves requests.
 #[derive(Debug)]
 pub(crate) struct Door {
@@ -117,7 +129,10 @@ impl Door {
     async fn resume_lanes(&self) -> anyhow::Result<String> {
         let lanes = list_lanes(&mut *self.pool.acquire().await?).await?;
         let mut displaced = 0;
-        for lane in lanes.iter().filter(|lane| lane.state == LaneState::Halted) {
+        for lane in &lanes {
+            if !is_overtaken(lane, self.node.nonce(lane.address, NonceAt::Latest).await?) {
+                continue;
+            }
             displaced +=
                 settle_lane(&self.pool, &*self.node, self.clock.now(), &self.vault, lane, LaneState::Active)
                     .await?;

@@ -1,8 +1,10 @@
 //! How a world comes to rest: nothing goes wrong any more, and everybody works until nothing moves.
 
+use laurel_grant_saga::{Lane, list_lanes};
+
 use crate::{
     actors::{Kind, State, Work},
-    clients::Request,
+    clients::{Request, is_overtaken},
     world::{REPLICAS, TASKS, World},
 };
 
@@ -31,7 +33,7 @@ impl World<'_> {
         self.end_troubles(true)?;
         self.zombie_sends(true);
         self.tell("everything goes well from here on");
-        let mut quiet = 0;
+        let (mut quiet, mut still) = (0, false);
         let (mut waits, mut calm_waits, mut waited) = (0, 0, true);
         let mut written = self.written().await?;
         let mut taken = self.shared.chain().taken;
@@ -40,8 +42,8 @@ impl World<'_> {
             self.steps += 1;
             self.pass(ROUND_MS);
             let quietly = quiet > 0 || std::mem::take(&mut waited);
-            // Where nothing waits for a block, time alone needs one.
-            if quietly || self.shared.chain().has_work() {
+            // Where nothing waits for a block, time alone needs one, and so does who waits for a node that is behind.
+            if quietly || still || self.shared.chain().has_work() {
                 self.honest_blocks();
                 self.stir_by_block();
             }
@@ -51,7 +53,8 @@ impl World<'_> {
             self.everybody(round, quietly).await?;
             let before = std::mem::replace(&mut written, self.written().await?);
             let taken_before = std::mem::replace(&mut taken, self.shared.chain().taken);
-            let rests = taken == taken_before && written == before && self.plan.requests.is_empty();
+            still = taken == taken_before && written == before;
+            let rests = still && self.plan.requests.is_empty();
             quiet = if rests { quiet + 1 } else { 0 };
             if !rests {
                 head = self.shared.chain().head().block.header.number;
@@ -95,16 +98,22 @@ impl World<'_> {
     }
 
     /// What was signed in the part that a restore has lost may come out after the recovery, when it can settle nothing any more: it takes
-    /// a nonce and halts its lane, and an operator knows why. Says whether there was any.
+    /// a nonce and halts its lane, or one that has nothing to sign does not notice and the reconciliation tells. An operator knows
+    /// why. Says whether there was any.
     async fn resume_lanes(&mut self) -> anyhow::Result<bool> {
-        let halted = sqlx::query_scalar(
-            "SELECT EXISTS (SELECT FROM lanes WHERE state = 'halted' AND reason = 'nonce_used_elsewhere')",
-        );
-        let halted = self.restore.is_some() && halted.fetch_one(&self.database.outside).await?;
-        if halted {
+        if self.restore.is_none() {
+            return Ok(false);
+        }
+        let lanes = list_lanes(&mut *self.database.outside.acquire().await?).await?;
+        let found = {
+            let chain = self.shared.chain();
+            let sent = |lane: &Lane| chain.nonce(chain.head(), lane.address);
+            lanes.iter().any(|lane| is_overtaken(lane, sent(lane)))
+        };
+        if found {
             self.plan.requests.push_back(Request::ResumeLanes);
         }
-        Ok(halted)
+        Ok(found)
     }
 
     /// Before anything is asked of it, the world sees its campaigns funded.
