@@ -72,8 +72,8 @@ pub use self::{
     outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},
     postings::{Posting, post, unpost},
     quarantine::{
-        Quarantine, Recognised, begin_quarantine, end_quarantine, find_quarantine, in_quarantine,
-        lock_quarantine, quarantine_another, recognise,
+        Quarantine, Recognised, begin_quarantine, end_quarantine, in_quarantine, lock_quarantine,
+        quarantine_another, recognise,
     },
     queues::{forget_release, halt_queues, resume_queue},
     ranges::{ahead_positions, ensure_ranges},

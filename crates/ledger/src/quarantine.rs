@@ -123,16 +123,8 @@ pub struct Quarantine {
     pub began_at: DateTime<Utc>,
 }
 
-/// The quarantine that the database is in.
-///
-/// # Errors
-/// If the database does not answer.
-pub async fn find_quarantine(conn: &mut PgConnection) -> Result<Option<Quarantine>, LedgerError> {
-    let found = sqlx::query_as!(Quarantine, "SELECT epoch, reason, began_at FROM quarantine");
-    Ok(found.fetch_optional(conn).await?)
-}
-
-/// The quarantine that the database is in; none begins or ends before the transaction does. To be asked before anything else is locked.
+/// The quarantine that the database is in; none begins or ends before the transaction does. To be asked before anything
+/// else is locked.
 ///
 /// # Errors
 /// If the database does not answer.
@@ -185,8 +177,8 @@ pub async fn begin_quarantine(
     Ok((Written::Created, events))
 }
 
-/// Ends the quarantine, which the caller has locked: this is the database from now on. With `resume`, payouts go on, unless they were stopped for another
-/// reason as well. Returns the events; the caller appends them.
+/// Ends the quarantine, which the caller has locked: this is the database from now on. With `resume`, payouts go on, unless
+/// they were stopped for another reason as well. Returns the events; the caller appends them.
 ///
 /// # Errors
 /// If the database does not answer.

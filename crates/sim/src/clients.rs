@@ -82,8 +82,8 @@ impl Request {
     }
 }
 
-/// Whether somebody else has used nonces of a lane, whose account has `sent` so many transactions: it stands for that, or has nothing to
-/// sign and has not noticed.
+/// Whether somebody else has used nonces of a lane, whose account has `sent` so many transactions: it stands for that, or
+/// has nothing to sign and has not noticed.
 pub(crate) fn is_overtaken(lane: &Lane, sent: u64) -> bool {
     match lane.state {
         LaneState::Halted => lane.reason.as_deref() == Some(NONCE_USED_ELSEWHERE),

@@ -97,9 +97,9 @@ impl World<'_> {
         Ok(followed.bind(number.cast_signed()).fetch_one(&self.database.outside).await?)
     }
 
-    /// What was signed in the part that a restore has lost may come out after the recovery, when it can settle nothing any more: it takes
-    /// a nonce and halts its lane, or one that has nothing to sign does not notice and the reconciliation tells. An operator knows
-    /// why. Says whether there was any.
+    /// What was signed in the part that a restore has lost may come out after the recovery, when it can settle nothing any
+    /// more: it takes a nonce and halts its lane, or one that has nothing to sign does not notice and the reconciliation tells.
+    /// An operator knows why. Says whether there was any.
     async fn resume_lanes(&mut self) -> anyhow::Result<bool> {
         if self.restore.is_none() {
             return Ok(false);

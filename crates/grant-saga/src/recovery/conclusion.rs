@@ -40,9 +40,9 @@ impl Recovery {
         Ok(())
     }
 
-    /// Ends the quarantine, which the caller has locked. Payouts go on if everything is explained, but for those of chains that were stopped for a settlement that the
-    /// journal lacked: only people know whether the key was in good hands. To be called when all that was adopted is posted; the
-    /// caller appends the events.
+    /// Ends the quarantine, which the caller has locked. Payouts go on if everything is explained, but for those of chains
+    /// that were stopped for a settlement that the journal lacked: only people know whether the key was in good hands. To be
+    /// called when all that was adopted is posted; the caller appends the events.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -156,8 +156,8 @@ async fn put_off_timers(
     Ok(moved.fetch_optional(conn).await?)
 }
 
-/// Stops chains that have settlements which this ledger has not signed, later than anything could be paid that was signed before the
-/// quarantine. The watcher stops for none in quarantine, and sees each once.
+/// Stops chains that have settlements which this ledger has not signed, later than anything could be paid that was signed
+/// before the quarantine. The watcher stops for none in quarantine, and sees each once.
 async fn stop_for_unknown(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Event>, LedgerError> {
     let unknown = sqlx::query!(
         r#"

@@ -55,7 +55,7 @@ pub(crate) async fn require_durable(pool: &PgPool) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use laurel_devnet::testing::TestDatabase;
-    use laurel_ledger::{MIGRATOR, find_quarantine};
+    use laurel_ledger::{MIGRATOR, lock_quarantine};
     use sqlx::{Connection as _, postgres::PgPoolOptions};
 
     use super::*;
@@ -82,7 +82,7 @@ mod tests {
         let mut conn = PgConnection::connect(database.url()).await.unwrap();
         for _ in 0..2 {
             check(&mut conn).await.unwrap();
-            assert_eq!(find_quarantine(&mut conn).await.unwrap(), None);
+            assert_eq!(lock_quarantine(&mut conn).await.unwrap(), None);
         }
         conn.close().await.unwrap();
         let copy = database.copy().await;
@@ -90,7 +90,7 @@ mod tests {
         let stopped = laurel_ledger::is_chain_stopped(&mut conn, 1).await.unwrap();
         assert!(stopped, "nothing is signed even before anybody has looked");
         check(&mut conn).await.unwrap();
-        let quarantine = find_quarantine(&mut conn).await.unwrap().expect("it is in quarantine");
+        let quarantine = lock_quarantine(&mut conn).await.unwrap().expect("it is in quarantine");
         assert!(quarantine.reason.contains("the database's id was"), "{}", quarantine.reason);
         check(&mut conn).await.unwrap();
         let told: i64 = sqlx::query_scalar("SELECT count(*) FROM journal WHERE kind = 'OperatorAlertRaised'")
