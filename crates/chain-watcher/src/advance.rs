@@ -4,16 +4,12 @@ use std::collections::HashMap;
 
 use alloy::primitives::Address;
 use chrono::{DateTime, Utc};
-use laurel_events::{
-    Event, NewEvent, OperatorAlertRaised, VaultId,
-    alert::{UNKNOWN_CANCELLATION, UNKNOWN_SETTLEMENT},
-    time_ordered,
-};
+use laurel_events::{NewEvent, OperatorAlertRaised, VaultId, alert::UNKNOWN_CANCELLATION, time_ordered};
 #[cfg(feature = "faults")]
 use laurel_ledger::planted;
 use laurel_ledger::{
-    Context, LedgerError, Stop, Vault, append, begin_quarantine, commit, in_quarantine, raise_alert,
-    stop_payouts,
+    Context, LedgerError, Vault, append, begin_quarantine, commit, in_quarantine, raise_alert,
+    stop_for_unknown,
 };
 use rand::{SeedableRng as _, rngs::StdRng};
 use sqlx::{PgConnection, PgPool};
@@ -115,9 +111,7 @@ async fn stop_for(
     if in_quarantine(conn).await? {
         return Ok(Vec::new());
     }
-    let (_, stopped) =
-        stop_payouts(conn, now, Stop::Chain(chain_id), UNKNOWN_SETTLEMENT, "chain-watcher").await?;
-    let mut events: Vec<Event> = stopped;
+    let mut events = stop_for_unknown(conn, now, chain_id, fact.tx, "chain-watcher").await?;
     if let Some(signer) = fact.signer
         && has_lane(conn, fact.vault.id, signer).await?
     {
@@ -126,8 +120,6 @@ async fn stop_for(
         let epoch = time_ordered(now, &mut StdRng::from_seed(fact.tx.0));
         events.extend(begin_quarantine(conn, now, epoch, &reason).await?.1);
     }
-    let raised = raise_alert(conn, now, alert_about(UNKNOWN_SETTLEMENT, chain_id, fact, "settles")).await?;
-    events.extend(raised.map(Event::from));
     Ok(events.into_iter().map(NewEvent::from).collect())
 }
 
@@ -139,16 +131,12 @@ async fn tell_of_burns(
     chain_id: u64,
     fact: &Fact,
 ) -> Result<Option<NewEvent>, LedgerError> {
-    let alert = alert_about(UNKNOWN_CANCELLATION, chain_id, fact, "burns places");
-    Ok(raise_alert(conn, now, alert).await?.map(NewEvent::from))
-}
-
-fn alert_about(code: &str, chain_id: u64, fact: &Fact, does: &str) -> OperatorAlertRaised {
-    OperatorAlertRaised {
-        code: code.to_owned(),
+    let alert = OperatorAlertRaised {
+        code: UNKNOWN_CANCELLATION.to_owned(),
         about: format!("chain:{chain_id}/tx:{}", fact.tx),
-        detail: format!("transaction {} {does}, and this ledger has not signed it", fact.tx),
-    }
+        detail: format!("transaction {} burns places, and this ledger has not signed it", fact.tx),
+    };
+    Ok(raise_alert(conn, now, alert).await?.map(NewEvent::from))
 }
 
 /// Whether an account is a lane of a vault.

@@ -151,7 +151,8 @@ pub(crate) async fn fail_released(
     )
     .execute(&mut *conn)
     .await?;
-    // Behind the queues, as the end of one locks them.
+    // Only where something is released. Who ends a quarantine locks in the other order; PostgreSQL ends one of both, and it is
+    // tried again.
     if in_quarantine(conn).await? {
         return Ok(Vec::new());
     }

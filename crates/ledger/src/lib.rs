@@ -79,7 +79,7 @@ pub use self::{
     ranges::{ahead_positions, ensure_ranges},
     reholds::{begin_rehold, list_reholds, move_rehold, next_rehold},
     segments::{Place as ChainPlace, find_given_places, find_places, find_segments},
-    stops::{Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_payouts},
+    stops::{Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_for_unknown, stop_payouts},
     suspense::{forget_unpaid, note_unpaid, record_suspense, undo_suspense},
     transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
     voids::{unvoid, void},

@@ -1,9 +1,10 @@
 //! Stopping payouts, and the way back.
 
+use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_events::{
     CampaignId, Event, OperatorAlertRaised,
-    alert::{PAYOUTS_STOPPED, QUARANTINE},
+    alert::{PAYOUTS_STOPPED, QUARANTINE, UNKNOWN_SETTLEMENT},
 };
 use sqlx::PgConnection;
 
@@ -82,6 +83,27 @@ pub async fn stop_payouts(
     let replaced = clear_alert(conn, PAYOUTS_STOPPED, &stop.about()).await?;
     let raised = raise_alert(conn, now, alert).await?;
     Ok((Written::Created, replaced.map(Event::from).into_iter().chain(raised.map(Event::from)).collect()))
+}
+
+/// Stops a chain for a settlement that nobody here has signed, and tells of it. Returns the events; the caller appends them.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn stop_for_unknown(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    chain_id: u64,
+    tx: B256,
+    by: &str,
+) -> Result<Vec<Event>, LedgerError> {
+    let (_, mut events) = stop_payouts(conn, now, Stop::Chain(chain_id), UNKNOWN_SETTLEMENT, by).await?;
+    let alert = OperatorAlertRaised {
+        code: UNKNOWN_SETTLEMENT.to_owned(),
+        about: format!("chain:{chain_id}/tx:{tx}"),
+        detail: format!("transaction {tx} settles, and this ledger has not signed it"),
+    };
+    events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
+    Ok(events)
 }
 
 /// Has payouts go on. Returns the events; the caller appends them. `None` if nothing was stopped.

@@ -1,14 +1,15 @@
 //! The end of a quarantine.
 
+use alloy::primitives::B256;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{
     CampaignId, Event, NewEvent, OperatorAlertRaised, RecoveryPerformed,
-    alert::{PAYMENT_NOT_RECOVERED, PAYMENT_WITHOUT_HOLD, UNKNOWN_SETTLEMENT},
+    alert::{PAYMENT_NOT_RECOVERED, PAYMENT_WITHOUT_HOLD},
 };
-use laurel_ledger::{LedgerError, Quarantine, Stop, end_quarantine, raise_alert, stop_payouts};
+use laurel_ledger::{LedgerError, Quarantine, end_quarantine, raise_alert, stop_for_unknown};
 use sqlx::PgConnection;
 
-use super::{Found, RecoverError, Recovery, import::hash};
+use super::{Found, RecoverError, Recovery};
 use crate::{
     compensation::fail_released,
     skipping::{lock_queue, move_on},
@@ -63,7 +64,7 @@ impl Recovery {
             };
             events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
         }
-        events.extend(stop_for_unknown(conn, now).await?);
+        events.extend(stop_for_later(conn, now).await?);
         pass_over_burned(conn, now).await?;
         events.extend(end_quarantine(conn, now, quarantine.epoch, explained).await?);
         let mut events: Vec<NewEvent> = events.into_iter().map(NewEvent::from).collect();
@@ -158,7 +159,7 @@ async fn put_off_timers(
 
 /// Stops chains that have settlements which this ledger has not signed, later than anything could be paid that was signed
 /// before the quarantine. The watcher stops for none in quarantine, and sees each once.
-async fn stop_for_unknown(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Event>, LedgerError> {
+async fn stop_for_later(conn: &mut PgConnection, now: DateTime<Utc>) -> Result<Vec<Event>, LedgerError> {
     let unknown = sqlx::query!(
         r#"
         SELECT DISTINCT s.chain_id, s.tx FROM sightings s JOIN quarantine_chains q ON q.chain_id = s.chain_id
@@ -169,15 +170,12 @@ async fn stop_for_unknown(conn: &mut PgConnection, now: DateTime<Utc>) -> Result
     );
     let mut events = Vec::new();
     for row in unknown.fetch_all(&mut *conn).await? {
-        let (chain_id, tx) = (row.chain_id.cast_unsigned(), hash(&row.tx)?);
-        let stop = Stop::Chain(chain_id);
-        events.extend(stop_payouts(conn, now, stop, UNKNOWN_SETTLEMENT, "recovery").await?.1);
-        let alert = OperatorAlertRaised {
-            code: UNKNOWN_SETTLEMENT.to_owned(),
-            about: format!("chain:{chain_id}/tx:{tx}"),
-            detail: format!("transaction {tx} settles, and this ledger has not signed it"),
-        };
-        events.extend(raise_alert(conn, now, alert).await?.map(Event::from));
+        let tx = B256::try_from(&*row.tx).map_err(|_| LedgerError::Inconsistent {
+            table: "sightings",
+            column: "tx",
+            id: format!("{} bytes", row.tx.len()),
+        })?;
+        events.extend(stop_for_unknown(conn, now, row.chain_id.cast_unsigned(), tx, "recovery").await?);
     }
     Ok(events)
 }

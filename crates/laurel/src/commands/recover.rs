@@ -162,7 +162,7 @@ async fn repeated<T>(step: impl AsyncFn() -> anyhow::Result<T>) -> anyhow::Resul
     step().await
 }
 
-/// Ends the quarantine. Says of which settlements was told, before it began, that nobody here has signed them.
+/// Ends the quarantine. Says of which settlements is told that nobody here has signed them.
 async fn conclude(pool: &PgPool, found: &[Found]) -> anyhow::Result<(RecoveryPerformed, Vec<String>)> {
     let now = SystemClock.now();
     let mut tx = pool.begin().await?;
