@@ -7,12 +7,33 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
+    process::Running,
     rest::Rest,
     world::{REWARD, World, free_port},
 };
 
 /// `CLOSE_DELAY` of the vault.
 const CLOSE_DELAY_S: u64 = 86_400;
+
+/// Laurel at work with one campaign.
+struct Stage {
+    world: World,
+    port: u16,
+    running: Running,
+    rest: Rest,
+    campaign: String,
+}
+
+impl Stage {
+    async fn set(budget: &str) -> Self {
+        let world = World::start().await;
+        let port = free_port();
+        let running = world.start_all(port);
+        let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
+        let campaign = world.campaign(&rest, budget).await;
+        Self { world, port, running, rest, campaign }
+    }
+}
 
 async fn win(rest: &Rest, player: &str, outcome: &str) {
     let outcome = json!({
@@ -25,11 +46,7 @@ async fn win(rest: &Rest, player: &str, outcome: &str) {
 /// Before, it is paused. Either way who waits for a wallet is paid, and nothing is granted any more.
 #[tokio::test]
 async fn what_was_granted_is_paid_after_its_campaign_was_ended() {
-    let world = World::start().await;
-    let port = free_port();
-    let running = world.start_all(port);
-    let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
-    let campaign = world.campaign(&rest, "1000000").await;
+    let Stage { world, port, running, rest, campaign } = Stage::set("1000000").await;
     for name in ["alice", "bob"] {
         rest.player(name, world.chain_id).await;
     }
@@ -40,7 +57,7 @@ async fn what_was_granted_is_paid_after_its_campaign_was_ended() {
         win(&rest, player, outcome).await;
     }
     let reserved = (4 * REWARD).to_string();
-    let statistics = format!("/campaigns/{}/statistics", campaign);
+    let statistics = format!("/campaigns/{campaign}/statistics");
     let held = |of: &Value| -> bool {
         let amount = |field: &str| of[field].as_str().unwrap().parse::<u64>().unwrap();
         (amount("reserved") + amount("paid")).to_string() == reserved
@@ -54,7 +71,7 @@ async fn what_was_granted_is_paid_after_its_campaign_was_ended() {
     win(&rest, "alice", "while-paused").await;
     rest.until(&statistics, |of| of["declined"]["campaign_paused"] == 1).await;
     rest.must(Method::POST, &format!("/campaigns/{campaign}/resume"), None).await;
-    let ended = rest.must(Method::POST, &format!("/campaigns/{}/end", campaign), None).await;
+    let ended = rest.must(Method::POST, &format!("/campaigns/{campaign}/end"), None).await;
     assert_eq!(ended["state"], "ended", "{ended}");
     win(&rest, "bob", "too-late").await;
     rest.link("later", world.chain_id).await;
@@ -67,11 +84,7 @@ async fn what_was_granted_is_paid_after_its_campaign_was_ended() {
 
 #[tokio::test]
 async fn the_last_of_a_budget_is_paid_to_those_who_wait_for_it() {
-    let world = World::start().await;
-    let port = free_port();
-    let running = world.start_all(port);
-    let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
-    let campaign = world.campaign(&rest, &(2 * REWARD).to_string()).await;
+    let Stage { world, port, running, rest, campaign } = Stage::set(&(2 * REWARD).to_string()).await;
     rest.player("alice", world.chain_id).await;
     rest.register("late").await;
     for (player, outcome) in [("late", "one"), ("alice", "two"), ("alice", "three")] {
@@ -89,11 +102,7 @@ async fn the_last_of_a_budget_is_paid_to_those_who_wait_for_it() {
 /// The vault pays nothing of it any more: whoever has a wallet only then gets nothing, and the hold is given back.
 #[tokio::test]
 async fn what_waits_when_the_vault_has_released_its_campaign_is_compensated() {
-    let world = World::start().await;
-    let port = free_port();
-    let running = world.start_all(port);
-    let rest = Rest::new(&format!("http://127.0.0.1:{port}"));
-    let campaign = world.campaign(&rest, "1000000").await;
+    let Stage { world, port, running, rest, campaign } = Stage::set("1000000").await;
     rest.player("alice", world.chain_id).await;
     rest.register("late").await;
     for (player, outcome) in [("alice", "one"), ("late", "two")] {
