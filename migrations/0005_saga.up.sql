@@ -114,6 +114,8 @@ CREATE TABLE batches (
     CHECK (gas_used IS NULL OR state IN ('confirmed', 'reverted')),
     -- of the last change that the watcher reported; an older report changes nothing
     transition bigint NOT NULL DEFAULT 0,
+    -- the final transaction that an operator has found to have its nonce: of that nobody is told again
+    displaced_by bytea CHECK (length(displaced_by) = 32),
     UNIQUE (lane, nonce)
 ) WITH (fillfactor = 70);
 CREATE INDEX batches_open ON batches (lane, nonce) WHERE state IN ('submitted', 'mined');

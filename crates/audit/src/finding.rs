@@ -79,6 +79,10 @@ codes! {
     SeqGivenTwice = "seq_given_twice", Critical;
     /// One grant has two places.
     GrantQueuedTwice = "grant_queued_twice", Critical;
+    /// A campaign has granted one outcome twice.
+    OutcomeGrantedTwice = "outcome_granted_twice", Critical;
+    /// An outcome that was accepted has no row: sent again, it would be granted again.
+    OutcomeMissing = "outcome_missing", Critical;
     /// A grant that the chain paid counts as failed or as waiting.
     PaidGrantFailed = "paid_grant_failed", Critical;
     /// A grant counts as completed and the chain did not pay it.
@@ -95,6 +99,8 @@ codes! {
     JournalDigestDiffers = "journal_digest_differs", Critical;
     /// A chunk of the journal is not there.
     JournalGap = "journal_gap", Critical;
+    /// A stage stands beyond the journal's end: it will pass over what is appended next.
+    CursorBeyondJournal = "cursor_beyond_journal", Critical;
     /// A batch that was signed has no row.
     BatchMissing = "batch_missing", Error;
     /// A batch is in another state or block than the chain says.

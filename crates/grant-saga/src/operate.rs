@@ -97,6 +97,14 @@ pub async fn settle_lane(
         )
         .fetch_one(&mut *tx)
         .await?;
+        // The lane may be driven before the batch ends.
+        sqlx::query!(
+            "UPDATE batches SET displaced_by = $2 WHERE id = $1",
+            displaced.batch.uuid(),
+            displaced.user.tx.as_slice(),
+        )
+        .execute(&mut *tx)
+        .await?;
         events.push(displaced.told(vault, transition.cast_unsigned()).into());
     }
     skip_nonces(&mut tx, now, lane.id, used).await?;

@@ -1,6 +1,6 @@
 //! Where each stage stands in each partition: the fence against a second handling.
 
-use laurel_events::{Partition, alert::STAGE_HALTED};
+use laurel_events::{EventId, Partition, alert::STAGE_HALTED};
 use sqlx::{PgConnection, PgPool};
 
 use crate::LedgerError;
@@ -160,6 +160,28 @@ pub async fn cursor_position(
     .fetch_optional(conn)
     .await?;
     Ok(next.unwrap_or(0))
+}
+
+/// Whether a stage has handled an event: its cursor is beyond it, and it is not set aside as a letter.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn is_handled(conn: &mut PgConnection, stage: &str, event: EventId) -> Result<bool, LedgerError> {
+    let handled = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (SELECT FROM cursors WHERE stage = $1 AND part = $2 AND next > $3)
+               AND NOT EXISTS (
+                   SELECT FROM dead_letters
+                   WHERE stage = $1 AND part = $2 AND position = $3 AND idx = $4
+                     AND state IN ('retrying', 'dead', 'blocked')
+               ) AS "handled!"
+        "#,
+        stage,
+        event.partition.number(),
+        event.offset,
+        event.index,
+    );
+    Ok(handled.fetch_one(conn).await?)
 }
 
 /// Sets a stage back to the beginning of the journal: for projections that are rebuilt.

@@ -187,6 +187,29 @@ async fn an_outcome_is_pending_then_granted_or_declined() {
     world.call(Role::GameServer, "GET /v1/outcomes/o-2").refused(404, "not_found", "outcome").await;
 }
 
+/// It may yet be granted.
+#[tokio::test]
+async fn an_outcome_that_is_set_aside_is_pending() {
+    let world = World::new().await;
+    world.player("p-1").await;
+    world.active_campaign(100).await;
+    world.post_outcomes(&[outcome("weak", "p-1", 9)]).await;
+    world.decide().await;
+    for (letter, shown) in [("dead", "pending"), ("blocked", "pending"), ("redriven", "declined")] {
+        sqlx::query(
+            "INSERT INTO dead_letters (stage, part, position, idx, kind, subject, state, attempts, created_at, updated_at)
+             SELECT 'campaign', part, position, idx, 'GameOutcomeRecorded', 'player', $1, 1, now(), now() FROM outcomes
+             ON CONFLICT (stage, part, position, idx) DO UPDATE SET state = EXCLUDED.state",
+        )
+        .bind(letter)
+        .execute(world.pool())
+        .await
+        .unwrap();
+        let answer = world.call(Role::GameServer, "GET /v1/outcomes/weak").send().await.ok();
+        assert_eq!(answer["state"], shown, "{letter}");
+    }
+}
+
 #[tokio::test]
 async fn the_journal_keeps_the_request_id() {
     let world = World::new().await;

@@ -1,4 +1,4 @@
-//! Holds: numbered densely, each number once.
+//! Holds: numbered densely, each number once, and each for an outcome of its own.
 
 use laurel_events::GrantId;
 
@@ -11,8 +11,13 @@ use crate::{
 /// How many missing numbers of one gap are named one by one.
 const GAP_MAX: i64 = 1_000;
 
-/// Looks for holds that are missing, or numbered twice.
+/// Looks for holds that are missing, numbered twice, or for an outcome that has another.
 pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
+    compare_numbers(snapshot).await?;
+    compare_outcomes(snapshot).await
+}
+
+async fn compare_numbers(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
     // A campaign's grants in the order of their numbers, with a place before the first and one behind the last.
     let rows = sqlx::query!(
         r#"
@@ -51,6 +56,31 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
             );
             snapshot.findings.add(Code::GrantMissing, named(number), Some(campaign), detail);
         }
+    }
+    Ok(())
+}
+
+/// A campaign meets each outcome once.
+async fn compare_outcomes(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT campaign, outcome, min(number) AS "first!", max(number) AS "last!", count(*) AS "grants!"
+        FROM grants
+        WHERE $1::bigint IS NULL OR campaign = $1
+        GROUP BY campaign, outcome
+        HAVING min(number) <> max(number)
+        "#,
+        snapshot.only(),
+    )
+    .fetch_all(&mut *snapshot.conn)
+    .await?;
+    for row in rows {
+        let campaign = any_campaign(row.campaign);
+        let about = GrantId { campaign, number: row.last.cast_unsigned() };
+        let first = GrantId { campaign, number: row.first.cast_unsigned() };
+        let detail =
+            format!("there are {} grants for outcome {}, the first one is {first}", row.grants, row.outcome);
+        snapshot.findings.add(Code::OutcomeGrantedTwice, format!("grant:{about}"), Some(campaign), detail);
     }
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! The journal: every chunk is there, and hashes to its digest (INV 9).
+//! The journal: every chunk is there, and hashes to its digest (INV 9); no stage stands beyond its end, and every outcome in it is
+//! known by its key (INV 7).
 
 use alloy::primitives::B256;
 use laurel_events::{Event, EventKind, Partition};
@@ -32,6 +33,8 @@ pub(crate) async fn verify(pool: &PgPool, whole: bool, findings: &mut Findings) 
     )
     .fetch_all(pool)
     .await?;
+    find_beyond(pool, findings).await?;
+    find_forgotten(pool, findings).await?;
     let mut chunks = 0;
     for part in parts {
         let mut from = if whole { 0 } else { part.verified };
@@ -145,6 +148,48 @@ async fn find_hidden(
         }
     }
     Ok(good)
+}
+
+/// Stages that would pass over what is appended next.
+async fn find_beyond(pool: &PgPool, findings: &mut Findings) -> Result<(), AuditError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT c.stage, c.part, c.next, h.next AS head
+        FROM cursors c JOIN heads h USING (part)
+        WHERE c.next > h.next
+        ORDER BY c.stage, c.part
+        "#,
+    )
+    .fetch_all(pool)
+    .await?;
+    for row in rows {
+        let detail = format!("it goes on at offset {}; the partition ends at {}", row.next, row.head);
+        let about = format!("stage:{}/{}", row.stage, row.part);
+        findings.add(Code::CursorBeyondJournal, about, None, detail);
+    }
+    Ok(())
+}
+
+/// Chunks whose outcomes are not all known by their keys. Both were committed together.
+async fn find_forgotten(pool: &PgPool, findings: &mut Findings) -> Result<(), AuditError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT j.part, j.position, j.entries, coalesce(o.known, 0) AS "known!"
+        FROM journal j
+        LEFT JOIN (SELECT part, position, count(*) AS known FROM outcomes GROUP BY part, position) o
+               USING (part, position)
+        WHERE j.kind = 'GameOutcomeRecorded' AND j.entries > coalesce(o.known, 0)
+        ORDER BY j.part, j.position
+        "#,
+    )
+    .fetch_all(pool)
+    .await?;
+    for row in rows {
+        let detail = format!("it has {} outcomes, and {} are known by their keys", row.entries, row.known);
+        let about = format!("journal:{}/{}", row.part, row.position);
+        findings.add(Code::OutcomeMissing, about, None, detail);
+    }
+    Ok(())
 }
 
 async fn note(pool: &PgPool, part: i16, next: i64) -> Result<(), AuditError> {

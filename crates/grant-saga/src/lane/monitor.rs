@@ -197,8 +197,8 @@ impl LaneDriver {
         }
     }
 
-    /// Halts the lane if a final block has another transaction than ours for the lowest nonce. A node that does not tell, or no
-    /// longer knows, proves nothing.
+    /// Halts the lane if a final block has another transaction than ours for the lowest nonce, and no operator was told of it. A
+    /// node that does not tell, or no longer knows, proves nothing.
     async fn halt_if_used_elsewhere(
         &mut self,
         now: DateTime<Utc>,
@@ -221,7 +221,7 @@ impl LaneDriver {
             self.searched = self.searched.map(|searched| Searched { user: None, ..searched });
             return Ok(());
         }
-        if user.block_number > last_final {
+        if user.block_number > last_final || lowest.displaced_by == Some(user.tx) {
             return Ok(());
         }
         // What was found a while ago may have been in a block that is none any more.

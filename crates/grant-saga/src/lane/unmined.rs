@@ -19,6 +19,8 @@ pub(crate) struct Unmined {
     pub(crate) created_at: DateTime<Utc>,
     /// Rises whenever the chain is seen to take it or to give it back.
     pub(crate) transition: i64,
+    /// Whoever has its nonce, if an operator was told of that and has the lane go on.
+    pub(crate) displaced_by: Option<B256>,
     pub(crate) attempt: AttemptId,
     pub(crate) number: u32,
     pub(crate) tx: B256,
@@ -33,7 +35,7 @@ pub(crate) struct Unmined {
 pub(crate) async fn list_unmined(conn: &mut PgConnection, lane: LaneId) -> Result<Vec<Unmined>, LedgerError> {
     let rows = sqlx::query!(
         r#"
-        SELECT b.id, b.nonce, b.deadline, b.created_at, b.transition, a.id AS attempt, a.number, a.tx, a.empty, a.max_fee_per_gas,
+        SELECT b.id, b.nonce, b.deadline, b.created_at, b.transition, b.displaced_by, a.id AS attempt, a.number, a.tx, a.empty, a.max_fee_per_gas,
                a.max_priority_fee_per_gas, a.chain_time
         FROM batches b
         CROSS JOIN LATERAL (
@@ -58,6 +60,10 @@ pub(crate) async fn list_unmined(conn: &mut PgConnection, lane: LaneId) -> Resul
                 deadline: row.deadline.cast_unsigned(),
                 created_at: row.created_at,
                 transition: row.transition,
+                displaced_by: row
+                    .displaced_by
+                    .map(|tx| B256::try_from(tx.as_slice()).map_err(|_| wrong("displaced_by")))
+                    .transpose()?,
                 attempt: row.attempt.into(),
                 number: row.number.cast_unsigned(),
                 tx: B256::try_from(row.tx.as_slice()).map_err(|_| wrong("tx"))?,

@@ -405,6 +405,10 @@ async fn a_resumed_lane_gives_up_what_was_displaced_and_takes_the_next_free_nonc
     world.everything_is_final().await;
     assert_eq!(resume(&world).await.unwrap(), 1);
     assert_eq!(resume(&world).await.unwrap(), 1, "told twice, nothing more comes of it");
+    world.control.warp(MONITOR_TIMEOUT.as_secs()).await.unwrap();
+    world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
+    driver.step().await.unwrap();
+    assert_eq!(state(&world).await.0, LaneState::Active, "what was told does not halt it again");
     drain(&mut world.settlements).await;
     assert_eq!(resume(&world).await.unwrap(), 0);
     assert_eq!(driver.step().await.unwrap(), Progress::Sent);

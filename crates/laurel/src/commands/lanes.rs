@@ -1,9 +1,10 @@
 //! `laurel lanes`
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use laurel_chain::NonceAt;
 use laurel_events::{Clock, SystemClock};
 use laurel_grant_saga::{Lane, LaneState, list_lanes, register_lane, retire_lane, settle_lane};
+use laurel_ledger::in_quarantine;
 use serde_json::{Value, json};
 use sqlx::{PgConnection, PgPool};
 
@@ -57,6 +58,10 @@ pub(crate) async fn run(
         }
         Lanes::Resume { id } => {
             let lane = find(&mut *pool.acquire().await?, id).await?;
+            ensure!(
+                !in_quarantine(&mut *pool.acquire().await?).await?,
+                "the database is in quarantine: `laurel recover` ends it, and has its lanes go on"
+            );
             let chain = connected_of(config, &pool, &lane).await?;
             let given_up =
                 settle_lane(&pool, &*chain.node, SystemClock.now(), &chain.vault, &lane, LaneState::Active)

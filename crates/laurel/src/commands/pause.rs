@@ -117,7 +117,7 @@ pub(crate) async fn unpause(
     let stop = paused.stop();
     let mut tx = pool.begin().await?;
     ensure!(
-        !matches!(stop, Stop::All) || lock_quarantine(&mut tx).await?.is_none(),
+        matches!(stop, Stop::Campaign(_)) || lock_quarantine(&mut tx).await?.is_none(),
         "the database is in quarantine: `laurel recover` ends it"
     );
     // First of all: while it is stopped, the guardian pauses the vault again.

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State};
 use laurel_events::{CampaignId, GrantId, OutcomeKey};
-use laurel_ledger::{cursor_position, find_outcome, grants_of_outcome};
+use laurel_ledger::{find_outcome, grants_of_outcome, is_handled};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -31,7 +31,7 @@ pub(crate) struct Decline {
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Answer {
-    /// pending, granted once any campaign granted, or declined.
+    /// pending, granted once any campaign granted, or declined: also if an operator has given it up.
     state: &'static str,
     /// The grants it earned.
     #[schema(value_type = Vec<String>)]
@@ -61,12 +61,12 @@ pub(crate) async fn handler(
     let key = OutcomeKey::derive(principal.org, &issuer, &outcome_id);
     let outcome = find_outcome(&mut conn, key).await?.ok_or_else(|| Problem::not_found("outcome"))?;
     // Read before the grants: a decision that comes in between then shows as pending, never as declined.
-    let decided = cursor_position(&mut conn, "campaign", outcome.place.0.partition).await?;
+    let decided = is_handled(&mut conn, "campaign", outcome.place.0).await?;
     let (grants, declines) = grants_of_outcome(&mut conn, outcome.place).await?;
     let answer = Answer {
         state: if !grants.is_empty() {
             "granted"
-        } else if decided > outcome.place.0.offset {
+        } else if decided {
             "declined"
         } else {
             "pending"

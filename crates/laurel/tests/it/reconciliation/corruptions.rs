@@ -39,6 +39,44 @@ async fn a_hold_deleted() {
     ledger.assert_found(&[("grant_missing", &format!("grant:{grant}"))]).await;
 }
 
+/// Whoever sends it again is paid again.
+#[tokio::test]
+async fn an_outcome_forgotten() {
+    let mut ledger = Ledger::copy().await;
+    let chunk = ledger
+        .corrupt(
+            "DELETE FROM outcomes WHERE key = (SELECT outcome FROM grants WHERE campaign = $1 AND number = 3)
+             RETURNING part || '/' || position",
+        )
+        .await;
+    ledger.assert_found(&[("outcome_missing", &format!("journal:{chunk}"))]).await;
+}
+
+#[tokio::test]
+async fn an_outcome_granted_twice() {
+    let mut ledger = Ledger::copy().await;
+    let grant = ledger
+        .corrupt(
+            "UPDATE grants SET outcome = (SELECT outcome FROM grants WHERE campaign = $1 AND number = 3)
+             WHERE campaign = $1 AND number = 7 RETURNING campaign || '-' || number",
+        )
+        .await;
+    ledger.assert_found(&[("outcome_granted_twice", &format!("grant:{grant}"))]).await;
+}
+
+#[tokio::test]
+async fn a_cursor_beyond_the_journal() {
+    let mut ledger = Ledger::copy().await;
+    let stage = ledger
+        .corrupt(
+            "UPDATE cursors c SET next = h.next + 1 FROM heads h
+             WHERE c.part = h.part AND c.stage = 'campaign' AND c.part = ($1::bigint % 16)::smallint
+             RETURNING c.stage || '/' || c.part",
+        )
+        .await;
+    ledger.assert_found(&[("cursor_beyond_journal", &format!("stage:{stage}"))]).await;
+}
+
 #[tokio::test]
 async fn a_funding_deleted() {
     let mut ledger = Ledger::copy().await;
@@ -327,7 +365,7 @@ macro_rules! one_more_hold {
             "WITH one AS (SELECT * FROM grants WHERE campaign = $1 AND number = 5),
              held AS (
                  INSERT INTO grants (campaign, number, part, position, idx, outcome, player, amount, rule_version, recorded_at)
-                 SELECT campaign, (SELECT grants FROM accounts WHERE campaign = $1), part, position, idx + 1000, outcome, player,
+                 SELECT campaign, (SELECT grants FROM accounts WHERE campaign = $1), part, position, idx + 1000, gen_random_uuid(), player,
                         amount, rule_version, recorded_at
                  FROM one RETURNING *),
              booked AS (

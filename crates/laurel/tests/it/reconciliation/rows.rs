@@ -58,7 +58,7 @@ async fn a_hold_that_the_books_do_not_count() {
     let grant = ledger
         .corrupt(
             "INSERT INTO grants (campaign, number, part, position, idx, outcome, player, amount, rule_version, recorded_at)
-             SELECT campaign, (SELECT grants FROM accounts WHERE campaign = $1), part, position, idx + 1000, outcome, player,
+             SELECT campaign, (SELECT grants FROM accounts WHERE campaign = $1), part, position, idx + 1000, gen_random_uuid(), player,
                     amount, rule_version, recorded_at
              FROM grants WHERE campaign = $1 AND number = 5 RETURNING campaign || '-' || number || '/' || player",
         )
