@@ -2,7 +2,7 @@
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
     time::Duration,
@@ -11,8 +11,14 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{Block, BlockRef, ChainError, ChainNode};
-use laurel_events::{Clock, NewEvent, OperatorAlertRaised, alert::CHAIN_HALTED};
-use laurel_ledger::{Context, Vault, acquire_lease, answered, append, commit, list_vaults, raise_alert};
+use laurel_events::{
+    Clock, EventKind, NewEvent, OperatorAlertRaised,
+    alert::{CHAIN_HALTED, CHAIN_NOT_FOLLOWED},
+};
+use laurel_ledger::{
+    Context, LedgerError, Vault, acquire_lease, answered, append, clear_alert, commit, list_vaults,
+    raise_alert,
+};
 use sqlx::{PgConnection, PgPool};
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +45,9 @@ const STEP_TIMEOUT: Duration = Duration::from_secs(600);
 /// After so many steps in a row whose blocks did not fit together it is the node's doing: a chain that changed while it was read is
 /// read in the next step.
 const MISFITS_MAX: u32 = 2;
+
+/// How long a chain may not be followed before people are told.
+const NOT_FOLLOWED: TimeDelta = TimeDelta::seconds(60);
 
 /// Below that a chain may have no final block yet: several times what the slowest in wide use takes.
 const YOUNG: u64 = 1_000;
@@ -71,6 +80,19 @@ pub struct Watcher {
     poll: Duration,
     /// Steps in a row whose blocks did not fit together.
     misfits: AtomicU32,
+    following: Mutex<Following>,
+}
+
+/// Whether a chain is followed, as this replica sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Following {
+    /// Whoever held the chain before may have told people that it is not.
+    Unknown,
+    Yes,
+    /// Since then it is not.
+    Since(DateTime<Utc>),
+    /// People were told.
+    Told,
 }
 
 impl Watcher {
@@ -82,7 +104,15 @@ impl Watcher {
         holder: String,
         poll: Duration,
     ) -> Self {
-        Self { chain_id, finality, parts, holder, poll, misfits: AtomicU32::new(0) }
+        Self {
+            chain_id,
+            finality,
+            parts,
+            holder,
+            poll,
+            misfits: AtomicU32::new(0),
+            following: Mutex::new(Following::Unknown),
+        }
     }
 
     /// Watches until `shutdown`.
@@ -122,7 +152,12 @@ impl Watcher {
     /// If the node or the database does not answer, the chain changed while it was read, or it is halted. Nothing is
     /// half done then.
     pub async fn step(&self) -> Result<bool, WatcherError> {
-        let done = self.follow().await;
+        let now = self.parts.clock.now();
+        if !self.holds_lease(now).await? {
+            self.set_following(Following::Unknown);
+            return Ok(false);
+        }
+        let done = self.follow(now).await;
         match &done {
             Err(error) if error.is_misfit() => {
                 if self.misfits.fetch_add(1, Ordering::Relaxed) + 1 >= MISFITS_MAX {
@@ -133,16 +168,78 @@ impl Watcher {
             Err(_) => {}
             Ok(_) => self.misfits.store(0, Ordering::Relaxed),
         }
+        match &done {
+            Ok(_) => self.tell_followed(now).await?,
+            Err(error) if error.is_chains() => self.tell_not_followed(now, error).await?,
+            Err(_) => {}
+        }
         done
     }
 
-    async fn follow(&self) -> Result<bool, WatcherError> {
-        let now = self.parts.clock.now();
+    async fn holds_lease(&self, now: DateTime<Utc>) -> Result<bool, LedgerError> {
         let mut conn = self.parts.pool.acquire().await?;
         let lease = format!("watcher:{}", self.chain_id);
-        if !acquire_lease(&mut conn, now, &lease, &self.holder, LEASE).await? {
-            return Ok(false);
+        acquire_lease(&mut conn, now, &lease, &self.holder, LEASE).await
+    }
+
+    fn following(&self) -> Following {
+        *self.following.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_following(&self, following: Following) {
+        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = following;
+    }
+
+    /// Ends the alert, if there is one.
+    async fn tell_followed(&self, now: DateTime<Utc>) -> Result<(), LedgerError> {
+        if self.following() != Following::Yes {
+            let mut tx = self.parts.pool.begin().await?;
+            let cleared = clear_alert(&mut tx, CHAIN_NOT_FOLLOWED, &self.about()).await?;
+            if let Some(cleared) = cleared {
+                append(&mut tx, &Context::at(now), &[cleared.into()]).await?;
+                commit(tx, "chain_followed").await?;
+                self.parts.wakes.committed([EventKind::OperatorAlertCleared]).await;
+            }
         }
+        self.set_following(Following::Yes);
+        Ok(())
+    }
+
+    /// Raises an alert if that lasts.
+    async fn tell_not_followed(&self, now: DateTime<Utc>, error: &WatcherError) -> Result<(), LedgerError> {
+        let since = match self.following() {
+            Following::Told => return Ok(()),
+            Following::Since(since) => since,
+            Following::Unknown | Following::Yes => {
+                self.set_following(Following::Since(now));
+                return Ok(());
+            }
+        };
+        if now - since < NOT_FOLLOWED {
+            return Ok(());
+        }
+        let mut tx = self.parts.pool.begin().await?;
+        let alert = OperatorAlertRaised {
+            code: CHAIN_NOT_FOLLOWED.to_owned(),
+            about: self.about(),
+            detail: format!("since {since} nothing could be read of it: {error}"),
+        };
+        if let Some(raised) = raise_alert(&mut tx, now, alert).await? {
+            append(&mut tx, &Context::at(now), &[raised.into()]).await?;
+            commit(tx, "chain_not_followed").await?;
+            self.parts.wakes.committed([EventKind::OperatorAlertRaised]).await;
+        }
+        self.set_following(Following::Told);
+        Ok(())
+    }
+
+    /// What alerts of the chain are about.
+    fn about(&self) -> String {
+        format!("chain:{}", self.chain_id)
+    }
+
+    async fn follow(&self, now: DateTime<Utc>) -> Result<bool, WatcherError> {
+        let mut conn = self.parts.pool.acquire().await?;
         let vaults = list_vaults(&mut conn, self.chain_id).await?;
         let view = self.view(&mut conn).await?;
         // In this order: what is final when the blocks are read was final before, so they cannot leave it behind.
@@ -372,7 +469,7 @@ impl Watcher {
         halt(&mut tx, self.chain_id, &error.to_string()).await?;
         let alert = OperatorAlertRaised {
             code: CHAIN_HALTED.to_owned(),
-            about: format!("chain:{}", self.chain_id),
+            about: self.about(),
             detail: error.to_string(),
         };
         let raised = raise_alert(&mut tx, now, alert).await?;

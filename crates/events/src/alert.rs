@@ -37,6 +37,8 @@ codes! {
     NONCE_USER_UNKNOWN = "nonce_user_unknown";
     /// Two final blocks contradict each other.
     CHAIN_HALTED = "chain_halted";
+    /// Nobody answers for a chain, or not so that it could be followed.
+    CHAIN_NOT_FOLLOWED = "chain_not_followed";
     /// Grants stand on more than the vault has a cap for.
     BUDGET_SHORT = "budget_short";
     /// No node takes what a lane signs.

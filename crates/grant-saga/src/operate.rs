@@ -99,7 +99,7 @@ pub async fn settle_lane(
         .await?;
         // The lane may be driven before the batch ends.
         sqlx::query!(
-            "UPDATE batches SET displaced_by = $2 WHERE id = $1",
+            "UPDATE batches SET displaced_by = $2 WHERE id = $1 AND state = 'submitted'",
             displaced.batch.uuid(),
             displaced.user.tx.as_slice(),
         )

@@ -27,7 +27,7 @@ pub(crate) async fn undo(conn: &mut PgConnection, sighting: &Sighting) -> Result
         r#"
         UPDATE batches
         SET state = 'submitted', transition = $2, mined_tx = NULL, block_number = NULL, block_hash = NULL, gas_used = NULL,
-            effective_gas_price = NULL
+            effective_gas_price = NULL, displaced_by = NULL
         WHERE id = $1 AND transition < $2
         "#,
         batch.uuid(),

@@ -1,13 +1,15 @@
 //! The fault points that there are, and those that no world comes to.
 
 /// Commits that every run of many seeds has to come to, on both sides.
-pub(crate) const COMMITS: [&str; 32] = [
+pub(crate) const COMMITS: [&str; 34] = [
     "batch",
     "books",
     "campaign",
     "campaign-stats",
     "campaign_moved",
+    "chain_followed",
     "chain_halted",
+    "chain_not_followed",
     "chain_rebased",
     "challenge",
     "grant-saga",

@@ -14,4 +14,5 @@ mod recorded;
 mod reorganisations;
 mod replicas;
 mod restarts;
+mod silence;
 mod world;
