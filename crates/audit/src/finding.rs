@@ -83,6 +83,8 @@ codes! {
     OutcomeGrantedTwice = "outcome_granted_twice", Critical;
     /// An outcome that was accepted has no row: sent again, it would be granted again.
     OutcomeMissing = "outcome_missing", Critical;
+    /// A player's wallet is not the one that the player proved last: what has no place yet would be paid there.
+    WalletDiffers = "wallet_differs", Critical;
     /// A grant that the chain paid counts as failed or as waiting.
     PaidGrantFailed = "paid_grant_failed", Critical;
     /// A grant counts as completed and the chain did not pay it.

@@ -13,6 +13,7 @@ mod recovered;
 mod returned;
 mod settlements;
 mod voids;
+mod wallets;
 
 pub(crate) use self::journal::verify as verify_journal;
 use self::{lanes::LaneNonce, returned::Returned};
@@ -40,6 +41,7 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<Questions, Au
     voids::compare(snapshot).await?;
     balances::compare(snapshot).await?;
     counters::compare(snapshot).await?;
+    wallets::compare(snapshot).await?;
     Ok(Questions { nonces, returned })
 }
 

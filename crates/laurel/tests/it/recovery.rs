@@ -173,6 +173,19 @@ pub(crate) async fn until_noted(pool: &PgPool) {
     timeout(PATIENCE, noted).await.expect("the recovery begins");
 }
 
+/// What has lanes or payouts go on otherwise is refused.
+async fn assert_nothing_else_ends_it(world: &World, port: u16) {
+    let chain_id = world.chain_id.to_string();
+    let commands: [&[&str]; 3] =
+        [&["lanes", "resume", "1"], &["unpause", "--all"], &["unpause", "--chain", &chain_id]];
+    for command in commands {
+        let refused = output(world.laurel(port, command)).await;
+        let why = String::from_utf8_lossy(&refused.stderr);
+        assert_eq!(refused.status.code(), Some(1), "{command:?}: {why}");
+        assert!(why.contains("`laurel recover` ends it"), "{command:?}: {why}");
+    }
+}
+
 /// The codes of the alerts that are raised.
 pub(crate) async fn alerts(rest: &Rest) -> Vec<String> {
     let alerts = rest.must(Method::GET, "/alerts", None).await;
@@ -354,6 +367,7 @@ impl Story {
         self.report(&rest, 0..OUTCOMES).await;
         let raised = alerts(&rest).await;
         assert!(raised.contains(&"quarantine".to_owned()), "it is recognised by itself: {raised:?}");
+        assert_nothing_else_ends_it(world, port).await;
         let killed = start_recovery(world, port);
         until_noted(pool).await;
         killed.kill_9().await;

@@ -77,6 +77,36 @@ async fn a_cursor_beyond_the_journal() {
     ledger.assert_found(&[("cursor_beyond_journal", &format!("stage:{stage}"))]).await;
 }
 
+/// A change of the wallet of a player who has a grant.
+macro_rules! wallet {
+    ($change:literal) => {
+        concat!(
+            "UPDATE wallets SET ",
+            $change,
+            " WHERE player = (SELECT player FROM grants WHERE campaign = $1 AND number = 3) RETURNING player::text"
+        )
+    };
+}
+
+/// Whoever has that one gets what the player earns from then on.
+#[tokio::test]
+async fn a_wallet_that_the_player_did_not_prove() {
+    let changes = [
+        wallet!("address = decode(repeat('ab', 20), 'hex')"),
+        // As if the player had linked another.
+        wallet!("address = decode(repeat('ab', 20), 'hex'), version = version + 1"),
+        // As if none had been linked.
+        wallet!("address = NULL, kind = NULL, linked_at = NULL"),
+        // A key is not asked again before it is paid, a contract is.
+        wallet!("kind = 'contract'"),
+    ];
+    for change in changes {
+        let mut ledger = Ledger::copy().await;
+        let player = ledger.corrupt(change).await;
+        ledger.assert_found(&[("wallet_differs", &format!("player:{player}"))]).await;
+    }
+}
+
 #[tokio::test]
 async fn a_funding_deleted() {
     let mut ledger = Ledger::copy().await;
