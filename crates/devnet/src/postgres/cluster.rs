@@ -1,6 +1,7 @@
 //! A private cluster: `initdb` and `postgres` in a folder of its own, reachable through a unix socket there.
 
 use std::{
+    io::ErrorKind,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -34,10 +35,10 @@ const READY_DEADLINE: Duration = Duration::from_secs(60);
 const READY_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// What was killed ends within milliseconds; a machine under full load may take a second.
-const RESTARTS_MAX: u32 = 40;
+const KILL_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Between two starts.
-const RESTART_PAUSE: Duration = Duration::from_millis(50);
+/// Between two looks for what was not killed yet.
+const KILL_PAUSE: Duration = Duration::from_millis(2);
 
 /// Nobody but the folder's owner (and root) reaches the socket, so nobody is asked for a password.
 const SETUP: &str = r#""$INITDB" -D data -U postgres --auth=trust -E UTF8 --no-locale --no-sync"#;
@@ -114,35 +115,33 @@ impl Cluster {
 
     /// Kills every process of the server at once.
     pub(super) async fn kill_9(&mut self) -> Result<(), DevnetError> {
-        let server = self.keeper.process_id();
-        let children = children_of(server).map_err(DevnetError::io("looking for the server's processes"))?;
-        // The server first: it would begin to recover from the death of the others.
-        for process in std::iter::once(server).chain(children) {
-            let process =
-                Pid::from_raw(i32::try_from(process).expect("the system numbers processes in 31 bits"));
-            match kill(process, Signal::SIGKILL) {
-                // Some end by themselves when the server does.
-                Ok(()) | Err(Errno::ESRCH) => {}
-                Err(error) => return Err(DevnetError::io("killing the server")(error.into())),
+        let data = self.keeper.folder().join("data");
+        let data = data.canonicalize().map_err(DevnetError::io("looking for the data"))?;
+        // The server first: it would begin to recover from the death of the others, and start more of them.
+        kill_9(self.keeper.process_id())?;
+        timeout(KILL_DEADLINE, async {
+            // What it started while it was looked for is found by the next look.
+            loop {
+                let left =
+                    working_in(&data).map_err(DevnetError::io("looking for the server's processes"))?;
+                if left.is_empty() {
+                    return Ok(());
+                }
+                left.into_iter().try_for_each(kill_9)?;
+                tokio::time::sleep(KILL_PAUSE).await;
             }
-        }
+        })
+        .await
+        .unwrap_or_else(|_| {
+            Err(DevnetError::io("killing the server's processes")(ErrorKind::TimedOut.into()))
+        })?;
         self.keeper.exited().await
     }
 
-    /// Starts it on what it left. It refuses as long as a process of the killed one has not quite ended.
+    /// Starts it on what it left.
     pub(super) async fn start_again(&mut self) -> Result<(), DevnetError> {
-        let mut tries = RESTARTS_MAX;
-        loop {
-            let started = match self.keeper.run_again().await {
-                Ok(()) => self.wait_until_ready().await,
-                Err(error) => Err(error),
-            };
-            match started {
-                Err(DevnetError::Ended { .. }) if tries > 0 => tries -= 1,
-                started => return started,
-            }
-            tokio::time::sleep(RESTART_PAUSE).await;
-        }
+        self.keeper.run_again().await?;
+        self.wait_until_ready().await
     }
 
     pub(super) fn keeper(&self) -> &Keeper {
@@ -177,21 +176,28 @@ impl Cluster {
     }
 }
 
-/// The processes that a process has started.
-fn children_of(parent: u32) -> std::io::Result<Vec<u32>> {
-    let mut children = Vec::new();
+fn kill_9(process: u32) -> Result<(), DevnetError> {
+    let process = Pid::from_raw(i32::try_from(process).expect("the system numbers processes in 31 bits"));
+    match kill(process, Signal::SIGKILL) {
+        // Some end by themselves when the server does.
+        Ok(()) | Err(Errno::ESRCH) => Ok(()),
+        Err(error) => Err(DevnetError::io("killing the server")(error.into())),
+    }
+}
+
+/// The processes whose working directory `folder` is, as that of every process of a server is its data. It keeps that for longer than
+/// the shared memory for which the next server would refuse to start.
+fn working_in(folder: &Path) -> std::io::Result<Vec<u32>> {
+    let mut found = Vec::new();
     for process in std::fs::read_dir("/proc")? {
-        let Some(id) = process?.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else {
-            continue;
-        };
-        // One that has ended meanwhile has no file any more.
-        let Ok(status) = std::fs::read_to_string(format!("/proc/{id}/status")) else { continue };
-        let started_by = status.lines().find_map(|line| line.strip_prefix("PPid:"));
-        if started_by.and_then(|id| id.trim().parse().ok()) == Some(parent) {
-            children.push(id);
+        let process = process?;
+        let Some(id) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // One that has ended meanwhile works nowhere, and others' are not for us to see.
+        if std::fs::read_link(process.path().join("cwd")).is_ok_and(|cwd| cwd == folder) {
+            found.push(id);
         }
     }
-    Ok(children)
+    Ok(found)
 }
 
 async fn find_programs(surroundings: Surroundings, for_other: bool) -> Result<Programs, DevnetError> {

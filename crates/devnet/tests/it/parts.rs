@@ -1,6 +1,6 @@
 //! The parts start, answer, and are what was asked for.
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
 use anyhow::Result;
 use laurel_devnet::{
@@ -9,8 +9,13 @@ use laurel_devnet::{
 };
 use serde_json::{Value, json};
 use sqlx::{Connection as _, PgConnection};
+use tokio::task::{JoinSet, yield_now};
 
 use crate::{eventually, gone, keeper_of, private};
+
+/// Enough that a session begins whenever a server is killed.
+const CALLERS: usize = 8;
+const KILLS: usize = 10;
 
 async fn setting(url: &str, name: &str) -> Result<String> {
     let mut session = PgConnection::connect(url).await?;
@@ -73,6 +78,43 @@ async fn what_was_committed_survives_the_server_being_killed() -> Result<()> {
     postgres.stop().await?;
     gone(&[process, keeper], &[folder]).await;
     Ok(())
+}
+
+/// Nothing that holds a lock is killed without what waits for it, which would wait for ever and have no server start on the data.
+#[tokio::test]
+async fn a_server_is_killed_with_the_sessions_that_begin_meanwhile() -> Result<()> {
+    let mut postgres = Postgres::start(private(PostgresOptions::durable())).await?;
+    let url = postgres.url("postgres");
+    let mut callers = JoinSet::new();
+    for _ in 0..CALLERS {
+        let url = url.clone();
+        callers.spawn(async move {
+            loop {
+                if let Ok(session) = PgConnection::connect(&url).await {
+                    session.close_hard().await.ok();
+                }
+                yield_now().await;
+            }
+        });
+    }
+    for _ in 0..KILLS {
+        postgres.kill_9().await?;
+        assert_eq!(working_below(postgres.folder().expect("our own")), Vec::<String>::new());
+        postgres.start_again().await?;
+    }
+    callers.abort_all();
+    Ok(postgres.stop().await?)
+}
+
+/// The processes that work in a folder or below.
+fn working_below(folder: &Path) -> Vec<String> {
+    let processes = std::fs::read_dir("/proc").unwrap().map(|process| process.unwrap().path());
+    processes
+        .filter(|process| {
+            std::fs::read_link(process.join("cwd")).is_ok_and(|cwd| cwd.starts_with(folder.join("data")))
+        })
+        .map(|process| std::fs::read_to_string(process.join("cmdline")).unwrap_or_default())
+        .collect()
 }
 
 #[tokio::test]
