@@ -10,7 +10,9 @@ CREATE TABLE chains (
     final_hash bytea CHECK (length(final_hash) = 32),
     -- counts every change of the head; the cause of what follows from it
     transition bigint NOT NULL DEFAULT 0,
-    halted text
+    halted text,
+    -- since when no replica could follow it as far as it is final
+    unfollowed_since timestamptz
 );
 
 CREATE TABLE vaults (

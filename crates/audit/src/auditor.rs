@@ -22,6 +22,9 @@ const LEASE_NAME: &str = "reconciliation";
 /// Longer than a comparison takes. Should one take longer, two are made at a time, which costs their time and nothing else.
 const LEASE: TimeDelta = TimeDelta::minutes(30);
 
+/// How long a replica leaves it that could not compare: what failed may have taken long.
+const RETRY: TimeDelta = TimeDelta::minutes(5);
+
 /// Compares the ledger with the chains whenever an interval is over.
 #[derive(Debug)]
 pub struct Auditor {
@@ -31,6 +34,8 @@ pub struct Auditor {
     holder: String,
     rng: Mutex<StdRng>,
     busy: AtomicBool,
+    /// When the last comparison came to no end.
+    failed_at: Mutex<Option<DateTime<Utc>>>,
 }
 
 impl Auditor {
@@ -43,7 +48,15 @@ impl Auditor {
         seed: u64,
     ) -> Self {
         let rng = Mutex::new(StdRng::seed_from_u64(seed));
-        Self { pool, chains, interval, holder, rng, busy: AtomicBool::new(false) }
+        Self {
+            pool,
+            chains,
+            interval,
+            holder,
+            rng,
+            busy: AtomicBool::new(false),
+            failed_at: Mutex::default(),
+        }
     }
 
     /// Compares, if the last comparison was begun an interval ago and nobody else is at it.
@@ -60,6 +73,9 @@ impl Auditor {
     }
 
     async fn compare(&self, clock: &dyn Clock) -> Result<Option<Reconciliation>, AuditError> {
+        if self.rests(clock.now()) {
+            return Ok(None);
+        }
         // Looked at before the lease as well: nearly always nothing is due.
         if !self.is_due(clock.now()).await? || !self.lease(clock.now(), LEASE).await? {
             return Ok(None);
@@ -71,8 +87,16 @@ impl Auditor {
         } else {
             None
         };
+        let failed = matches!(made, Some(Err(_)));
+        *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner) = failed.then(|| clock.now());
         self.release(clock.now()).await?;
         made.transpose()
+    }
+
+    fn rests(&self, now: DateTime<Utc>) -> bool {
+        let failed_at = *self.failed_at.lock().unwrap_or_else(PoisonError::into_inner);
+        let interval = TimeDelta::from_std(self.interval).unwrap_or(TimeDelta::MAX);
+        failed_at.is_some_and(|at| now - at < RETRY.min(interval))
     }
 
     /// In quarantine nothing is due: what the chain knows more is being found out, and would be told as corruption.

@@ -16,7 +16,7 @@ use crate::{
     error::with_causes,
     finding::{Code, Findings},
     follow::{catch_up, check_identity},
-    report::{last_started, save},
+    report::{last_started, raise, save},
     snapshot::Snapshot,
     store::{BlockAt, checkpoint, forget, last_final},
 };
@@ -94,21 +94,16 @@ pub async fn reconcile(
     let started_at = clock.now();
     let id = time_ordered(started_at, rng);
     let mut findings = Findings::default();
-    let mut readable = Vec::new();
-    for chain in chains {
-        if request.whole {
-            forget(pool, chain.chain_id).await?;
+    let compared = match compare_all(pool, chains, request, &mut findings).await {
+        Ok(compared) => compared,
+        Err(error) => {
+            // What was found so far is told. It ends no alert: nobody has looked at all.
+            if let Err(untold) = raise(pool, clock.now(), &findings.into_told()).await {
+                tracing::error!(error = %untold, "what was found could not be told");
+            }
+            return Err(error);
         }
-        if check_identity(pool, chain, &mut findings).await? {
-            readable.push(chain.clone());
-        }
-    }
-    let since = if request.whole { None } else { last_started(pool).await? };
-    let compared = at_one_moment(pool, &readable, request, since, &mut findings).await?;
-    ask(&readable, &compared.questions, &mut findings).await?;
-    if request.campaign.is_none() {
-        verify_journal(pool, request.whole, &mut findings).await?;
-    }
+    };
     let reconciliation = Reconciliation {
         id,
         started_at,
@@ -132,7 +127,30 @@ struct Compared {
     campaigns: u32,
     places: u64,
     settlements: u64,
-    questions: Questions,
+}
+
+async fn compare_all(
+    pool: &PgPool,
+    chains: &[AuditedChain],
+    request: Request,
+    findings: &mut Findings,
+) -> Result<Compared, AuditError> {
+    let mut readable = Vec::new();
+    for chain in chains {
+        if request.whole {
+            forget(pool, chain.chain_id).await?;
+        }
+        if check_identity(pool, chain, findings).await? {
+            readable.push(chain.clone());
+        }
+    }
+    let since = if request.whole { None } else { last_started(pool).await? };
+    let (compared, questions) = at_one_moment(pool, &readable, request, since, findings).await?;
+    ask(&readable, &questions, findings).await?;
+    if request.campaign.is_none() {
+        verify_journal(pool, request.whole, findings).await?;
+    }
+    Ok(compared)
 }
 
 async fn at_one_moment(
@@ -141,7 +159,7 @@ async fn at_one_moment(
     request: Request,
     since: Option<DateTime<Utc>>,
     findings: &mut Findings,
-) -> Result<Compared, AuditError> {
+) -> Result<(Compared, Questions), AuditError> {
     for _ in 0..SNAPSHOTS_MAX {
         let mut finals = BTreeMap::new();
         for chain in chains {
@@ -173,10 +191,9 @@ async fn at_one_moment(
             campaigns: u32::try_from(snapshot.campaigns.len()).unwrap_or(u32::MAX),
             places: snapshot.known.places,
             settlements: snapshot.known.settlements,
-            questions,
         };
         tx.commit().await?;
-        return Ok(compared);
+        return Ok((compared, questions));
     }
     let chain_id = chains.first().map_or(0, |chain| chain.chain_id);
     Err(AuditError::Moving { chain_id })

@@ -17,19 +17,7 @@ pub(crate) async fn last_started(pool: &PgPool) -> Result<Option<DateTime<Utc>>,
 pub(crate) async fn save(pool: &PgPool, made: &Reconciliation) -> Result<(), AuditError> {
     let mut tx = pool.begin().await?;
     insert(&mut tx, made).await?;
-    let mut events: Vec<NewEvent> = Vec::new();
-    let mut alarming: Vec<&Finding> =
-        made.findings.iter().filter(|finding| finding.severity != Severity::Warning).collect();
-    // In one order: two audits that end together must not wait for each other.
-    alarming.sort_by_key(|finding| (finding.code.as_str(), &finding.about));
-    for finding in alarming {
-        let alert = OperatorAlertRaised {
-            code: finding.code.as_str().to_owned(),
-            about: finding.about.clone(),
-            detail: finding.detail.clone(),
-        };
-        events.extend(raise_alert(&mut tx, made.finished_at, alert).await?.map(NewEvent::from));
-    }
+    let mut events = raise_all(&mut tx, made.finished_at, &made.findings).await?;
     // Only who looked at everything knows what is gone.
     if made.campaign.is_none() {
         for (code, about) in ended(&mut tx, made).await? {
@@ -39,6 +27,36 @@ pub(crate) async fn save(pool: &PgPool, made: &Reconciliation) -> Result<(), Aud
     append(&mut tx, &Context::at(made.finished_at), &events).await?;
     commit(tx, "audit_report").await?;
     Ok(())
+}
+
+/// Alerts for what a comparison found that came to no end.
+pub(crate) async fn raise(pool: &PgPool, now: DateTime<Utc>, findings: &[Finding]) -> Result<(), AuditError> {
+    let mut tx = pool.begin().await?;
+    let events = raise_all(&mut tx, now, findings).await?;
+    append(&mut tx, &Context::at(now), &events).await?;
+    commit(tx, "audit_raised").await?;
+    Ok(())
+}
+
+async fn raise_all(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    findings: &[Finding],
+) -> Result<Vec<NewEvent>, AuditError> {
+    let mut alarming: Vec<&Finding> =
+        findings.iter().filter(|finding| finding.severity != Severity::Warning).collect();
+    // In one order: two audits that end together must not wait for each other.
+    alarming.sort_by_key(|finding| (finding.code.as_str(), &finding.about));
+    let mut events = Vec::new();
+    for finding in alarming {
+        let alert = OperatorAlertRaised {
+            code: finding.code.as_str().to_owned(),
+            about: finding.about.clone(),
+            detail: finding.detail.clone(),
+        };
+        events.extend(raise_alert(&mut *conn, now, alert).await?.map(NewEvent::from));
+    }
+    Ok(events)
 }
 
 async fn insert(conn: &mut PgConnection, made: &Reconciliation) -> Result<(), AuditError> {

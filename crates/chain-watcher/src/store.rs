@@ -21,6 +21,8 @@ pub(crate) struct View {
     pub(crate) transition: u64,
     /// Why nothing goes on.
     pub(crate) halted: Option<String>,
+    /// Whether it was noted that nobody could follow.
+    pub(crate) unfollowed: bool,
 }
 
 impl View {
@@ -48,9 +50,12 @@ pub(crate) async fn load_view(
             .execute(&mut *conn)
             .await?;
     }
-    let chain = sqlx::query!("SELECT transition, halted FROM chains WHERE id = $1", chain_id.cast_signed())
-        .fetch_one(&mut *conn)
-        .await?;
+    let chain = sqlx::query!(
+        r#"SELECT transition, halted, unfollowed_since IS NOT NULL AS "unfollowed!" FROM chains WHERE id = $1"#,
+        chain_id.cast_signed()
+    )
+    .fetch_one(&mut *conn)
+    .await?;
     let rows = sqlx::query!(
         "SELECT number, hash, parent FROM blocks WHERE chain_id = $1 ORDER BY number",
         chain_id.cast_signed()
@@ -67,7 +72,12 @@ pub(crate) async fn load_view(
             })
         })
         .collect::<Result<_, LedgerError>>()?;
-    Ok(View { blocks, transition: chain.transition.cast_unsigned(), halted: chain.halted })
+    Ok(View {
+        blocks,
+        transition: chain.transition.cast_unsigned(),
+        halted: chain.halted,
+        unfollowed: chain.unfollowed,
+    })
 }
 
 /// Our attempts among `txs`.

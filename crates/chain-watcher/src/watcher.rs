@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::{Block, BlockRef, ChainError, ChainNode};
 use laurel_events::{
-    Clock, EventKind, NewEvent, OperatorAlertRaised,
+    Clock, NewEvent, OperatorAlertRaised,
     alert::{CHAIN_HALTED, CHAIN_NOT_FOLLOWED},
 };
 use laurel_ledger::{
@@ -49,6 +49,9 @@ const MISFITS_MAX: u32 = 2;
 /// How long a chain may not be followed before people are told.
 const NOT_FOLLOWED: TimeDelta = TimeDelta::seconds(60);
 
+/// Why a chain is not followed whose blocks can be read.
+const SHORT: &str = "fewer endpoints than the quorum say what is final";
+
 /// Below that a chain may have no final block yet: several times what the slowest in wide use takes.
 const YOUNG: u64 = 1_000;
 
@@ -80,19 +83,8 @@ pub struct Watcher {
     poll: Duration,
     /// Steps in a row whose blocks did not fit together.
     misfits: AtomicU32,
-    following: Mutex<Following>,
-}
-
-/// Whether a chain is followed, as this replica sees it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Following {
-    /// Whoever held the chain before may have told people that it is not.
-    Unknown,
-    Yes,
-    /// Since then it is not.
-    Since(DateTime<Utc>),
-    /// People were told.
-    Told,
+    /// Whether it was noted that the chain is not followed, when that was looked at last.
+    noted: AtomicBool,
 }
 
 impl Watcher {
@@ -111,7 +103,7 @@ impl Watcher {
             holder,
             poll,
             misfits: AtomicU32::new(0),
-            following: Mutex::new(Following::Unknown),
+            noted: AtomicBool::new(false),
         }
     }
 
@@ -154,7 +146,6 @@ impl Watcher {
     pub async fn step(&self) -> Result<bool, WatcherError> {
         let now = self.parts.clock.now();
         if !self.holds_lease(now).await? {
-            self.set_following(Following::Unknown);
             return Ok(false);
         }
         let done = self.follow(now).await;
@@ -168,10 +159,14 @@ impl Watcher {
             Err(_) => {}
             Ok(_) => self.misfits.store(0, Ordering::Relaxed),
         }
-        match &done {
-            Ok(_) => self.tell_followed(now).await?,
-            Err(error) if error.is_chains() => self.tell_not_followed(now, error).await?,
-            Err(_) => {}
+        let noted = match &done {
+            Ok(_) if self.parts.node.is_short_of_quorum() => self.note_not_followed(SHORT).await,
+            Ok(_) => self.note_followed(now).await,
+            Err(error) if error.is_chains() => self.note_not_followed(&error.to_string()).await,
+            Err(_) => Ok(()),
+        };
+        if let Err(error) = noted {
+            tracing::warn!(chain.id = self.chain_id, %error, "whether the chain is followed could not be noted");
         }
         done
     }
@@ -182,54 +177,52 @@ impl Watcher {
         acquire_lease(&mut conn, now, &lease, &self.holder, LEASE).await
     }
 
-    fn following(&self) -> Following {
-        *self.following.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn set_following(&self, following: Following) {
-        *self.following.lock().unwrap_or_else(PoisonError::into_inner) = following;
-    }
-
-    /// Ends the alert, if there is one.
-    async fn tell_followed(&self, now: DateTime<Utc>) -> Result<(), LedgerError> {
-        if self.following() != Following::Yes {
-            let mut tx = self.parts.pool.begin().await?;
-            let cleared = clear_alert(&mut tx, CHAIN_NOT_FOLLOWED, &self.about()).await?;
-            if let Some(cleared) = cleared {
-                append(&mut tx, &Context::at(now), &[cleared.into()]).await?;
-                commit(tx, "chain_followed").await?;
-                self.parts.wakes.committed([EventKind::OperatorAlertCleared]).await;
-            }
-        }
-        self.set_following(Following::Yes);
-        Ok(())
-    }
-
-    /// Raises an alert if that lasts.
-    async fn tell_not_followed(&self, now: DateTime<Utc>, error: &WatcherError) -> Result<(), LedgerError> {
-        let since = match self.following() {
-            Following::Told => return Ok(()),
-            Following::Since(since) => since,
-            Following::Unknown | Following::Yes => {
-                self.set_following(Following::Since(now));
-                return Ok(());
-            }
-        };
-        if now - since < NOT_FOLLOWED {
+    /// Forgets that the chain was not followed, and ends the alert.
+    async fn note_followed(&self, now: DateTime<Utc>) -> Result<(), LedgerError> {
+        if !self.noted.load(Ordering::Relaxed) {
             return Ok(());
         }
         let mut tx = self.parts.pool.begin().await?;
-        let alert = OperatorAlertRaised {
-            code: CHAIN_NOT_FOLLOWED.to_owned(),
-            about: self.about(),
-            detail: format!("since {since} nothing could be read of it: {error}"),
-        };
-        if let Some(raised) = raise_alert(&mut tx, now, alert).await? {
-            append(&mut tx, &Context::at(now), &[raised.into()]).await?;
-            commit(tx, "chain_not_followed").await?;
-            self.parts.wakes.committed([EventKind::OperatorAlertRaised]).await;
+        sqlx::query!("UPDATE chains SET unfollowed_since = NULL WHERE id = $1", self.chain_id.cast_signed())
+            .execute(&mut *tx)
+            .await?;
+        let cleared = clear_alert(&mut tx, CHAIN_NOT_FOLLOWED, &self.about()).await?;
+        let events: Vec<NewEvent> = cleared.into_iter().map(NewEvent::from).collect();
+        append(&mut tx, &Context::at(now), &events).await?;
+        commit(tx, "chain_followed").await?;
+        self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
+        Ok(())
+    }
+
+    /// Notes since when the chain is not followed, and raises an alert if that lasts. Whoever has the lease by now sees for itself.
+    async fn note_not_followed(&self, why: &str) -> Result<(), LedgerError> {
+        let now = self.parts.clock.now();
+        if !self.holds_lease(now).await? {
+            return Ok(());
         }
-        self.set_following(Following::Told);
+        let mut tx = self.parts.pool.begin().await?;
+        let since = sqlx::query_scalar!(
+            r#"
+            UPDATE chains SET unfollowed_since = coalesce(unfollowed_since, $2) WHERE id = $1
+            RETURNING unfollowed_since AS "since!"
+            "#,
+            self.chain_id.cast_signed(),
+            now,
+        )
+        .fetch_one(&mut *tx)
+        .await?;
+        let mut events: Vec<NewEvent> = Vec::new();
+        if now - since >= NOT_FOLLOWED {
+            let alert = OperatorAlertRaised {
+                code: CHAIN_NOT_FOLLOWED.to_owned(),
+                about: self.about(),
+                detail: format!("since {since}: {why}"),
+            };
+            events.extend(raise_alert(&mut tx, now, alert).await?.map(NewEvent::from));
+        }
+        append(&mut tx, &Context::at(now), &events).await?;
+        commit(tx, "chain_not_followed").await?;
+        self.parts.wakes.committed(events.iter().map(|new| new.event.kind())).await;
         Ok(())
     }
 
@@ -304,6 +297,7 @@ impl Watcher {
     /// What was seen of the chain so far.
     async fn view(&self, conn: &mut PgConnection) -> Result<View, WatcherError> {
         let view = load_view(conn, self.chain_id, false).await?;
+        self.noted.store(view.unfollowed, Ordering::Relaxed);
         self.parts.metrics.halted(self.chain_id, view.halted.is_some());
         match view.halted {
             Some(reason) => Err(WatcherError::Halted(reason)),

@@ -97,6 +97,8 @@ struct State {
     agreed: Option<FinalBlock>,
     /// When that was; forgotten when another endpoint comes to be asked first, which has to be compared with it.
     agreed_at: Option<DateTime<Utc>>,
+    /// Whether fewer than the quorum answered when they were asked last.
+    short: bool,
 }
 
 impl Endpoints {
@@ -110,6 +112,7 @@ impl Endpoints {
             sent: VecDeque::new(),
             agreed: None,
             agreed_at: None,
+            short: false,
         };
         let quorum = final_quorum.clamp(1, endpoints.len().max(1));
         let all = Self {

@@ -252,6 +252,11 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     /// another one first for a while.
     fn doubt(&self, _why: &str) {}
 
+    /// Whether too few nodes answered to agree on anything, when they were asked last what is final.
+    fn is_short_of_quorum(&self) -> bool {
+        false
+    }
+
     /// Gives a signed transaction to the node. Giving the same bytes again is always safe.
     ///
     /// # Errors

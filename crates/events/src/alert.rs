@@ -12,6 +12,7 @@ macro_rules! codes {
 /// Those of a state that lasts until something is done about it: nobody would be told of it again, so they cannot be acknowledged.
 pub const STATES: &[&str] = &[
     CHAIN_HALTED,
+    CHAIN_NOT_FOLLOWED,
     BUDGET_SHORT,
     NONCE_USED_ELSEWHERE,
     LANE_REJECTED,

@@ -97,14 +97,6 @@ pub async fn settle_lane(
         )
         .fetch_one(&mut *tx)
         .await?;
-        // The lane may be driven before the batch ends.
-        sqlx::query!(
-            "UPDATE batches SET displaced_by = $2 WHERE id = $1 AND state = 'submitted'",
-            displaced.batch.uuid(),
-            displaced.user.tx.as_slice(),
-        )
-        .execute(&mut *tx)
-        .await?;
         events.push(displaced.told(vault, transition.cast_unsigned()).into());
     }
     skip_nonces(&mut tx, now, lane.id, used).await?;
@@ -123,6 +115,16 @@ pub async fn settle_lane(
     if resumed.rows_affected() != 1 {
         let touched = resumed.rows_affected();
         return Err(LedgerError::RowCount { operation: "resume a lane", wanted: 1, touched }.into());
+    }
+    // The lane may be driven before they end. After the lane, as whoever drives it locks them.
+    for displaced in &displaced {
+        sqlx::query!(
+            "UPDATE batches SET displaced_by = $2 WHERE id = $1 AND state = 'submitted'",
+            displaced.batch.uuid(),
+            displaced.user.tx.as_slice(),
+        )
+        .execute(&mut *tx)
+        .await?;
     }
     for code in LANE_ALERTS {
         let about = format!("lane:{}", lane.id);

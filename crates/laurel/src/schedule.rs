@@ -136,7 +136,7 @@ async fn tick_audit(app: App, auditor: Arc<Auditor>) {
         }
         Err(error) => {
             app.audit_metrics.failed();
-            tracing::warn!(%error, "the ledger could not be compared with the chains; the next tick tries again");
+            tracing::warn!(%error, "the ledger could not be compared with the chains; it is tried again in some minutes");
         }
     }
 }

@@ -54,10 +54,11 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 21] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 22] = [
     ("acknowledge", "no world pays without the ledger"),
     ("audit_block", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
     ("audit_forgotten", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
+    ("audit_raised", "a reconciliation that does not end is a world that fails"),
     ("audit_report", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
     ("campaign_changed", "campaigns are made before a world begins, and not changed"),
     ("campaign_created", "campaigns are made before a world begins"),

@@ -1,4 +1,4 @@
-//! Holds: numbered densely, each number once, and each for an outcome of its own.
+//! Holds: numbered densely, each number once, and each for an outcome of its own that is known by its key.
 
 use laurel_events::GrantId;
 
@@ -14,7 +14,8 @@ const GAP_MAX: i64 = 1_000;
 /// Looks for holds that are missing, numbered twice, or for an outcome that has another.
 pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
     compare_numbers(snapshot).await?;
-    compare_outcomes(snapshot).await
+    compare_outcomes(snapshot).await?;
+    find_forgotten(snapshot).await
 }
 
 async fn compare_numbers(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
@@ -81,6 +82,28 @@ async fn compare_outcomes(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError>
         let detail =
             format!("there are {} grants for outcome {}, the first one is {first}", row.grants, row.outcome);
         snapshot.findings.add(Code::OutcomeGrantedTwice, format!("grant:{about}"), Some(campaign), detail);
+    }
+    Ok(())
+}
+
+/// Outcomes that would be granted once more if they were sent again.
+async fn find_forgotten(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT g.campaign, g.number, g.outcome
+        FROM grants g LEFT JOIN outcomes o ON o.key = g.outcome
+        WHERE o.key IS NULL AND ($1::bigint IS NULL OR g.campaign = $1)
+        ORDER BY g.campaign, g.number
+        "#,
+        snapshot.only(),
+    )
+    .fetch_all(&mut *snapshot.conn)
+    .await?;
+    for row in rows {
+        let campaign = any_campaign(row.campaign);
+        let grant = GrantId { campaign, number: row.number.cast_unsigned() };
+        let detail = format!("outcome {} was granted and is not known by its key", row.outcome);
+        snapshot.findings.add(Code::OutcomeMissing, format!("grant:{grant}"), Some(campaign), detail);
     }
     Ok(())
 }

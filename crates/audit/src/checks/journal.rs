@@ -1,10 +1,12 @@
 //! The journal: every chunk is there, and hashes to its digest (INV 9); no stage stands beyond its end, and every outcome in it is
 //! known by its key (INV 7).
 
+use std::collections::BTreeMap;
+
 use alloy::primitives::B256;
-use laurel_events::{Event, EventKind, Partition};
+use laurel_events::{Envelope, Event, EventId, EventKind, Partition};
 use laurel_ledger::read;
-use sqlx::PgPool;
+use sqlx::{PgConnection, PgPool};
 use uuid::Uuid;
 
 use crate::{
@@ -34,7 +36,6 @@ pub(crate) async fn verify(pool: &PgPool, whole: bool, findings: &mut Findings) 
     .fetch_all(pool)
     .await?;
     find_beyond(pool, findings).await?;
-    find_forgotten(pool, findings).await?;
     let mut chunks = 0;
     for part in parts {
         let mut from = if whole { 0 } else { part.verified };
@@ -43,7 +44,7 @@ pub(crate) async fn verify(pool: &PgPool, whole: bool, findings: &mut Findings) 
             let to = part.head.min(from + CHUNKS_MAX);
             good &= verify_range(pool, part.part, from, to, findings).await?;
             if good {
-                good = find_hidden(pool, part.part, from, to, findings).await?;
+                good = read_range(pool, part.part, from, to, findings).await?;
             }
             chunks += (to - from).unsigned_abs();
             from = to;
@@ -96,8 +97,8 @@ async fn verify_range(
     Ok(rows.is_empty())
 }
 
-/// Transactions that the journal says were signed, and that have no row. Both were committed together.
-async fn find_hidden(
+/// Looks for the rows that were committed together with what the journal says. Says whether all are there.
+async fn read_range(
     pool: &PgPool,
     part: i16,
     from: i64,
@@ -105,49 +106,97 @@ async fn find_hidden(
     findings: &mut Findings,
 ) -> Result<bool, AuditError> {
     let partition = Partition::new(part).ok_or_else(|| inconsistent("heads", "part", part))?;
-    let kinds = [EventKind::BlockchainTxSubmitted, EventKind::BlockchainTxReplaced];
+    let kinds =
+        [EventKind::BlockchainTxSubmitted, EventKind::BlockchainTxReplaced, EventKind::GameOutcomeRecorded];
     let mut conn = pool.acquire().await?;
     let mut next = from;
     let mut good = true;
     while next < to {
         let (events, upto) = read(&mut conn, partition, next, to, &kinds, EVENTS_MAX).await?;
         next = upto;
-        let signed: Vec<(B256, Uuid)> = events
-            .iter()
-            .filter_map(|envelope| match &envelope.event {
-                Event::BlockchainTxSubmitted(signed) => Some((signed.tx, signed.batch.uuid())),
-                Event::BlockchainTxReplaced(signed) => Some((signed.tx, signed.batch.uuid())),
-                _ => None,
-            })
-            .collect();
-        let txs: Vec<&[u8]> = signed.iter().map(|(tx, _)| tx.as_slice()).collect();
-        let batches: Vec<Uuid> = signed.iter().map(|(_, batch)| *batch).collect();
-        let hidden = sqlx::query!(
-            r#"
-            SELECT s.tx AS "tx!", s.batch AS "batch!", b.id IS NOT NULL AS "known!",
-                   (SELECT min(g.campaign) FROM segments g WHERE g.batch = s.batch) AS campaign
-            FROM unnest($1::bytea[], $2::uuid[]) AS s (tx, batch)
-            LEFT JOIN batches b ON b.id = s.batch
-            -- of batches that were adopted from one transaction, the first one has the bytes
-            LEFT JOIN attempts a ON a.tx = s.tx AND (a.batch = s.batch OR b.adopted)
-            WHERE a.id IS NULL
-            "#,
-            &txs as &[&[u8]],
-            &batches,
-        )
-        .fetch_all(&mut *conn)
-        .await?;
-        for row in hidden {
-            good = false;
-            let code = if row.known { Code::AttemptMissing } else { Code::BatchMissing };
-            let tx = hash_of(&row.tx, "journal", "payload")?;
-            let detail = format!(
-                "partition {part} of the journal says that transaction {tx} was signed for it; there is no such row"
-            );
-            findings.add(code, format!("batch:{}", row.batch), row.campaign.map(any_campaign), detail);
-        }
+        good &= find_hidden(&mut conn, part, &events, findings).await?;
+        good &= find_forgotten(&mut conn, part, &events, findings).await?;
     }
     Ok(good)
+}
+
+/// Transactions that the journal says were signed, and that have no row.
+async fn find_hidden(
+    conn: &mut PgConnection,
+    part: i16,
+    events: &[Envelope],
+    findings: &mut Findings,
+) -> Result<bool, AuditError> {
+    let signed: Vec<(B256, Uuid)> = events
+        .iter()
+        .filter_map(|envelope| match &envelope.event {
+            Event::BlockchainTxSubmitted(signed) => Some((signed.tx, signed.batch.uuid())),
+            Event::BlockchainTxReplaced(signed) => Some((signed.tx, signed.batch.uuid())),
+            _ => None,
+        })
+        .collect();
+    let txs: Vec<&[u8]> = signed.iter().map(|(tx, _)| tx.as_slice()).collect();
+    let batches: Vec<Uuid> = signed.iter().map(|(_, batch)| *batch).collect();
+    let hidden = sqlx::query!(
+        r#"
+        SELECT s.tx AS "tx!", s.batch AS "batch!", b.id IS NOT NULL AS "known!",
+               (SELECT min(g.campaign) FROM segments g WHERE g.batch = s.batch) AS campaign
+        FROM unnest($1::bytea[], $2::uuid[]) AS s (tx, batch)
+        LEFT JOIN batches b ON b.id = s.batch
+        -- of batches that were adopted from one transaction, the first one has the bytes
+        LEFT JOIN attempts a ON a.tx = s.tx AND (a.batch = s.batch OR b.adopted)
+        WHERE a.id IS NULL
+        "#,
+        &txs as &[&[u8]],
+        &batches,
+    )
+    .fetch_all(conn)
+    .await?;
+    for row in &hidden {
+        let code = if row.known { Code::AttemptMissing } else { Code::BatchMissing };
+        let tx = hash_of(&row.tx, "journal", "payload")?;
+        let detail = format!(
+            "partition {part} of the journal says that transaction {tx} was signed for it; there is no such row"
+        );
+        findings.add(code, format!("batch:{}", row.batch), row.campaign.map(any_campaign), detail);
+    }
+    Ok(hidden.is_empty())
+}
+
+/// Outcomes that are not known by their keys. Those that were granted are named where grants are.
+async fn find_forgotten(
+    conn: &mut PgConnection,
+    part: i16,
+    events: &[Envelope],
+    findings: &mut Findings,
+) -> Result<bool, AuditError> {
+    let told: BTreeMap<Uuid, EventId> = events
+        .iter()
+        .filter_map(|envelope| match &envelope.event {
+            Event::GameOutcomeRecorded(outcome) => Some((outcome.outcome.uuid(), envelope.id)),
+            _ => None,
+        })
+        .collect();
+    let keys: Vec<Uuid> = told.keys().copied().collect();
+    let mut forgotten = sqlx::query_scalar!(
+        r#"SELECT key AS "key!" FROM unnest($1::uuid[]) AS t (key) WHERE NOT EXISTS (SELECT FROM outcomes o WHERE o.key = t.key)"#,
+        &keys,
+    )
+    .fetch_all(&mut *conn)
+    .await?;
+    if forgotten.is_empty() {
+        return Ok(true);
+    }
+    let granted = sqlx::query_scalar!("SELECT outcome FROM grants WHERE outcome = ANY ($1)", &forgotten)
+        .fetch_all(conn)
+        .await?;
+    forgotten.retain(|key| !granted.contains(key));
+    for key in forgotten {
+        let EventId { offset, index, .. } = told[&key];
+        let detail = format!("outcome {key} was accepted and is not known by its key");
+        findings.add(Code::OutcomeMissing, format!("journal:{part}/{offset}/{index}"), None, detail);
+    }
+    Ok(false)
 }
 
 /// Stages that would pass over what is appended next.
@@ -166,28 +215,6 @@ async fn find_beyond(pool: &PgPool, findings: &mut Findings) -> Result<(), Audit
         let detail = format!("it goes on at offset {}; the partition ends at {}", row.next, row.head);
         let about = format!("stage:{}/{}", row.stage, row.part);
         findings.add(Code::CursorBeyondJournal, about, None, detail);
-    }
-    Ok(())
-}
-
-/// Chunks whose outcomes are not all known by their keys. Both were committed together.
-async fn find_forgotten(pool: &PgPool, findings: &mut Findings) -> Result<(), AuditError> {
-    let rows = sqlx::query!(
-        r#"
-        SELECT j.part, j.position, j.entries, coalesce(o.known, 0) AS "known!"
-        FROM journal j
-        LEFT JOIN (SELECT part, position, count(*) AS known FROM outcomes GROUP BY part, position) o
-               USING (part, position)
-        WHERE j.kind = 'GameOutcomeRecorded' AND j.entries > coalesce(o.known, 0)
-        ORDER BY j.part, j.position
-        "#,
-    )
-    .fetch_all(pool)
-    .await?;
-    for row in rows {
-        let detail = format!("it has {} outcomes, and {} are known by their keys", row.entries, row.known);
-        let about = format!("journal:{}/{}", row.part, row.position);
-        findings.add(Code::OutcomeMissing, about, None, detail);
     }
     Ok(())
 }

@@ -94,8 +94,9 @@ impl Endpoints {
     async fn words(&self, finality: Finality) -> Result<Vec<(usize, FinalBlock)>, ChainError> {
         let told = self.ask_all(&self.all_fit(), move |node| node.last_final(finality)).await;
         let answered = told.iter().filter(|(_, word)| word.is_ok()).count();
-        let short = i64::from(answered < self.quorum);
-        self.metrics.short_of_quorum.with_label_values(&[self.chain_id.to_string()]).set(short);
+        let short = answered < self.quorum;
+        self.lock().short = short;
+        self.metrics.short_of_quorum.with_label_values(&[self.chain_id.to_string()]).set(short.into());
         let mut words = Vec::new();
         let mut error = None;
         for (index, word) in told {

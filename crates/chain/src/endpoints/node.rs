@@ -124,6 +124,10 @@ impl ChainNode for Endpoints {
         self.leave_first_alone(why);
     }
 
+    fn is_short_of_quorum(&self) -> bool {
+        self.lock().short
+    }
+
     async fn send(&self, raw: Bytes) -> Result<B256, SendError> {
         self.send_to_some(raw).await
     }

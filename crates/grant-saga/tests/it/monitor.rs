@@ -8,7 +8,7 @@ use laurel_chain::{ChainError, ChainNode, LaneSigner, NonceAt, Refusal, TxReques
 use laurel_devnet::{AnvilOptions, Mining};
 use laurel_events::{
     Amount, BlockchainTxMined, BlockchainTxReorged, BlockchainTxReplaced, BlockchainTxReverted,
-    BlockchainTxSubmitted, CampaignId, Event, EventKind, GrantId, Sighting,
+    BlockchainTxSubmitted, BlockchainTxUndone, CampaignId, Event, EventKind, GrantId, Sighting,
 };
 use laurel_grant_saga::{
     LaneDriver, LaneState, OperateError, Progress, list_lanes, retire_lane, settle_lane,
@@ -417,6 +417,29 @@ async fn a_resumed_lane_gives_up_what_was_displaced_and_takes_the_next_free_nonc
     assert_eq!(batches.iter().map(|batch| batch.nonce).collect::<Vec<_>>(), [0, 3]);
     assert_eq!(batches[1].segments, batches[0].segments, "the same places and words");
     assert_eq!(total_paid(&world, &grants).await, owed(&grants));
+}
+
+/// A rebase takes back that it ended: whoever has its nonce now is to be told of again.
+#[tokio::test]
+async fn who_displaced_a_batch_is_told_of_again_once_that_is_undone() {
+    let mut world = World::new().await;
+    let (mut driver, _) = world.swallowed(1).await;
+    world.sends(1, Address::repeat_byte(9), Bytes::new()).await;
+    world.everything_is_final().await;
+    sqlx::query("UPDATE lanes SET state = 'halted'").execute(world.pool()).await.unwrap();
+    let lane = list_lanes(&mut world.pool().acquire().await.unwrap()).await.unwrap().remove(0);
+    let ended =
+        settle_lane(world.pool(), &*world.node, world.now(), &world.vault, &lane, LaneState::Active).await;
+    assert_eq!(ended.unwrap(), 1);
+    drain(&mut world.settlements).await;
+    let told = world.events(&[EventKind::BlockchainTxReverted]).await.remove(0).event;
+    let Event::BlockchainTxReverted(told) = told else { panic!("not asked for") };
+    let sighting = Sighting { transition: told.sighting.transition + 1, ..told.sighting };
+    tell(&mut world, BlockchainTxUndone { sighting, segments: Vec::new() }).await;
+    world.control.warp(MONITOR_TIMEOUT.as_secs()).await.unwrap();
+    world.clock.advance(TimeDelta::from_std(MONITOR_TIMEOUT).unwrap());
+    driver.step().await.unwrap();
+    assert_eq!(state(&world).await, (LaneState::Halted, Some("nonce_used_elsewhere".to_owned())));
 }
 
 /// A node that prunes keeps 128 states; an operator comes after an hour.

@@ -1,6 +1,7 @@
 //! Corruptions made by hand, each of which has to be found, and named by what was done and nothing else.
 
 use super::settled::Ledger;
+use crate::process::output;
 
 #[tokio::test]
 async fn nothing_is_found_where_nothing_was_done() {
@@ -42,14 +43,59 @@ async fn a_hold_deleted() {
 /// Whoever sends it again is paid again.
 #[tokio::test]
 async fn an_outcome_forgotten() {
+    let changes = [
+        "DELETE FROM outcomes WHERE key = (SELECT outcome FROM grants WHERE campaign = $1 AND number = 3)
+         RETURNING (SELECT campaign || '-' || number FROM grants WHERE campaign = $1 AND number = 3)",
+        "UPDATE outcomes SET key = gen_random_uuid()
+         WHERE key = (SELECT outcome FROM grants WHERE campaign = $1 AND number = 3)
+         RETURNING (SELECT campaign || '-' || number FROM grants WHERE campaign = $1 AND number = 3)",
+    ];
+    for change in changes {
+        let mut ledger = Ledger::copy().await;
+        let grant = ledger.corrupt(change).await;
+        ledger.assert_found(&[("outcome_missing", &format!("grant:{grant}"))]).await;
+    }
+}
+
+/// One that was declined might be granted then.
+#[tokio::test]
+async fn an_outcome_forgotten_that_was_declined() {
     let mut ledger = Ledger::copy().await;
-    let chunk = ledger
+    let place = ledger
         .corrupt(
-            "DELETE FROM outcomes WHERE key = (SELECT outcome FROM grants WHERE campaign = $1 AND number = 3)
-             RETURNING part || '/' || position",
+            "DELETE FROM outcomes WHERE key = (SELECT outcome FROM declines WHERE campaign = $1 ORDER BY number LIMIT 1)
+             RETURNING part || '/' || position || '/' || idx",
         )
         .await;
-    ledger.assert_found(&[("outcome_missing", &format!("journal:{chunk}"))]).await;
+    ledger.assert_found_by(&["--full"], &[("outcome_missing", &format!("journal:{place}"))]).await;
+}
+
+/// What was found before a comparison failed is told all the same.
+#[tokio::test]
+async fn a_chunk_that_nobody_can_read_hides_nothing_else() {
+    let mut ledger = Ledger::copy().await;
+    let batch = ledger
+        .corrupt(
+            "DELETE FROM postings WHERE campaign = $1
+             AND batch = (SELECT batch FROM postings ORDER BY batch LIMIT 1) RETURNING batch::text",
+        )
+        .await;
+    ledger
+        .corrupt(
+            "UPDATE journal SET payload = 'unreadable', digest = sha256('unreadable')
+             WHERE kind = 'GameOutcomeRecorded' AND $1 > 0
+               AND (part, position) IN (SELECT part, position FROM journal WHERE kind = 'GameOutcomeRecorded' LIMIT 1)
+             RETURNING kind",
+        )
+        .await;
+    let failed = output(ledger.laurel(&["audit", "reconcile", "--full"])).await;
+    assert_eq!(failed.status.code(), Some(1), "{}", String::from_utf8_lossy(&failed.stderr));
+    let raised: Vec<(String, String)> =
+        sqlx::query_as("SELECT code, about FROM alerts WHERE code = 'posting_missing'")
+            .fetch_all(&mut ledger.conn)
+            .await
+            .unwrap();
+    assert_eq!(raised, [("posting_missing".to_owned(), format!("batch:{batch}"))]);
 }
 
 #[tokio::test]
@@ -99,6 +145,9 @@ async fn a_wallet_that_the_player_did_not_prove() {
         wallet!("address = NULL, kind = NULL, linked_at = NULL"),
         // A key is not asked again before it is paid, a contract is.
         wallet!("kind = 'contract'"),
+        // Of one who has linked none.
+        "UPDATE wallets SET address = decode(repeat('ab', 20), 'hex'), kind = 'key', version = 1, linked_at = now()
+         WHERE player IN (SELECT player FROM grants WHERE campaign = $1) AND address IS NULL RETURNING player::text",
     ];
     for change in changes {
         let mut ledger = Ledger::copy().await;
@@ -398,6 +447,10 @@ macro_rules! one_more_hold {
                  SELECT campaign, (SELECT grants FROM accounts WHERE campaign = $1), part, position, idx + 1000, gen_random_uuid(), player,
                         amount, rule_version, recorded_at
                  FROM one RETURNING *),
+             accepted AS (
+                 INSERT INTO outcomes (key, org, digest, part, position, idx)
+                 SELECT held.outcome, o.org, o.digest, held.part, held.position, held.idx
+                 FROM held, one JOIN outcomes o ON o.key = one.outcome),
              booked AS (
                  UPDATE accounts a SET grants = a.grants + 1, reserved = a.reserved + held.amount,
                         available = a.available - held.amount

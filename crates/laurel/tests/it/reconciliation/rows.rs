@@ -64,10 +64,11 @@ async fn a_hold_that_the_books_do_not_count() {
         )
         .await;
     let (grant, player) = grant.split_once('/').unwrap();
-    // Neither the balances nor the player's counter have it.
+    // Neither the balances nor the player's counter have it, and nobody sent its outcome.
     let campaign = &ledger.settled.campaign;
     let wanted = [
         ("grant_number_twice", &*format!("grant:{grant}")),
+        ("outcome_missing", &format!("grant:{grant}")),
         ("balance_differs", &format!("campaign:{campaign}")),
         ("counter_differs", &format!("campaign:{campaign}/player:{player}")),
     ];

@@ -102,7 +102,10 @@ async fn settle() -> Settled {
             .collect();
         rest.must(Method::POST, "/outcomes", Some(json!({ "outcomes": outcomes }))).await;
     }
+    let lost = json!({ "outcome_id": "match-lost", "game": "quiz", "score": 40, "occurred_at": at, "player_id": "player-1" });
+    rest.must(Method::POST, "/outcomes", Some(json!({ "outcomes": [lost] }))).await;
     let statistics = format!("/campaigns/{campaign}/statistics");
+    rest.until(&statistics, |statistics| statistics["declined"]["rule_not_met"] == 1).await;
     let paid = ((OUTCOMES - 1) as u64 * REWARD).to_string();
     rest.until(&statistics, |statistics| statistics["paid"] == *paid).await;
     // The deadline of the player without a wallet passes: a hold is voided.
