@@ -79,6 +79,15 @@ impl ChainControl {
         self.rpc.call("anvil_setBalance", json!([account, format!("{wei:#x}")])).await.map(drop)
     }
 
+    /// Sets how many transactions `account` has sent.
+    ///
+    /// # Errors
+    ///
+    /// When the chain does not answer.
+    pub async fn set_nonce(&self, account: &str, nonce: u64) -> Result<(), DevnetError> {
+        self.rpc.call("anvil_setNonce", json!([account, format!("{nonce:#x}")])).await.map(drop)
+    }
+
     /// Gives an account other code.
     ///
     /// # Errors
