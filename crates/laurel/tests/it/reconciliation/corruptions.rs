@@ -464,6 +464,52 @@ macro_rules! one_more_hold {
     };
 }
 
+/// Its hold was given back because it never had a place; whoever has one may be paid yet.
+#[tokio::test]
+async fn a_place_given_to_a_grant_whose_hold_was_voided() {
+    let mut ledger = Ledger::copy().await;
+    let grant = ledger
+        .corrupt(
+            "WITH gone AS (SELECT * FROM exceptions WHERE campaign = $1 AND state = 'compensated'),
+             queue AS (
+                 UPDATE queues q SET next_seq = next_seq + 1 FROM gone
+                 WHERE q.campaign = gone.campaign RETURNING next_seq - 1 AS seq)
+             INSERT INTO runs (campaign, first_seq, count, numbers, words, queued_at)
+             SELECT r.campaign, queue.seq, 1, ARRAY[gone.number], substring(r.words FOR 32), r.queued_at
+             FROM runs r, gone, queue WHERE r.campaign = gone.campaign AND r.first_seq = 0
+             RETURNING campaign || '-' || numbers[1]",
+        )
+        .await;
+    ledger.assert_found(&[("void_unproven", &format!("grant:{grant}"))]).await;
+}
+
+/// As if the chain had not paid what the ledger has as completed. What was read is no evidence: read again, nothing is found.
+#[tokio::test]
+async fn what_was_read_of_the_chain_changed() {
+    let mut ledger = Ledger::copy().await;
+    ledger.assert_found(&[]).await;
+    let batch = ledger
+        .corrupt(
+            "UPDATE audit_settlements a SET paid = set_bit(a.paid, 31 * 8 + 3, 0), paid_count = a.paid_count - 1
+             FROM attempts t WHERE a.campaign = $1 AND a.first_seq <= 3 AND a.first_seq + a.count > 3 AND t.tx = a.tx
+             RETURNING t.batch::text",
+        )
+        .await;
+    let campaign = &ledger.settled.campaign;
+    let grant: i64 = sqlx::query_scalar(
+        "SELECT numbers[4 - first_seq] FROM runs WHERE first_seq <= 3 AND first_seq + count > 3",
+    )
+    .fetch_one(&mut ledger.conn)
+    .await
+    .unwrap();
+    let wanted = [
+        ("completed_not_paid", &*format!("grant:{campaign}-{grant}")),
+        ("posting_differs", &format!("batch:{batch}")),
+    ];
+    ledger.assert_found(&wanted).await;
+    ledger.assert_found_by(&["--full"], &[]).await;
+}
+
 #[tokio::test]
 async fn a_request_lost_after_its_hold() {
     let mut ledger = Ledger::copy().await;
@@ -480,7 +526,7 @@ async fn a_place_lost_after_it_was_given() {
                  UPDATE queues q SET next_seq = next_seq + 1, batched_to = batched_to + 1 FROM held
                  WHERE q.campaign = held.campaign RETURNING next_seq - 1 AS seq)
              INSERT INTO runs (campaign, first_seq, count, numbers, words, queued_at)
-             SELECT r.campaign, queue.seq, 1, ARRAY[held.number], substring(r.words FROM 97 FOR 32), r.queued_at
+             SELECT r.campaign, queue.seq, 1, ARRAY[held.number], substring(r.words FOR 32), r.queued_at
              FROM runs r, held, queue WHERE r.campaign = held.campaign AND r.first_seq = 0
              RETURNING campaign || '-' || numbers[1]"
         ))

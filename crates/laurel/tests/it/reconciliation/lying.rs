@@ -66,6 +66,13 @@ fn with_other_words(method: &str, result: &mut Value) {
     }
 }
 
+/// How many transactions an account has sent is not said.
+fn without_counts(method: &str, result: &mut Value) {
+    if method == "eth_getTransactionCount" {
+        *result = Value::Null;
+    }
+}
+
 /// Nothing is changed: the node in between is no reason to find anything.
 fn the_truth(_: &str, _: &mut Value) {}
 
@@ -89,6 +96,16 @@ async fn what_does_not_hash_is_not_compared(#[case] lie: Lie, #[case] says: Opti
         let detail = report["findings"][0]["detail"].as_str().unwrap();
         assert!(detail.contains(says), "{detail}");
     }
+}
+
+/// A lane whose nonce the node does not say is told of, and not taken for one that agrees.
+#[tokio::test]
+async fn a_lane_of_which_a_node_says_nothing() {
+    let mut ledger = Ledger::copy().await;
+    ledger.rpc_url = start(&ledger.rpc_url, without_counts).await;
+    let report =
+        ledger.assert_found(&[("lane_not_compared", "lane:1"), ("lane_not_compared", "lane:2")]).await;
+    assert_eq!(report["findings"][0]["severity"], "warning");
 }
 
 /// What was found before stays an alert while its chain cannot be read.
