@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    Principal, Problem, Role,
+    Problem,
     shape::{Lists, check_shape},
 };
 
@@ -21,18 +21,8 @@ pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What a route reads from a body.
 pub(crate) trait RequestBody: DeserializeOwned {
-    /// Who may send it: the body of anybody else is not even looked at.
-    const ROLES: &'static [Role];
     /// Where it may hold lists.
     const LISTS: Lists = Lists::NONE;
-}
-
-/// Refuses callers who may not send a `T`.
-pub(crate) fn require_role<T: RequestBody>(request: &Request) -> Result<(), Problem> {
-    let principal = request.extensions().get::<Principal>();
-    let principal =
-        principal.ok_or_else(|| Problem::internal("a route reads its body before it knows the caller"))?;
-    principal.require(T::ROLES)
 }
 
 /// A JSON body.
@@ -43,7 +33,6 @@ impl<S: Send + Sync, T: RequestBody> FromRequest<S> for Body<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        require_role::<T>(&request)?;
         let (_, bytes) = read_body(request, state).await?;
         Ok(Self(parse_json(&bytes)?))
     }

@@ -28,7 +28,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::{
     Principal, Problem,
-    extract::{RequestBody, parse_json, read_body, require_role},
+    extract::{RequestBody, parse_json, read_body},
 };
 
 /// The request's header.
@@ -166,7 +166,6 @@ impl<S: Send + Sync, T: RequestBody> FromRequest<S> for Keyed<T> {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        require_role::<T>(&request)?;
         let key = key_of(request.headers())?.ok_or_else(|| {
             Problem::bad_request(
                 "idempotency_key_missing",

@@ -1,11 +1,12 @@
 //! The REST interface.
 //!
 //! ```text
-//!   request ──► request id ──► principal (JWT) ──► route ──► one transaction ──► answer, or problem+json (RFC 9457)
+//!   request ──► request id ──► principal (JWT) ──► rights ──► route ──► one transaction ──► answer, or problem+json (RFC 9457)
 //! ```
 //!
-//! A route's path tells its file: `POST /v1/outcomes` is `routes/outcomes/post.rs`. The OpenAPI document is generated
-//! from the same routes, so that it cannot differ from them.
+//! A route's path tells its file: `POST /v1/outcomes` is `routes/outcomes/post.rs`. Who may call it tells its row in
+//! `auth/matrix.rs`; a route without one answers nobody. The OpenAPI document is generated from the same routes, so that
+//! it cannot differ from them.
 
 mod address;
 mod auth;
@@ -19,7 +20,7 @@ mod shape;
 mod state;
 
 pub use self::{
-    auth::{AuthError, AuthMode, Claims, Principal, Role, TokenKey},
+    auth::{AuthError, AuthMode, Claims, MATRIX, Principal, Right, Role, TokenKey, Who},
     problem::Problem,
     routes::{openapi, router},
     state::{ApiParts, ApiState},

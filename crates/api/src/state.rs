@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::extract::FromRef;
 use chrono::{DateTime, Utc};
 use laurel_bus::Wakes;
 use laurel_chain::ChainNode;
@@ -72,11 +71,5 @@ impl std::ops::Deref for ApiState {
 
     fn deref(&self) -> &ApiParts {
         &self.parts
-    }
-}
-
-impl FromRef<ApiState> for AuthMode {
-    fn from_ref(state: &ApiState) -> Self {
-        state.parts.auth.clone()
     }
 }

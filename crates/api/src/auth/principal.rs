@@ -1,13 +1,14 @@
 //! The caller.
 
 use axum::{
-    extract::{FromRef, FromRequestParts},
+    extract::FromRequestParts,
     http::{StatusCode, header::AUTHORIZATION, request::Parts},
 };
 use laurel_events::OrgId;
 use laurel_ledger::find_organisation;
 use serde::{Deserialize, Serialize};
 
+use super::matrix::Who;
 use crate::{ApiState, Claims, Problem, TokenKey};
 
 /// What a caller is.
@@ -71,31 +72,39 @@ pub struct Principal {
 }
 
 impl Principal {
-    /// Lets the caller pass if they have one of `roles`.
+    /// Whose token the request carries.
     ///
     /// # Errors
-    /// 403 if they have not.
-    pub fn require(&self, roles: &[Role]) -> Result<(), Problem> {
-        match self.role {
-            Some(role) if !roles.contains(&role) => {
-                let wanted: Vec<String> = roles.iter().map(Role::to_string).collect();
-                let detail =
-                    format!("the token's role is {role}: use a token of role {}", wanted.join(" or "));
-                Err(Problem::new(StatusCode::FORBIDDEN, "wrong_role", detail))
+    /// 401 without a good one.
+    pub(super) async fn of(state: &ApiState, parts: &Parts) -> Result<Self, Problem> {
+        let (org_name, subject, role) = match &state.auth {
+            AuthMode::None => ("default".to_owned(), "local".to_owned(), None),
+            AuthMode::Jwt(keys) => {
+                let claims = claims(state, keys, parts)?;
+                (claims.org, claims.sub, Some(claims.role))
             }
-            _ => Ok(()),
-        }
+        };
+        // Only now: whoever has no token costs no connection. And not where reads go: who writes does not wait for them.
+        let found = find_organisation(&mut *state.pool.acquire().await?, &org_name).await?;
+        let org = found.ok_or_else(|| match role {
+            None => Problem::internal("there is no organisation `default`"),
+            Some(_) => unauthorized("the token's organisation does not exist: get a token of one that does"),
+        })?;
+        Ok(Self { subject, org, org_name, role })
     }
 
-    /// Lets a player pass only for themselves, and the other `roles` for everybody of their organisation.
-    ///
-    /// # Errors
-    /// 403 for another player, or another role.
-    pub fn require_self_or(&self, player: &str, roles: &[Role]) -> Result<(), Problem> {
-        if self.role == Some(Role::Player) && self.subject == player {
-            return Ok(());
-        }
-        self.require(roles)
+    /// What a caller hears who may not do what `who` may.
+    pub(super) fn refused(&self, who: Who) -> Problem {
+        let wanted: Vec<String> = who.roles().map(|role| role.to_string()).collect();
+        let wanted = wanted.join(" or ");
+        let detail = match self.role {
+            Some(Role::Player) if who.roles().any(|role| role == Role::Player) => {
+                format!("this is another player: use a token of theirs, or of role {wanted}")
+            }
+            Some(role) => format!("the token's role is {role}: use a token of role {wanted}"),
+            None => format!("use a token of role {wanted}"),
+        };
+        Problem::new(StatusCode::FORBIDDEN, "wrong_role", detail)
     }
 }
 
@@ -118,26 +127,10 @@ fn claims(state: &ApiState, keys: &[TokenKey], parts: &Parts) -> Result<Claims, 
         .ok_or_else(|| unauthorized("the token is malformed, over, or signed by another key: get a new one"))
 }
 
-impl FromRequestParts<ApiState> for Principal {
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Problem> {
-        let (org_name, subject, role) = match AuthMode::from_ref(state) {
-            AuthMode::None => ("default".to_owned(), "local".to_owned(), None),
-            AuthMode::Jwt(keys) => {
-                let claims = claims(state, &keys, parts)?;
-                (claims.org, claims.sub, Some(claims.role))
-            }
-        };
-        // Only now: whoever has no token costs no connection. And not where reads go: who writes does not wait for them.
-        let found = find_organisation(&mut *state.pool.acquire().await?, &org_name).await?;
-        let org = found.ok_or_else(|| match role {
-            None => Problem::internal("there is no organisation `default`"),
-            Some(_) => unauthorized("the token's organisation does not exist: get a token of one that does"),
-        })?;
-        let principal = Self { subject, org, org_name, role };
-        // For the body, which is not looked at unless the caller may send one.
-        parts.extensions.insert(principal.clone());
-        Ok(principal)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(|| Problem::internal("a request of nobody"))
     }
 }

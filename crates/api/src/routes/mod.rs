@@ -30,7 +30,9 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{ApiState, Problem, docs, extract::BODY_BYTES_MAX, request_id::with_request_id};
+use crate::{
+    ApiState, Problem, auth::with_principal, docs, extract::BODY_BYTES_MAX, request_id::with_request_id,
+};
 
 /// How long a request may take before the client is told to try again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -122,6 +124,7 @@ pub fn router(state: ApiState) -> Router {
     });
     let page = get(move || std::future::ready(([docs::POLICY], Html(page.clone()))));
     routes
+        .route_layer(middleware::from_fn_with_state(state.clone(), with_principal))
         .route("/openapi.json", document.clone())
         .route("/v1/openapi.json", document)
         .route("/docs", page.clone())

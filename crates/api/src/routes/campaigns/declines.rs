@@ -10,7 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::campaign;
 use crate::{
-    ApiState, Principal, Problem, Role,
+    ApiState, Principal, Problem,
     extract::{Page, Paging, Path, Query},
 };
 
@@ -58,7 +58,6 @@ pub(crate) async fn handler(
     Path(id): Path<CampaignId>,
     Query(query): Query<Filter>,
 ) -> Result<Json<Page<DeclineOut>>, Problem> {
-    principal.require(&[Role::Manager, Role::Auditor])?;
     let (after, limit) = Paging::parse::<u64>(query.cursor.as_deref(), query.limit)?;
     let mut conn = state.read_pool.acquire().await?;
     campaign(&mut conn, &principal, id).await?;

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use super::campaign;
 use crate::{
-    ApiState, Principal, Problem, Role,
+    ApiState, Principal, Problem,
     extract::{Path, RequestBody},
     idempotency::{Keyed, Once, Reply},
     request_id::RequestId,
@@ -25,9 +25,7 @@ pub(crate) struct Request {
     cap: Amount,
 }
 
-impl RequestBody for Request {
-    const ROLES: &'static [Role] = &[Role::Manager];
-}
+impl RequestBody for Request {}
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Answer {

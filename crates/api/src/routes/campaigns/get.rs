@@ -8,7 +8,7 @@ use super::{
     campaign,
     out::{CampaignOut, etag},
 };
-use crate::{ApiState, Principal, Problem, Role, extract::Path};
+use crate::{ApiState, Principal, Problem, extract::Path};
 
 /// A campaign
 #[utoipa::path(
@@ -21,7 +21,6 @@ pub(crate) async fn handler(
     principal: Principal,
     Path(id): Path<CampaignId>,
 ) -> Result<impl IntoResponse, Problem> {
-    principal.require(&[Role::Manager, Role::Auditor])?;
     let mut conn = state.read_pool.acquire().await?;
     let found = campaign(&mut conn, &principal, id).await?;
     let pending = pending_funding(&mut conn, id).await?;

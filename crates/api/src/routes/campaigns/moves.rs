@@ -9,7 +9,7 @@ use super::{
     out::{CampaignOut, tag},
 };
 use crate::{
-    ApiState, Principal, Problem, Role,
+    ApiState, Principal, Problem,
     extract::Path,
     idempotency::{Idempotency, Once, Reply},
     request_id::RequestId,
@@ -23,7 +23,6 @@ async fn apply(
     action: Move,
     idempotency: Option<Idempotency>,
 ) -> Result<Reply, Problem> {
-    principal.require(&[Role::Manager])?;
     let context = state.context(&request_id);
     let mut once = match Once::begin(&state.pool, context.now, &principal, idempotency.as_ref()).await? {
         Ok(once) => once,

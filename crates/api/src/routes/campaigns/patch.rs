@@ -13,7 +13,7 @@ use super::{
     out::{CampaignOut, etag, if_match},
 };
 use crate::{
-    ApiState, Principal, Problem, Role,
+    ApiState, Principal, Problem,
     extract::{Body, Path, RequestBody},
     request_id::RequestId,
     shape::Lists,
@@ -54,7 +54,6 @@ pub(crate) struct Request {
 }
 
 impl RequestBody for Request {
-    const ROLES: &'static [Role] = &[Role::Manager];
     const LISTS: Lists = LISTS;
 }
 

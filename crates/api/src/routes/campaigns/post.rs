@@ -15,7 +15,7 @@ use super::{
     out::{CampaignOut, tag},
 };
 use crate::{
-    ApiState, Principal, Problem, Role,
+    ApiState, Principal, Problem,
     address::checksummed,
     extract::RequestBody,
     idempotency::{Keyed, Once, Reply},
@@ -57,7 +57,6 @@ pub(crate) struct Request {
 }
 
 impl RequestBody for Request {
-    const ROLES: &'static [Role] = &[Role::Manager];
     const LISTS: Lists = LISTS;
 }
 

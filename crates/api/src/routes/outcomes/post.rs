@@ -14,7 +14,7 @@ use utoipa::ToSchema;
 
 use super::validate::{Checked, OutcomeIn, Rejected, advice, check};
 use crate::{
-    ApiState, Principal, Problem, Role,
+    ApiState, Principal, Problem,
     extract::{Body, RequestBody},
     request_id::RequestId,
     shape::Lists,
@@ -36,7 +36,6 @@ pub(crate) struct Request {
 }
 
 impl RequestBody for Request {
-    const ROLES: &'static [Role] = &[Role::GameServer];
     const LISTS: Lists = Lists { fields: &["outcomes"], items_apart: true };
 }
 

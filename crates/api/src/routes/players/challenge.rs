@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::{player, refuse_recipient};
 use crate::{
-    ApiState, Principal, Problem, Role,
+    ApiState, Principal, Problem,
     address::checksummed,
     extract::{Path, RequestBody},
     idempotency::{Keyed, Once, Reply},
@@ -26,9 +26,7 @@ pub(crate) struct Request {
     chain_id: u64,
 }
 
-impl RequestBody for Request {
-    const ROLES: &'static [Role] = &[Role::Player, Role::GameServer];
-}
+impl RequestBody for Request {}
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Answer {
@@ -56,7 +54,6 @@ pub(crate) async fn handler(
     Path(player_id): Path<String>,
     Keyed { request, idempotency }: Keyed<Request>,
 ) -> Result<Reply, Problem> {
-    principal.require_self_or(&player_id, &[Role::GameServer])?;
     if !state.nodes.contains_key(&request.chain_id) {
         let detail = format!("chain {} is not one that pays here", request.chain_id);
         return Err(Problem::unprocessable("unknown_chain", detail));

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 
 use super::player;
 use crate::{
-    ApiState, Principal, Problem, Role,
+    ApiState, Principal, Problem,
     extract::{Page, Path},
 };
 
@@ -37,7 +37,6 @@ pub(crate) async fn handler(
     principal: Principal,
     Path(player_id): Path<String>,
 ) -> Result<Json<Page<Balance>>, Problem> {
-    principal.require_self_or(&player_id, &[Role::GameServer, Role::Manager, Role::Auditor])?;
     let mut conn = state.read_pool.acquire().await?;
     let player = player(&mut conn, &principal, &player_id).await?;
     let balances = token_balances(&mut conn, principal.org, player.id).await?;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use super::player;
 use crate::{
-    ApiState, Principal, Problem, Role,
+    ApiState, Principal, Problem,
     extract::{Body, Path, RequestBody},
     request_id::RequestId,
 };
@@ -25,9 +25,7 @@ pub(crate) struct Request {
     signature: Bytes,
 }
 
-impl RequestBody for Request {
-    const ROLES: &'static [Role] = &[Role::Player, Role::GameServer];
-}
+impl RequestBody for Request {}
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Answer {
@@ -52,7 +50,6 @@ pub(crate) async fn handler(
     Path(player_id): Path<String>,
     Body(request): Body<Request>,
 ) -> Result<Json<Answer>, Problem> {
-    principal.require_self_or(&player_id, &[Role::GameServer])?;
     let context = state.context(&request_id);
     let mut conn = state.pool.acquire().await?;
     let player = player(&mut conn, &principal, &player_id).await?;

@@ -1,0 +1,86 @@
+//! Who may do what: one row for each route.
+
+use super::Role::{self, Auditor, GameServer, Manager, Operator, Player};
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// Callers of these roles.
+    Roles(&'static [Role]),
+    /// A player, where the path's `player_id` is their own, and callers of these roles for everybody of their organisation.
+    PlayerOr(&'static [Role]),
+}
+
+impl Who {
+    /// The roles that may call the route at all.
+    pub fn roles(self) -> impl Iterator<Item = Role> {
+        let (player, roles) = match self {
+            Self::Roles(roles) => (None, roles),
+            Self::PlayerOr(roles) => (Some(Player), roles),
+        };
+        player.into_iter().chain(roles.iter().copied())
+    }
+}
+
+/// A route and who may call it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// The method, in capitals.
+    pub method: &'static str,
+    /// The path, as the OpenAPI document has it.
+    pub path: &'static str,
+    /// Who may call it.
+    pub who: Who,
+}
+
+const fn to(method: &'static str, path: &'static str, roles: &'static [Role]) -> Right {
+    Right { method, path, who: Who::Roles(roles) }
+}
+
+const fn to_player_or(method: &'static str, path: &'static str, roles: &'static [Role]) -> Right {
+    Right { method, path, who: Who::PlayerOr(roles) }
+}
+
+/// Who watches campaigns.
+const READERS: &[Role] = &[Manager, Auditor];
+
+/// Every route. One that is not here answers nobody.
+pub const MATRIX: [Right; 32] = [
+    to("POST", "/v1/outcomes", &[GameServer]),
+    to("GET", "/v1/outcomes/{outcome_id}", &[GameServer, Manager, Auditor]),
+    to("PUT", "/v1/players/{player_id}", &[GameServer]),
+    to_player_or("GET", "/v1/players/{player_id}", &[GameServer, Manager, Auditor]),
+    to_player_or("GET", "/v1/players/{player_id}/grants", &[GameServer, Manager, Auditor]),
+    to_player_or("GET", "/v1/players/{player_id}/tokens", &[GameServer, Manager, Auditor]),
+    to_player_or("POST", "/v1/players/{player_id}/wallet/challenge", &[GameServer]),
+    to_player_or("PUT", "/v1/players/{player_id}/wallet", &[GameServer]),
+    to("POST", "/v1/campaigns", &[Manager]),
+    to("GET", "/v1/campaigns", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}", READERS),
+    to("PATCH", "/v1/campaigns/{campaign_id}", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/fund", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/activate", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/pause", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/resume", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/end", &[Manager]),
+    to("GET", "/v1/campaigns/{campaign_id}/statistics", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/ledger", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/grants", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/declines", READERS),
+    to("GET", "/v1/grants", READERS),
+    to("GET", "/v1/grants/{grant_id}", &[GameServer, Manager, Auditor]),
+    to("GET", "/v1/transactions", READERS),
+    to("GET", "/v1/transactions/{hash}", READERS),
+    to("GET", "/v1/audit/reconciliations", &[Auditor, Operator]),
+    to("GET", "/v1/dead-letters", &[Operator]),
+    to("GET", "/v1/dead-letters/{letter_id}", &[Operator]),
+    to("POST", "/v1/dead-letters/{letter_id}/redrive", &[Operator]),
+    to("POST", "/v1/dead-letters/redrive", &[Operator]),
+    to("GET", "/v1/lanes", &[Operator]),
+    to("GET", "/v1/alerts", &[Operator]),
+];
+
+/// Who may call the route, if it is known.
+pub(super) fn who_may(method: &str, path: &str) -> Option<Who> {
+    MATRIX.iter().find(|right| right.path == path && right.method == method).map(|right| right.who)
+}
