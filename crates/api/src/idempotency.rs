@@ -198,6 +198,7 @@ pub(crate) struct Reply {
     etag: Option<String>,
     body: Vec<u8>,
     replayed: bool,
+    secret: bool,
 }
 
 impl Reply {
@@ -208,13 +209,18 @@ impl Reply {
         body: &T,
     ) -> Result<Self, Problem> {
         let body = serde_json::to_vec(body).map_err(|error| Problem::internal(&error.to_string()))?;
-        Ok(Self { status, etag, body, replayed: false })
+        Ok(Self { status, etag, body, replayed: false, secret: false })
+    }
+
+    /// The same, for nobody to keep on the way: it holds a secret.
+    pub(crate) fn not_stored(self) -> Self {
+        Self { secret: true, ..self }
     }
 
     fn replayed(answer: StoredAnswer) -> Result<Self, Problem> {
         let status = StatusCode::from_u16(answer.status)
             .map_err(|_| Problem::internal("an answer is stored with a status that is none"))?;
-        Ok(Self { status, etag: answer.etag, body: answer.body, replayed: true })
+        Ok(Self { status, etag: answer.etag, body: answer.body, replayed: true, secret: false })
     }
 }
 
@@ -225,6 +231,9 @@ impl IntoResponse for Reply {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(etag) = self.etag.and_then(|etag| HeaderValue::from_str(&etag).ok()) {
             headers.insert(header::ETAG, etag);
+        }
+        if self.secret {
+            headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         }
         if self.replayed {
             headers.insert(REPLAYED, HeaderValue::from_static("true"));

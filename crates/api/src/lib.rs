@@ -20,7 +20,10 @@ mod shape;
 mod state;
 
 pub use self::{
-    auth::{AuthError, AuthMode, Claims, MATRIX, Principal, Right, Role, TokenKey, Who},
+    auth::{
+        AuthError, AuthMode, Claims, EVERY_ROLE, Jwk, MATRIX, Password, Principal, Right, Role, SecretsKey,
+        Staff, TokenKey, Who, add_staff, forget_totp, list_staff, set_disabled, set_password,
+    },
     problem::Problem,
     routes::{openapi, router},
     state::{ApiParts, ApiState},

@@ -12,6 +12,8 @@ use laurel_players::{LinkError, PlayerError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::AuthError;
+
 /// What went wrong, for people and for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
@@ -43,6 +45,11 @@ impl Problem {
     /// 400.
     pub fn bad_request(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
+    }
+
+    /// 401.
+    pub fn unauthorized(code: &'static str, detail: impl Into<String>) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, code, detail)
     }
 
     /// 422.
@@ -139,6 +146,16 @@ impl From<CampaignError> for Problem {
             CampaignError::CapNotRaised { .. } => Self::conflict("cap_not_raised", detail),
             CampaignError::CapRange => Self::unprocessable("invalid_cap", detail),
             CampaignError::Ledger(error) => error.into(),
+        }
+    }
+}
+
+impl From<AuthError> for Problem {
+    fn from(error: AuthError) -> Self {
+        match error {
+            AuthError::Ledger(error) => error.into(),
+            AuthError::Password => Self::unprocessable("weak_password", error.to_string()),
+            error => Self::internal(&Chain(&error).to_string()),
         }
     }
 }

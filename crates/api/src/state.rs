@@ -11,7 +11,7 @@ use rand::{SeedableRng, rngs::StdRng};
 use sqlx::PgPool;
 use tokio::sync::Mutex;
 
-use crate::{AuthMode, request_id::RequestId};
+use crate::{AuthMode, SecretsKey, request_id::RequestId};
 
 /// What the interface is made of.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct ApiParts {
     pub nodes: BTreeMap<u64, Arc<dyn ChainNode>>,
     /// How callers prove who they are.
     pub auth: AuthMode,
+    /// What encrypts secrets that have to be read again; without it there are none.
+    pub secrets: Option<SecretsKey>,
     /// The address under which clients reach the interface.
     pub public_url: String,
     /// By the id of each chain whose caps a treasury brings onto it: the organisations that may spend it.
@@ -54,6 +56,11 @@ impl ApiState {
     /// Whether a treasury brings an organisation's caps onto a chain.
     pub(crate) fn has_treasury(&self, chain_id: u64, org: &str) -> bool {
         self.treasuries.get(&chain_id).is_some_and(|orgs| orgs.iter().any(|name| name == org))
+    }
+
+    /// The authority (host and port) under which clients reach the interface.
+    pub(crate) fn domain(&self) -> &str {
+        self.public_url.split("://").last().unwrap_or_default().trim_end_matches('/')
     }
 
     /// A generator of its own for one request.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context;
-use laurel_api::{AuthMode, TokenKey};
+use laurel_api::{AuthMode, SecretsKey, TokenKey};
 use laurel_audit::AuditMetrics;
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes, announce_wakes, hear_wakes};
 use laurel_chain::{ChainNode, EndpointMetrics};
@@ -48,6 +48,8 @@ pub(crate) struct App {
     pub(crate) wakes: Wakes,
     pub(crate) chains: Vec<ConnectedChain>,
     pub(crate) auth: AuthMode,
+    /// What encrypts secrets that have to be read again.
+    pub(crate) secrets: Option<SecretsKey>,
     pub(crate) registry: Registry,
     pub(crate) bus_metrics: BusMetrics,
     pub(crate) saga_metrics: SagaMetrics,
@@ -98,6 +100,7 @@ impl App {
         }
         let app = Self {
             auth: auth_mode(&config, &environment)?,
+            secrets: secrets_key(&config, &environment)?,
             bus_metrics: BusMetrics::register(&registry)?,
             saga_metrics: SagaMetrics::register(&registry)?,
             watcher_metrics: WatcherMetrics::register(&registry)?,
@@ -242,4 +245,12 @@ fn auth_mode(config: &Config, environment: &Environment) -> anyhow::Result<AuthM
         anyhow::bail!("auth.signing_keys is empty: give it a source such as env:LAUREL_JWT_KEY");
     }
     Ok(AuthMode::Jwt(keys))
+}
+
+fn secrets_key(config: &Config, environment: &Environment) -> anyhow::Result<Option<SecretsKey>> {
+    let Some(name) = config.secrets_key_name()? else { return Ok(None) };
+    let text = environment
+        .get(name)
+        .with_context(|| format!("auth.secrets_key: the environment variable {name} is not set"))?;
+    Ok(Some(SecretsKey::from_hex(&text).with_context(|| format!("auth.secrets_key: {name}"))?))
 }

@@ -70,6 +70,9 @@ pub(crate) enum Command {
     /// Organisations
     #[command(subcommand)]
     Org(Org),
+    /// People who work here and sign in with a password
+    #[command(subcommand)]
+    User(User),
     /// Check the ledger against the chain; exit code 1 on any finding
     #[command(subcommand)]
     Audit(Audit),
@@ -168,6 +171,49 @@ pub(crate) enum Org {
     Add {
         /// Lower-case letters, digits and hyphens
         name: OrgName,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum User {
+    /// Add somebody
+    Add {
+        /// What they sign in as
+        name: SubjectName,
+        /// manager, auditor or operator
+        #[arg(long, value_parser = parse_staff_role)]
+        role: TokenRole,
+        /// Their organisation
+        #[arg(long, default_value = "default")]
+        org: OrgName,
+        /// Read their password from standard input, and make none up
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Everybody
+    List,
+    /// Give somebody another password; their sign-ins end
+    Password {
+        /// Who
+        name: SubjectName,
+        /// Read it from standard input, and make none up
+        #[arg(long)]
+        password_stdin: bool,
+    },
+    /// Keep somebody out; their sign-ins end at once
+    Disable {
+        /// Who
+        name: SubjectName,
+    },
+    /// Let somebody in again, also one whom nobody can sign in as for a while
+    Enable {
+        /// Who
+        name: SubjectName,
+    },
+    /// Ask no authenticator's code of somebody any more, who has lost it
+    ForgetTotp {
+        /// Who
+        name: SubjectName,
     },
 }
 
@@ -333,6 +379,14 @@ pub(crate) enum ChainAction {
 
 /// The longest token: a day.
 const TTL_SECONDS_MAX: i64 = 86_400;
+
+/// Players and game servers have no passwords.
+fn parse_staff_role(text: &str) -> Result<TokenRole, String> {
+    match text.parse()? {
+        role @ (TokenRole::Manager | TokenRole::Auditor | TokenRole::Operator) => Ok(role),
+        role => Err(format!("a {role} has no password; use manager, auditor or operator")),
+    }
+}
 
 fn parse_ttl(text: &str) -> Result<chrono::TimeDelta, String> {
     let problem = || "use a number and s, m or h, such as 15m; at most 24h".to_owned();

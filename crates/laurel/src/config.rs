@@ -136,6 +136,8 @@ pub(crate) struct Auth {
     pub(crate) mode: AuthMode,
     /// Sources of keys (`env:NAME`); the first one signs.
     pub(crate) signing_keys: Vec<String>,
+    /// The source of the key (`env:NAME`) that encrypts secrets which have to be read again, such as those of authenticators.
+    pub(crate) secrets_key: Option<String>,
 }
 
 /// Where stages read events.
@@ -291,16 +293,24 @@ impl Config {
         Ok(())
     }
 
-    /// The sources of keys that sign access tokens, where there are any.
+    /// The environment variables of the keys that sign access tokens, where there are any.
     pub(crate) fn signing_key_names(&self) -> anyhow::Result<Vec<&str>> {
-        let name = |source: &str| -> anyhow::Result<()> {
-            match source.strip_prefix("env:") {
-                Some(name) if !name.is_empty() => Ok(()),
-                _ => bail!("auth.signing_keys holds sources such as env:LAUREL_JWT_KEY, not keys"),
-            }
-        };
-        self.auth.signing_keys.iter().try_for_each(|source| name(source)).context("auth.signing_keys")?;
-        Ok(self.auth.signing_keys.iter().filter_map(|source| source.strip_prefix("env:")).collect())
+        let names = self.auth.signing_keys.iter().map(|source| variable(source, "LAUREL_JWT_KEY"));
+        names.collect::<anyhow::Result<_>>().context("auth.signing_keys")
+    }
+
+    /// The environment variable of the key that encrypts secrets at rest, where there is one.
+    pub(crate) fn secrets_key_name(&self) -> anyhow::Result<Option<&str>> {
+        let source = self.auth.secrets_key.as_deref();
+        source.map(|source| variable(source, "LAUREL_SECRETS_KEY")).transpose().context("auth.secrets_key")
+    }
+}
+
+/// The environment variable that a source of a key names: a key itself does not stand in a file.
+fn variable<'a>(source: &'a str, such_as: &str) -> anyhow::Result<&'a str> {
+    match source.strip_prefix("env:") {
+        Some(name) if !name.is_empty() => Ok(name),
+        _ => bail!("name where a key comes from, such as env:{such_as}, and not the key"),
     }
 }
 

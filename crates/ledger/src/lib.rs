@@ -68,7 +68,7 @@ pub use self::{
     journal::{Context, append, event_ids, read, read_one},
     leases::acquire_lease,
     numeric::{amount_from_sql, amount_to_sql},
-    organisations::{add_organisation, find_organisation},
+    organisations::{add_organisation, find_organisation, organisation_name},
     outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},
     postings::{Posting, post, unpost},
     quarantine::{

@@ -16,6 +16,14 @@ pub async fn find_organisation(conn: &mut PgConnection, name: &str) -> Result<Op
     Ok(id.map(OrgId))
 }
 
+/// What an organisation is called.
+///
+/// # Errors
+/// If there is none of that id or the database does not answer.
+pub async fn organisation_name(conn: &mut PgConnection, org: OrgId) -> Result<String, LedgerError> {
+    Ok(sqlx::query_scalar!("SELECT name FROM organisations WHERE id = $1", org.0).fetch_one(conn).await?)
+}
+
 /// Adds an organisation, or finds it.
 ///
 /// # Errors

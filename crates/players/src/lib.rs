@@ -12,8 +12,14 @@ mod store;
 mod wallets;
 
 pub use self::{
-    challenge::{CHALLENGE_LIFETIME, Challenge, ChallengeRequest, issue_challenge},
-    link::{LinkError, Proof, ProvenWallet, ask_contract, link_wallet, prove_wallet},
-    store::{EXTERNAL_ID_MAX, Player, PlayerError, find_player, find_players, players_of_ids, put_player},
+    challenge::{CHALLENGE_LIFETIME, Challenge, ChallengeRequest, Purpose, empty_challenge, issue_challenge},
+    link::{
+        Asked, LinkError, Proof, ProvenWallet, ask_contract, find_challenge, link_wallet, prove_wallet,
+        use_challenge,
+    },
+    store::{
+        EXTERNAL_ID_MAX, Player, PlayerError, find_player, find_players, player_of_id, players_of_ids,
+        put_player,
+    },
     wallets::{Wallet, WalletProof, keep_wallets, resolve_wallets, wallet_of, wallet_proof},
 };

@@ -10,6 +10,8 @@ use laurel_events::{PlayerId, WalletKind, WalletLinked};
 use laurel_ledger::{Context, LedgerError, append, reserved_addresses};
 use sqlx::PgConnection;
 
+use crate::Purpose;
+
 /// What EIP-1271 has a wallet answer to a good signature.
 const MAGIC_VALUE: [u8; 4] = fixed_bytes!("1626ba7e").0;
 
@@ -75,6 +77,32 @@ pub async fn prove_wallet(
     player: PlayerId,
     proof: Proof,
 ) -> Result<ProvenWallet, LinkError> {
+    let asked = find_challenge(conn, now, Purpose::Link, &proof).await?;
+    if asked.player != player {
+        return Err(LinkError::UnknownChallenge);
+    }
+    asked.prove(node, proof).await
+}
+
+/// A challenge that was answered and still counts.
+#[derive(Clone, Debug)]
+pub struct Asked {
+    player: PlayerId,
+    chain_id: u64,
+    address: Address,
+    nonce: String,
+}
+
+/// The challenge that a proof answers.
+///
+/// # Errors
+/// If there is none for that purpose or it counts no more, or the database does not answer.
+pub async fn find_challenge(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    purpose: Purpose,
+    proof: &Proof,
+) -> Result<Asked, LinkError> {
     let field = |name: &str| proof.message.lines().find_map(|line| line.strip_prefix(name));
     // Nonces are hexadecimal; what is none is not even looked for.
     let nonce = field("Nonce: ")
@@ -82,23 +110,48 @@ pub async fn prove_wallet(
         .ok_or(LinkError::UnknownChallenge)?
         .to_owned();
     let challenge = sqlx::query!(
-        "SELECT player, chain_id, message, expires_at, used_at FROM wallet_challenges WHERE nonce = $1",
+        r#"
+        SELECT player, chain_id, message, expires_at, used_at FROM wallet_challenges
+        WHERE nonce = $1 AND purpose = $2
+        "#,
         nonce,
+        purpose.name(),
     )
     .fetch_optional(conn)
     .await
     .map_err(LedgerError::from)?
-    .filter(|challenge| challenge.player == player.uuid() && challenge.message == proof.message)
+    .filter(|challenge| challenge.message == proof.message)
     .ok_or(LinkError::UnknownChallenge)?;
     if challenge.used_at.is_some() || challenge.expires_at <= now {
         return Err(LinkError::StaleChallenge);
     }
     let address: Address =
         proof.message.lines().nth(1).and_then(|line| line.parse().ok()).ok_or(LinkError::UnknownChallenge)?;
-    let hash = eip191_hash_message(proof.message.as_bytes());
-    let chain_id = challenge.chain_id.cast_unsigned();
-    let kind = check_signature(node, chain_id, address, hash, &proof.signature).await?;
-    Ok(ProvenWallet { address, chain_id, kind, nonce, hash, signature: proof.signature })
+    let (player, chain_id) = (challenge.player.into(), challenge.chain_id.cast_unsigned());
+    Ok(Asked { player, chain_id, address, nonce })
+}
+
+impl Asked {
+    /// Whose challenge it is.
+    pub const fn player(&self) -> PlayerId {
+        self.player
+    }
+
+    /// The chain that the wallet is on.
+    pub const fn chain_id(&self) -> u64 {
+        self.chain_id
+    }
+
+    /// Checks that the wallet signed it.
+    ///
+    /// # Errors
+    /// If it did not, or the chain does not answer.
+    pub async fn prove(self, node: &dyn ChainNode, proof: Proof) -> Result<ProvenWallet, LinkError> {
+        let Self { chain_id, address, nonce, .. } = self;
+        let hash = eip191_hash_message(proof.message.as_bytes());
+        let kind = check_signature(node, chain_id, address, hash, &proof.signature).await?;
+        Ok(ProvenWallet { address, chain_id, kind, nonce, hash, signature: proof.signature })
+    }
 }
 
 /// How `signature` proves `address`: by recovering to it, or because the contract there says so (EIP-1271).
@@ -166,6 +219,26 @@ impl ProvenWallet {
     }
 }
 
+/// Uses the challenge of a proven wallet up: none is answered twice.
+///
+/// # Errors
+/// [`LinkError::StaleChallenge`] if somebody else used the challenge first, or if the database does not answer.
+pub async fn use_challenge(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    wallet: &ProvenWallet,
+) -> Result<(), LinkError> {
+    let used = sqlx::query!(
+        "UPDATE wallet_challenges SET used_at = $2 WHERE nonce = $1 AND used_at IS NULL AND expires_at > $2",
+        wallet.nonce,
+        now,
+    )
+    .execute(conn)
+    .await
+    .map_err(LedgerError::from)?;
+    if used.rows_affected() == 1 { Ok(()) } else { Err(LinkError::StaleChallenge) }
+}
+
 /// Links a proven wallet and uses its challenge up.
 ///
 /// # Errors
@@ -180,17 +253,7 @@ pub async fn link_wallet(
     if !reserved_addresses(conn, wallet.chain_id, &[wallet.address]).await?.is_empty() {
         return Err(LinkError::Reserved);
     }
-    let used = sqlx::query!(
-        "UPDATE wallet_challenges SET used_at = $2 WHERE nonce = $1 AND used_at IS NULL AND expires_at > $2",
-        wallet.nonce,
-        context.now,
-    )
-    .execute(&mut *conn)
-    .await
-    .map_err(LedgerError::from)?;
-    if used.rows_affected() != 1 {
-        return Err(LinkError::StaleChallenge);
-    }
+    use_challenge(conn, context.now, wallet).await?;
     let (hash, signature) = match wallet.kind {
         WalletKind::Key => (None, None),
         WalletKind::Contract => (Some(wallet.hash.as_slice()), Some(wallet.signature.as_ref())),

@@ -101,6 +101,25 @@ pub async fn find_player(
     }))
 }
 
+/// The player of an id, unless what they were called is erased.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn player_of_id(conn: &mut PgConnection, id: PlayerId) -> Result<Option<Player>, LedgerError> {
+    let row = sqlx::query!(
+        "SELECT org, external_id, created_at FROM players WHERE id = $1 AND external_id IS NOT NULL",
+        id.uuid(),
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(row.map(|row| Player {
+        id,
+        org: OrgId(row.org),
+        external_id: row.external_id,
+        created_at: row.created_at,
+    }))
+}
+
 /// The players among `external_ids` whom `org` knows.
 ///
 /// # Errors

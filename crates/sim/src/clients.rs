@@ -17,7 +17,9 @@ use laurel_grant_saga::{Lane, LaneState, list_lanes, settle_lane};
 use laurel_ledger::{
     Context, LedgerError, Place, RecordedOutcome, Vault, append, commit, find_outcomes, insert_outcomes,
 };
-use laurel_players::{ChallengeRequest, LinkError, Proof, issue_challenge, link_wallet, prove_wallet};
+use laurel_players::{
+    ChallengeRequest, LinkError, Proof, Purpose, issue_challenge, link_wallet, prove_wallet,
+};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
@@ -193,8 +195,14 @@ impl Door {
         sign: impl FnOnce(&str) -> anyhow::Result<Bytes>,
     ) -> anyhow::Result<String> {
         let context = Context::at(self.clock.now());
-        let request =
-            ChallengeRequest { player, address, chain_id: CHAIN_ID, domain: "sim", uri: "http://sim" };
+        let request = ChallengeRequest {
+            purpose: Purpose::Link,
+            player,
+            address,
+            chain_id: CHAIN_ID,
+            domain: "sim",
+            uri: "http://sim",
+        };
         let mut tx = self.pool.begin().await?;
         let challenge = issue_challenge(&mut tx, context.now, &mut self.rng, request).await?;
         commit(tx, "challenge").await?;

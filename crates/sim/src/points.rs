@@ -54,8 +54,10 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 22] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 33] = [
     ("acknowledge", "no world pays without the ledger"),
+    ("api_key_made", "nobody signs in: worlds sign their tokens themselves"),
+    ("api_key_revoked", "nobody signs in: worlds sign their tokens themselves"),
     ("audit_block", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
     ("audit_forgotten", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
     ("audit_raised", "a reconciliation that does not end is a world that fails"),
@@ -71,12 +73,21 @@ pub(crate) const ELSEWHERE: [(&str, &str); 22] = [
     ("lane_alerted", "lanes have gas money, sign what nodes take, and nodes keep all states"),
     ("letter_dropped", "an operator's command"),
     ("passed", "few plans have nothing left but places whose grants have failed"),
+    ("password_changed", "nobody signs in: worlds sign their tokens themselves"),
     ("paused", "an operator's command"),
     ("player", "players are made before a world begins"),
     ("recovery_unpaid", "places are seldom sent by two that sign"),
+    ("refresh_token_reused", "nobody signs in: worlds sign their tokens themselves"),
+    ("refreshed", "nobody signs in: worlds sign their tokens themselves"),
+    ("sign_in_failed", "nobody signs in: worlds sign their tokens themselves"),
+    ("signed_in", "nobody signs in: worlds sign their tokens themselves"),
+    ("signed_out", "nobody signs in: worlds sign their tokens themselves"),
     ("stats_rebuilt", "an operator's command"),
+    ("totp_begun", "nobody signs in: worlds sign their tokens themselves"),
+    ("totp_confirmed", "nobody signs in: worlds sign their tokens themselves"),
     ("unpaused", "an operator's command"),
     ("vault_pinned", "worlds have their vault before they begin"),
+    ("wrong_password", "nobody signs in: worlds sign their tokens themselves"),
 ];
 
 /// Every fault point that a run of many seeds has to come to, as it is counted.

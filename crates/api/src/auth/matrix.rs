@@ -5,6 +5,8 @@ use super::Role::{self, Auditor, GameServer, Manager, Operator, Player};
 /// Who may call a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Who {
+    /// Whoever comes, without a token: what they may do is in what they send.
+    Everybody,
     /// Callers of these roles.
     Roles(&'static [Role]),
     /// A player, where the path's `player_id` is their own, and callers of these roles for everybody of their organisation.
@@ -15,6 +17,7 @@ impl Who {
     /// The roles that may call the route at all.
     pub fn roles(self) -> impl Iterator<Item = Role> {
         let (player, roles) = match self {
+            Self::Everybody => (None, EVERY_ROLE),
             Self::Roles(roles) => (None, roles),
             Self::PlayerOr(roles) => (Some(Player), roles),
         };
@@ -37,15 +40,38 @@ const fn to(method: &'static str, path: &'static str, roles: &'static [Role]) ->
     Right { method, path, who: Who::Roles(roles) }
 }
 
+const fn to_everybody(method: &'static str, path: &'static str) -> Right {
+    Right { method, path, who: Who::Everybody }
+}
+
 const fn to_player_or(method: &'static str, path: &'static str, roles: &'static [Role]) -> Right {
     Right { method, path, who: Who::PlayerOr(roles) }
 }
+
+/// All of them.
+pub const EVERY_ROLE: &[Role] = &[Player, Manager, Auditor, Operator, GameServer];
+
+/// Who works here.
+const STAFF: &[Role] = &[Manager, Auditor, Operator];
 
 /// Who watches campaigns.
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 32] = [
+pub const MATRIX: [Right; 45] = [
+    to_everybody("POST", "/v1/auth/token"),
+    to_everybody("POST", "/v1/auth/refresh"),
+    to_everybody("POST", "/v1/auth/wallet/challenge"),
+    to_everybody("POST", "/v1/auth/wallet"),
+    to_everybody("GET", "/v1/auth/jwks"),
+    to("GET", "/v1/auth/me", EVERY_ROLE),
+    to("POST", "/v1/auth/sign-out", EVERY_ROLE),
+    to("PUT", "/v1/auth/password", STAFF),
+    to("POST", "/v1/auth/totp", STAFF),
+    to("PUT", "/v1/auth/totp", STAFF),
+    to("POST", "/v1/api-keys", &[Manager]),
+    to("GET", "/v1/api-keys", READERS),
+    to("DELETE", "/v1/api-keys/{key_id}", &[Manager]),
     to("POST", "/v1/outcomes", &[GameServer]),
     to("GET", "/v1/outcomes/{outcome_id}", &[GameServer, Manager, Auditor]),
     to("PUT", "/v1/players/{player_id}", &[GameServer]),

@@ -5,14 +5,20 @@ use axum::{
     http::{StatusCode, header::AUTHORIZATION, request::Parts},
 };
 use laurel_events::OrgId;
-use laurel_ledger::find_organisation;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
 
-use super::matrix::Who;
+use super::{
+    api_keys::{self, find_key_holder},
+    matrix::Who,
+    opaque::Opaque,
+    sessions::find_session,
+};
 use crate::{ApiState, Claims, Problem, TokenKey};
 
 /// What a caller is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// Earns rewards.
@@ -69,28 +75,73 @@ pub struct Principal {
     pub org_name: String,
     /// What they are; `None` may do everything.
     pub role: Option<Role>,
+    /// The sign-in that they come of, if they come of one.
+    pub session: Option<Uuid>,
+    /// The games that they may report of, if not of all.
+    pub games: Option<Vec<String>>,
 }
 
 impl Principal {
-    /// Whose token the request carries.
+    /// Whose token or API key the request carries.
     ///
     /// # Errors
     /// 401 without a good one.
     pub(super) async fn of(state: &ApiState, parts: &Parts) -> Result<Self, Problem> {
-        let (org_name, subject, role) = match &state.auth {
-            AuthMode::None => ("default".to_owned(), "local".to_owned(), None),
-            AuthMode::Jwt(keys) => {
-                let claims = claims(state, keys, parts)?;
-                (claims.org, claims.sub, Some(claims.role))
-            }
+        let AuthMode::Jwt(keys) = &state.auth else {
+            return Self::signed_in(state, None, "default".to_owned(), "local".to_owned(), None).await;
         };
-        // Only now: whoever has no token costs no connection. And not where reads go: who writes does not wait for them.
-        let found = find_organisation(&mut *state.pool.acquire().await?, &org_name).await?;
-        let org = found.ok_or_else(|| match role {
+        let token = bearer(parts)?;
+        if let Some(key) = Opaque::parse(api_keys::PREFIX, token) {
+            return Self::with_key(state, &key).await;
+        }
+        let now = state.now();
+        let Claims { org, sub, role, sid, .. } =
+            keys.iter().find_map(|key| key.check(now, token).ok()).ok_or_else(|| {
+                unauthorized("the token is malformed, over, or signed by another key: get a new one")
+            })?;
+        Self::signed_in(state, Some(role), org, sub, sid).await
+    }
+
+    async fn signed_in(
+        state: &ApiState,
+        role: Option<Role>,
+        org_name: String,
+        subject: String,
+        session: Option<Uuid>,
+    ) -> Result<Self, Problem> {
+        // Only now: whoever has no token costs no connection. And not where reads go: who writes does not wait for them, and
+        // a sign-in that has ended has ended everywhere.
+        let mut conn = state.pool.acquire().await?;
+        let found = find_session(&mut conn, state.now(), &org_name, session).await?;
+        let (org, alive) = found.ok_or_else(|| match role {
             None => Problem::internal("there is no organisation `default`"),
             Some(_) => unauthorized("the token's organisation does not exist: get a token of one that does"),
         })?;
-        Ok(Self { subject, org, org_name, role })
+        if !alive {
+            return Err(unauthorized("the sign-in that the token came of has ended: get a new one"));
+        }
+        Ok(Self { subject, org: OrgId(org), org_name, role, session, games: None })
+    }
+
+    async fn with_key(state: &ApiState, key: &Opaque) -> Result<Self, Problem> {
+        let mut conn = state.pool.acquire().await?;
+        let holder = find_key_holder(&mut conn, state.now(), key).await?;
+        let holder = holder.ok_or_else(|| {
+            unauthorized("the API key is unknown, over or revoked: get a new one of a manager")
+        })?;
+        Ok(Self {
+            subject: holder.subject,
+            org: OrgId(holder.org),
+            org_name: holder.org_name,
+            role: Some(Role::GameServer),
+            session: None,
+            games: holder.games,
+        })
+    }
+
+    /// Whether they may report of that game.
+    pub(crate) fn may_report_of(&self, game: &str) -> bool {
+        self.games.as_ref().is_none_or(|games| games.iter().any(|known| known == game))
     }
 
     /// What a caller hears who may not do what `who` may.
@@ -109,22 +160,18 @@ impl Principal {
 }
 
 fn unauthorized(detail: &str) -> Problem {
-    Problem::new(StatusCode::UNAUTHORIZED, "unauthorized", detail)
+    Problem::unauthorized("unauthorized", detail)
 }
 
-/// What the request's token says, if it is good.
-fn claims(state: &ApiState, keys: &[TokenKey], parts: &Parts) -> Result<Claims, Problem> {
+/// The token in the request's header.
+fn bearer(parts: &Parts) -> Result<&str, Problem> {
     let value = parts.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
     // The scheme's name is case-insensitive (RFC 9110, section 11.1).
-    let token = value
+    value
         .split_once(' ')
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
-        .ok_or_else(|| unauthorized("send an access token: authorization: Bearer …"))?;
-    let now = state.now();
-    keys.iter()
-        .find_map(|key| key.check(now, token).ok())
-        .ok_or_else(|| unauthorized("the token is malformed, over, or signed by another key: get a new one"))
+        .ok_or_else(|| unauthorized("send an access token: authorization: Bearer …"))
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Principal {

@@ -2,12 +2,19 @@
 
 use std::fmt;
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use chrono::{DateTime, TimeDelta, Utc};
 use ed25519_dalek::{SigningKey, pkcs8::EncodePrivateKey};
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode_header};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
+use uuid::Uuid;
 
-use crate::Role;
+use super::{AuthError, Role};
+
+/// How long an access token is good.
+pub(crate) const ACCESS_LIFETIME: TimeDelta = TimeDelta::minutes(15);
 
 /// The issuer that tokens name.
 const ISSUER: &str = "laurel";
@@ -30,20 +37,27 @@ pub struct Claims {
     pub iat: i64,
     /// When it ends, in seconds since 1970.
     pub exp: i64,
+    /// The sign-in that it came of: it ends with that, too. One that was minted on the command line has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sid: Option<Uuid>,
 }
 
-/// A token that cannot be made or believed.
-#[derive(Debug, thiserror::Error)]
-pub enum AuthError {
-    /// The key is not 32 bytes in hexadecimal.
-    #[error("a signing key is 32 bytes in hexadecimal; make one with: openssl rand -hex 32")]
-    Key,
-    /// The token could not be signed.
-    #[error("the token could not be signed")]
-    Sign(#[source] jsonwebtoken::errors::Error),
-    /// The token is forged, malformed or over.
-    #[error("the token is not valid")]
-    Token(#[source] jsonwebtoken::errors::Error),
+/// The public part of a key (RFC 7517, RFC 8037).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Jwk {
+    /// OKP.
+    kty: &'static str,
+    /// Ed25519.
+    crv: &'static str,
+    /// EdDSA.
+    alg: &'static str,
+    /// sig: it checks signatures.
+    #[serde(rename = "use")]
+    usage: &'static str,
+    /// Its thumbprint (RFC 7638), which tokens name in their header.
+    kid: String,
+    /// The public key, in base64url.
+    x: String,
 }
 
 /// A key that signs and checks tokens. Never shown.
@@ -51,6 +65,7 @@ pub enum AuthError {
 pub struct TokenKey {
     encoding: EncodingKey,
     decoding: DecodingKey,
+    public: Jwk,
 }
 
 impl fmt::Debug for TokenKey {
@@ -68,10 +83,17 @@ impl TokenKey {
         let secret: alloy_primitives::B256 = text.trim().parse().map_err(|_| AuthError::Key)?;
         let key = SigningKey::from_bytes(&secret.0);
         let der = key.to_pkcs8_der().map_err(|_| AuthError::Key)?;
+        let public = key.verifying_key();
         Ok(Self {
             encoding: EncodingKey::from_ed_der(der.as_bytes()),
-            decoding: DecodingKey::from_ed_der(key.verifying_key().as_bytes()),
+            decoding: DecodingKey::from_ed_der(public.as_bytes()),
+            public: Jwk::new(public.as_bytes()),
         })
+    }
+
+    /// Its public part.
+    pub const fn jwk(&self) -> &Jwk {
+        &self.public
     }
 
     /// A token for `subject`, good for `lifetime` from `now`.
@@ -86,15 +108,14 @@ impl TokenKey {
         org: &str,
         subject: &str,
     ) -> Result<String, AuthError> {
-        let claims = Claims {
-            iss: ISSUER.to_owned(),
-            sub: subject.to_owned(),
-            role,
-            org: org.to_owned(),
-            iat: now.timestamp(),
-            exp: (now + lifetime).timestamp(),
-        };
-        jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &self.encoding).map_err(AuthError::Sign)
+        let subject = subject.to_owned();
+        self.sign(&Claims::new(now, lifetime, role, org.to_owned(), subject, None))
+    }
+
+    /// The token that says so.
+    pub(crate) fn sign(&self, claims: &Claims) -> Result<String, AuthError> {
+        let header = Header { kid: Some(self.public.kid.clone()), ..Header::new(Algorithm::EdDSA) };
+        jsonwebtoken::encode(&header, claims, &self.encoding).map_err(AuthError::Sign)
     }
 
     /// What `token` says, if it is ours and still good at `now`.
@@ -102,6 +123,10 @@ impl TokenKey {
     /// # Errors
     /// [`AuthError::Token`] if it is not.
     pub fn check(&self, now: DateTime<Utc>, token: &str) -> Result<Claims, AuthError> {
+        let named = decode_header(token).map_err(AuthError::Token)?.kid;
+        if named.is_some_and(|kid| kid != self.public.kid) {
+            return Err(AuthError::Token(jsonwebtoken::errors::ErrorKind::InvalidSignature.into()));
+        }
         let mut validation = Validation::new(Algorithm::EdDSA);
         validation.set_issuer(&[ISSUER]);
         validation.set_required_spec_claims(&["exp", "iss", "sub"]);
@@ -115,6 +140,30 @@ impl TokenKey {
             return Err(AuthError::Token(jsonwebtoken::errors::ErrorKind::ExpiredSignature.into()));
         }
         Ok(claims)
+    }
+}
+
+impl Claims {
+    pub(crate) fn new(
+        now: DateTime<Utc>,
+        lifetime: TimeDelta,
+        role: Role,
+        org: String,
+        sub: String,
+        sid: Option<Uuid>,
+    ) -> Self {
+        let (iat, exp) = (now.timestamp(), (now + lifetime).timestamp());
+        Self { iss: ISSUER.to_owned(), sub, role, org, iat, exp, sid }
+    }
+}
+
+impl Jwk {
+    fn new(public: &[u8; 32]) -> Self {
+        let x = BASE64_URL_SAFE_NO_PAD.encode(public);
+        // What RFC 7638 has hashed: the required members in the order of their names.
+        let thumbprint = Sha256::digest(format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#));
+        let kid = BASE64_URL_SAFE_NO_PAD.encode(thumbprint);
+        Self { kty: "OKP", crv: "Ed25519", alg: "EdDSA", usage: "sig", kid, x }
     }
 }
 
@@ -151,6 +200,27 @@ mod tests {
         parts[0] = "eyJhbGciOiJub25lIn0";
         assert!(key().check(now, &parts.join(".")).is_err());
         assert!(key().check(now, &format!("{}.{}.", parts[0], parts[1])).is_err());
+    }
+
+    /// The key of RFC 8037, appendix A, with its public part and its thumbprint there.
+    #[test]
+    fn a_key_is_published_as_the_rfc_has_it() {
+        let jwk = key().jwk().clone();
+        assert_eq!(jwk.x, "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo");
+        assert_eq!(jwk.kid, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+    }
+
+    #[test]
+    fn a_token_names_its_key_and_is_good_for_no_other() {
+        let now = DateTime::UNIX_EPOCH + TimeDelta::days(20_000);
+        let token = key().mint(now, TimeDelta::minutes(15), Role::Manager, "acme", "ada").unwrap();
+        assert_eq!(decode_header(&token).unwrap().kid.unwrap(), key().jwk().kid);
+        let claims = Claims { sid: None, ..key().check(now, &token).unwrap() };
+        let header = Header { kid: Some("another".to_owned()), ..Header::new(Algorithm::EdDSA) };
+        let token = jsonwebtoken::encode(&header, &claims, &key().encoding).unwrap();
+        assert!(key().check(now, &token).is_err());
+        let token = jsonwebtoken::encode(&Header::new(Algorithm::EdDSA), &claims, &key().encoding).unwrap();
+        assert!(key().check(now, &token).is_ok());
     }
 
     #[test]

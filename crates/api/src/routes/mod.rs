@@ -1,7 +1,9 @@
 //! Every route, one per file.
 
 mod alerts;
+mod api_keys;
 mod audit;
+mod auth;
 mod campaigns;
 mod dead_letters;
 mod grants;
@@ -58,6 +60,17 @@ impl Modify for BearerToken {
 
 fn api() -> OpenApiRouter<ApiState> {
     let routes = OpenApiRouter::new()
+        .routes(routes!(auth::token::handler))
+        .routes(routes!(auth::refresh::handler))
+        .routes(routes!(auth::sign_out::handler))
+        .routes(routes!(auth::me::handler))
+        .routes(routes!(auth::password::handler))
+        .routes(routes!(auth::totp::begin, auth::totp::confirm))
+        .routes(routes!(auth::challenge::handler))
+        .routes(routes!(auth::wallet::handler))
+        .routes(routes!(auth::jwks::handler))
+        .routes(routes!(api_keys::post::handler, api_keys::list::handler))
+        .routes(routes!(api_keys::delete::handler))
         .routes(routes!(outcomes::post::handler))
         .routes(routes!(outcomes::get::handler))
         .routes(routes!(players::put::handler))

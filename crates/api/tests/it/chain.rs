@@ -195,6 +195,39 @@ async fn a_contract_wallet_answers_for_itself() {
 }
 
 #[tokio::test]
+async fn only_the_wallet_itself_signs_a_player_in() {
+    let chain = Chain::start().await;
+    let mut magic = B256::ZERO;
+    magic[..4].copy_from_slice(&keccak256("isValidSignature(bytes32,bytes)")[..4]);
+    let contract = chain.deploy(answering(magic)).await;
+    let world = chain.world(address("vault")).await;
+    world.player("p-1").await;
+    let wallet = key("wallet");
+    for (linked, fine) in [(wallet.address(), false), (contract, true)] {
+        let sign = |message: &str| {
+            json!({
+                "message": message,
+                "signature": if fine { Bytes::from_static(&[0x12]) } else { wallet.sign_message(message.as_bytes()).unwrap() },
+            })
+        };
+        let ask = json!({ "address": linked, "chain_id": CHAIN });
+        let challenge = world.call(Role::GameServer, "POST /v1/players/p-1/wallet/challenge").json(&ask);
+        let proof = sign(challenge.send().await.created()["message"].as_str().unwrap());
+        world.call(Role::GameServer, "PUT /v1/players/p-1/wallet").json(&proof).send().await.ok();
+        let ask = json!({ "org": "default", "player_id": "p-1", "chain_id": CHAIN, "address": linked });
+        let challenge = world.anonymous("POST /v1/auth/wallet/challenge").json(&ask).send().await.ok();
+        let mut proof = sign(challenge["message"].as_str().unwrap());
+        if fine {
+            world.anonymous("POST /v1/auth/wallet").json(&proof).send().await.ok();
+        } else {
+            proof["signature"] = json!(key("another").sign_message(b"another message").unwrap());
+            let forged = world.anonymous("POST /v1/auth/wallet").json(&proof);
+            forged.refused(422, "wrong_signature", "is not that of").await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_chain_that_does_not_answer_is_unavailable() {
     let world = World::of(Setup { treasury: false, ..Setup::default() }).await;
     let id = world.campaign().await;

@@ -68,7 +68,8 @@ async fn every_route_of_the_document_is_served() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in item.as_object().unwrap().keys() {
             let line = format!("{} {}", method.to_uppercase(), path.replace(['{', '}'], ""));
-            world.anonymous(&line).send().await.is_problem(401, "unauthorized", "token");
+            let status = world.anonymous(&line).send().await.status.as_u16();
+            assert!(![404, 405].contains(&status), "{line}: {status}");
         }
     }
 }

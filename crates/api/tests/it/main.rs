@@ -19,6 +19,7 @@ mod players;
 mod reads;
 mod request_id;
 mod shapes;
+mod sign_in;
 mod token_node;
 mod wallets;
 mod world;

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256, keccak256};
 use axum::Router;
-use laurel_api::{ApiParts, ApiState, AuthMode, Role, TokenKey, router};
+use laurel_api::{ApiParts, ApiState, AuthMode, Role, SecretsKey, TokenKey, router};
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes};
 use laurel_campaign::DecisionStage;
 use laurel_chain::{ChainNode, HttpNode, LaneSigner, LocalKey};
@@ -104,6 +104,7 @@ impl World {
             wakes: Wakes::new().0,
             nodes: BTreeMap::from([(CHAIN, node)]),
             auth,
+            secrets: Some(SecretsKey::from_hex(&"5a".repeat(32)).unwrap()),
             public_url: "https://play.example".to_owned(),
             treasuries: setup.treasury.then(|| (CHAIN, vec!["default".to_owned()])).into_iter().collect(),
         };

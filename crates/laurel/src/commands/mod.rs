@@ -16,6 +16,7 @@ mod recover;
 mod replay;
 mod serve;
 mod token;
+mod user;
 
 use std::time::Duration;
 
@@ -62,6 +63,10 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
         Command::Org(org) => {
             let config = config()?;
             within(config.database.answer_timeout(), until(stop, org::run(&config, org, json))).await?;
+        }
+        Command::User(user) => {
+            let config = config()?;
+            within(config.database.answer_timeout(), until(stop, user::run(&config, user, json))).await?;
         }
         Command::Audit(audit) => return within(AUDIT, until(stop, audit::run(&config()?, audit))).await,
         Command::Dlq(dlq) => {

@@ -22,6 +22,7 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
         wakes: app.wakes.clone(),
         nodes: app.nodes(),
         auth: app.auth.clone(),
+        secrets: app.secrets.clone(),
         public_url: app.config.api.public_url.clone(),
         treasuries: app
             .config

@@ -24,5 +24,6 @@ mod refusing;
 mod rest;
 mod roles;
 mod unrecovered;
+mod users;
 mod world;
 mod zombie;

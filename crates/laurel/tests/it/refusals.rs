@@ -107,7 +107,7 @@ async fn a_migration_that_was_changed() {
 }
 
 #[rstest]
-#[case::not_a_source("auth.signing_keys holds sources such as env:LAUREL_JWT_KEY", "\"deadbeef\"")]
+#[case::not_a_source("name where a key comes from, such as env:LAUREL_JWT_KEY", "\"deadbeef\"")]
 #[case::not_set("the environment variable LAUREL_NO_SUCH_KEY is not set", "\"env:LAUREL_NO_SUCH_KEY\"")]
 #[case::none("auth.signing_keys is empty", "")]
 #[tokio::test]

@@ -14,8 +14,8 @@ use laurel_devnet::{
 use laurel_events::{Clock, MockClock, OrgId, PlayerId, WalletLinked};
 use laurel_ledger::{Context, MIGRATOR};
 use laurel_players::{
-    Challenge, ChallengeRequest, LinkError, Proof, ProvenWallet, issue_challenge, link_wallet, prove_wallet,
-    put_player,
+    Challenge, ChallengeRequest, LinkError, Proof, ProvenWallet, Purpose, issue_challenge, link_wallet,
+    prove_wallet, put_player,
 };
 use rand::{SeedableRng, rngs::StdRng};
 
@@ -57,6 +57,7 @@ impl World {
 
     pub(crate) async fn challenge(&self, player: PlayerId, address: Address) -> Challenge {
         let request = ChallengeRequest {
+            purpose: Purpose::Link,
             player,
             address,
             chain_id: CHAIN,

@@ -132,7 +132,11 @@ async fn record(
             Ok(item) => {
                 let key = key(item);
                 let player = players.get(&item.outcome.player_id);
-                let (status, code) = judge(&known, key, item, player.copied());
+                let (status, code) = if principal.may_report_of(&item.outcome.game) {
+                    judge(&known, key, item, player.copied())
+                } else {
+                    (Status::Rejected, Some("game_not_allowed"))
+                };
                 if let (Status::Accepted, Some(player)) = (status, player) {
                     // The next copy in the same request is a duplicate of this one.
                     known.insert(key, item.digest);

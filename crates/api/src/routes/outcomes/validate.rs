@@ -88,6 +88,7 @@ pub(crate) fn advice(code: &str) -> &'static str {
         }
         "occurred_in_the_future" => "occurred_at: more than 5 minutes ahead; set the game server's clock",
         "occurred_too_long_ago" => "occurred_at: outcomes are accepted for 30 days",
+        "game_not_allowed" => "game: this API key is for other games; GET /v1/auth/me lists them",
         "unknown_player" => "player_id: register the player first: PUT /v1/players/{player_id}",
         "conflict" => {
             "this outcome_id was recorded with other content, which stays; take a new id for a new outcome"

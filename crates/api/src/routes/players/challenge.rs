@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
-use laurel_players::{ChallengeRequest, issue_challenge};
+use laurel_players::{ChallengeRequest, Purpose, issue_challenge};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -66,12 +66,12 @@ pub(crate) async fn handler(
     };
     let player = player(&mut once.tx, &principal, &player_id).await?;
     refuse_recipient(&mut once.tx, request.chain_id, request.address).await?;
-    let domain = state.public_url.split("://").last().unwrap_or_default().trim_end_matches('/');
     let challenge = ChallengeRequest {
+        purpose: Purpose::Link,
         player: player.id,
         address: request.address,
         chain_id: request.chain_id,
-        domain,
+        domain: state.domain(),
         uri: &state.public_url,
     };
     let challenge = issue_challenge(&mut once.tx, now, &mut rng, challenge).await?;

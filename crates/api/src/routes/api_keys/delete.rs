@@ -1,0 +1,28 @@
+//! `DELETE /v1/api-keys/{key_id}`
+
+use axum::{extract::State, http::StatusCode};
+use laurel_ledger::commit;
+use uuid::Uuid;
+
+use crate::{ApiState, Principal, Problem, auth::revoke_api_key, extract::Path};
+
+/// Revoke an API key
+///
+/// At once. One that was revoked before stays so.
+#[utoipa::path(
+    delete, path = "/api-keys/{key_id}", tag = "sign-in", operation_id = "revoke_api_key",
+    params(("key_id" = Uuid, Path, description = "The key's id")),
+    responses((status = 204, description = "It is good no more"), (status = "4XX", body = Problem)),
+)]
+pub(crate) async fn handler(
+    State(state): State<ApiState>,
+    principal: Principal,
+    Path(id): Path<Uuid>,
+) -> Result<StatusCode, Problem> {
+    let mut tx = state.pool.begin().await?;
+    if !revoke_api_key(&mut tx, state.now(), principal.org, id, &principal.subject).await? {
+        return Err(Problem::not_found("API key"));
+    }
+    commit(tx, "api_key_revoked").await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,27 @@
+//! `GET /v1/auth/jwks`
+
+use axum::{Json, extract::State};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{ApiState, AuthMode, Jwk, TokenKey};
+
+/// Keys (RFC 7517).
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Answer {
+    /// All keys that access tokens may be signed with. The first one signs new ones.
+    keys: Vec<Jwk>,
+}
+
+/// The keys that access tokens are signed with
+#[utoipa::path(
+    get, path = "/auth/jwks", tag = "sign-in", operation_id = "list_keys", security(()),
+    responses((status = 200, body = Answer)),
+)]
+pub(crate) async fn handler(State(state): State<ApiState>) -> Json<Answer> {
+    let keys = match &state.auth {
+        AuthMode::None => Vec::new(),
+        AuthMode::Jwt(keys) => keys.iter().map(TokenKey::jwk).cloned().collect(),
+    };
+    Json(Answer { keys })
+}

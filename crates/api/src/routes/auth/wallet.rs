@@ -1,0 +1,61 @@
+//! `POST /v1/auth/wallet`
+
+use alloy_primitives::Bytes;
+use axum::{Json, extract::State, response::IntoResponse};
+use laurel_ledger::{commit, organisation_name};
+use laurel_players::{LinkError, Proof, Purpose, find_challenge, player_of_id, use_challenge, wallet_of};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use super::NO_STORE;
+use crate::{
+    ApiState, Problem, Role,
+    auth::{Owner, Tokens, open_session, tokens},
+    extract::{Body, RequestBody},
+};
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Request {
+    /// The challenge's message, unchanged.
+    message: String,
+    /// The wallet's signature of it, in hexadecimal.
+    #[schema(value_type = String)]
+    signature: Bytes,
+}
+
+impl RequestBody for Request {}
+
+/// Sign in with a wallet
+///
+/// For players, with the wallet that is linked.
+#[utoipa::path(
+    post, path = "/auth/wallet", tag = "sign-in", operation_id = "sign_in_with_wallet", security(()),
+    request_body = Request, responses((status = 200, body = Tokens), (status = "4XX", body = Problem)),
+)]
+pub(crate) async fn handler(
+    State(state): State<ApiState>,
+    Body(Request { message, signature }): Body<Request>,
+) -> Result<impl IntoResponse, Problem> {
+    let now = state.now();
+    let proof = Proof { message, signature };
+    let asked = find_challenge(&mut *state.pool.acquire().await?, now, Purpose::SignIn, &proof).await?;
+    let (id, chain_id) = (asked.player(), asked.chain_id());
+    let node = state.nodes.get(&chain_id);
+    let node = node.ok_or_else(|| Problem::unprocessable("unknown_chain", "this chain does not pay here"))?;
+    let wallet = asked.prove(&**node, proof).await?;
+    let mut rng = state.rng().await;
+    let mut tx = state.pool.begin().await?;
+    use_challenge(&mut tx, now, &wallet).await?;
+    let linked = wallet_of(&mut tx, chain_id, id).await?;
+    if linked.is_none_or(|linked| linked.address != wallet.address()) {
+        return Err(LinkError::StaleChallenge.into());
+    }
+    let player = player_of_id(&mut tx, id).await?.ok_or(LinkError::StaleChallenge)?;
+    let org = organisation_name(&mut tx, player.org).await?;
+    let opened = open_session(&mut tx, now, &mut rng, Owner::Player(id)).await?;
+    let subject = player.external_id.ok_or(LinkError::StaleChallenge)?;
+    let tokens = tokens(&state, now, &opened, Role::Player, org, subject)?;
+    commit(tx, "signed_in").await?;
+    Ok(([NO_STORE], Json(tokens)))
+}

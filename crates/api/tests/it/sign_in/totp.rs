@@ -1,0 +1,100 @@
+//! A second factor.
+
+use chrono::TimeDelta;
+use laurel_api::forget_totp;
+use laurel_events::Clock;
+use serde_json::{Value, json};
+use totp_rs::Totp;
+
+use super::{PASSWORD, ada, nowhere_in_the_database, sign_in, with};
+use crate::{call::Call, world::World};
+
+/// The authenticator of Ada, who has set one up.
+async fn authenticator(world: &World, tokens: &Value) -> Totp {
+    let begin = with(world, tokens, "POST /v1/auth/totp").json(&json!({ "password": PASSWORD }));
+    let begun = begin.send().await;
+    assert_eq!(begun.header("cache-control"), Some("no-store"));
+    let totp = Totp::from_url(begun.ok()["uri"].as_str().unwrap()).unwrap();
+    assert_eq!(confirm(world, tokens, &code(world, &totp)).send().await.status, 204);
+    totp
+}
+
+fn confirm<'w>(world: &'w World, tokens: &Value, code: &str) -> Call<'w> {
+    with(world, tokens, "PUT /v1/auth/totp").json(&json!({ "code": code }))
+}
+
+/// The code that an authenticator shows now.
+fn code(world: &World, totp: &Totp) -> String {
+    totp.generate(world.clock.now().timestamp().cast_unsigned()).to_string()
+}
+
+fn sign_in_with<'w>(world: &'w World, code: &str) -> Call<'w> {
+    let body = json!({ "name": "ada", "password": PASSWORD, "totp": code });
+    world.anonymous("POST /v1/auth/token").json(&body)
+}
+
+#[tokio::test]
+async fn whoever_has_one_needs_it() {
+    let world = World::new().await;
+    let totp = authenticator(&world, &ada(&world).await).await;
+    sign_in(&world, "ada", PASSWORD).refused(401, "totp_required", "as `totp`").await;
+    world.clock.advance(TimeDelta::seconds(30));
+    let tokens = sign_in_with(&world, &code(&world, &totp)).send().await.ok();
+    with(&world, &tokens, "GET /v1/auth/me").send().await.ok();
+    nowhere_in_the_database(&world, &totp.secret().to_base32()).await;
+    let hex: String = totp.secret().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
+    nowhere_in_the_database(&world, &hex).await;
+}
+
+#[tokio::test]
+async fn a_code_is_good_once() {
+    let world = World::new().await;
+    let totp = authenticator(&world, &ada(&world).await).await;
+    // The one that confirmed it is used up as well.
+    let first = sign_in_with(&world, &code(&world, &totp)).send().await;
+    first.is_problem(401, "wrong_credentials", "the code is wrong");
+    world.clock.advance(TimeDelta::seconds(30));
+    let code = code(&world, &totp);
+    sign_in_with(&world, &code).send().await.ok();
+    sign_in_with(&world, &code).send().await.is_problem(401, "wrong_credentials", "the code is wrong");
+}
+
+#[tokio::test]
+async fn wrong_codes_lock_like_wrong_passwords() {
+    let world = World::new().await;
+    let totp = authenticator(&world, &ada(&world).await).await;
+    world.clock.advance(TimeDelta::seconds(30));
+    let good = code(&world, &totp);
+    let wrong = if good == "000000" { "000001" } else { "000000" };
+    for _ in 0..5 {
+        sign_in_with(&world, wrong).send().await.is_problem(401, "wrong_credentials", "the code is wrong");
+    }
+    sign_in_with(&world, &good).refused(401, "wrong_credentials", "for 15 minutes").await;
+}
+
+#[tokio::test]
+async fn it_counts_only_after_a_code_of_it_was_seen() {
+    let world = World::new().await;
+    let tokens = ada(&world).await;
+    confirm(&world, &tokens, "000000").refused(409, "no_totp", "ask for a secret first").await;
+    let begin = || with(&world, &tokens, "POST /v1/auth/totp").json(&json!({ "password": PASSWORD }));
+    let first = Totp::from_url(begin().send().await.ok()["uri"].as_str().unwrap()).unwrap();
+    sign_in(&world, "ada", PASSWORD).send().await.ok();
+    begin().send().await.ok();
+    let stale = confirm(&world, &tokens, &code(&world, &first));
+    stale.refused(422, "wrong_code", "the secret that was given last").await;
+}
+
+#[tokio::test]
+async fn it_takes_the_password_and_is_not_replaced() {
+    let world = World::new().await;
+    let tokens = ada(&world).await;
+    let begin =
+        |password: &str| with(&world, &tokens, "POST /v1/auth/totp").json(&json!({ "password": password }));
+    begin("wrong").send().await.is_problem(403, "wrong_password", "not your password");
+    let totp = authenticator(&world, &tokens).await;
+    begin(PASSWORD).refused(409, "totp_is_on", "forget-totp").await;
+    confirm(&world, &tokens, &code(&world, &totp)).refused(409, "totp_is_on", "forget-totp").await;
+    forget_totp(&mut world.pool().acquire().await.unwrap(), "ada").await.unwrap();
+    sign_in(&world, "ada", PASSWORD).send().await.ok();
+}
