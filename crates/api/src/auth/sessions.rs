@@ -155,7 +155,7 @@ async fn holder(
 ) -> Result<Option<(Role, String, String)>, AuthError> {
     let row = sqlx::query!(
         r#"
-        SELECT s.id AS "id!", o.name AS "org!", s.subject AS "subject!", s.role AS "role!"
+        SELECT s.id AS "id!", o.name AS "org!", s.id::text AS "subject!", s.role AS "role!"
         FROM staff s JOIN organisations o ON o.id = s.org
         WHERE s.id = $1 AND s.disabled_at IS NULL
         UNION ALL
@@ -207,7 +207,7 @@ pub(super) async fn end_sessions_of(
     Ok(())
 }
 
-/// Who has a session, if it is somebody who works here.
+/// Who has a session, if it is somebody who works here: their id.
 pub(crate) async fn staff_of(conn: &mut PgConnection, session: Uuid) -> Result<Option<Uuid>, LedgerError> {
     let staff =
         sqlx::query_scalar!("SELECT staff FROM sessions WHERE id = $1", session).fetch_optional(conn).await?;

@@ -105,7 +105,8 @@ pub(crate) async fn sign_in(state: &ApiState, credentials: Credentials) -> Resul
     count_failures(&mut tx, id, 0, None).await?;
     let mut rng = state.rng().await;
     let opened = open_session(&mut tx, now, &mut rng, Owner::Staff(id)).await?;
-    let tokens = tokens(state, now, &opened, staff.role, staff.org, staff.name)?;
+    // What is done is journaled with their id, which says nothing once their row is gone.
+    let tokens = tokens(state, now, &opened, staff.role, staff.org, id.to_string())?;
     commit(tx, "signed_in").await?;
     Ok(tokens)
 }

@@ -233,6 +233,17 @@ pub(crate) async fn lock_staff(conn: &mut PgConnection, id: Uuid) -> Result<Sign
     })
 }
 
+/// What whoever has a session signs in as, if it is somebody who works here.
+pub(crate) async fn name_of(conn: &mut PgConnection, session: Uuid) -> Result<Option<String>, AuthError> {
+    let name = sqlx::query_scalar!(
+        "SELECT staff.subject FROM sessions JOIN staff ON staff.id = sessions.staff WHERE sessions.id = $1",
+        session,
+    )
+    .fetch_optional(conn)
+    .await?;
+    Ok(name)
+}
+
 /// Keeps how often in a row somebody came with the wrong secret, and until when nobody may try.
 pub(crate) async fn count_failures(
     conn: &mut PgConnection,

@@ -1,15 +1,17 @@
 //! `GET /v1/auth/me`
 
-use axum::Json;
+use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{Principal, Role};
+use crate::{ApiState, Principal, Problem, Role, auth::name_of};
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Answer {
-    /// What you are called; for a player, the game server's id.
+    /// Your id, as the journal has it: for a player, the game server's id; for a game server, its name.
     subject: String,
+    /// What you sign in as, with a password.
+    name: Option<String>,
     /// Your organisation.
     org: String,
     /// What you are; null where nobody signs in and everybody may do everything.
@@ -21,9 +23,16 @@ pub(crate) struct Answer {
 /// Who you are
 #[utoipa::path(
     get, path = "/auth/me", tag = "sign-in", operation_id = "who_am_i",
-    responses((status = 200, body = Answer), (status = "4XX", body = crate::Problem)),
+    responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
-pub(crate) async fn handler(principal: Principal) -> Json<Answer> {
-    let Principal { subject, org_name, role, games, .. } = principal;
-    Json(Answer { subject, org: org_name, role, games })
+pub(crate) async fn handler(
+    State(state): State<ApiState>,
+    principal: Principal,
+) -> Result<Json<Answer>, Problem> {
+    let Principal { subject, org_name, role, session, games, .. } = principal;
+    let name = match session {
+        Some(session) => name_of(&mut *state.read_pool.acquire().await?, session).await?,
+        None => None,
+    };
+    Ok(Json(Answer { subject, name, org: org_name, role, games }))
 }

@@ -28,7 +28,10 @@ async fn a_game_server_reports_with_its_key() {
     assert_eq!(answer.header("cache-control"), Some("no-store"));
     let made = answer.created();
     let me = with(&world, &made, "GET /v1/auth/me").send().await.ok();
-    assert_eq!(me, json!({ "subject": "arena", "org": "default", "role": "game-server", "games": null }));
+    assert_eq!(
+        me,
+        json!({ "subject": "arena", "name": null, "org": "default", "role": "game-server", "games": null })
+    );
     with(&world, &made, "PUT /v1/players/p-1").send().await.created();
     let report = || json!({ "outcomes": [outcome("o-1", "p-1", 12)] });
     let told = with(&world, &made, "POST /v1/outcomes").json(&report()).send().await.accepted();

@@ -54,7 +54,10 @@ async fn a_player_comes_in_as_themselves() {
     let world = world_of(&wallet).await;
     let tokens = sign_in(&world, &proof(&world, "p-1", &wallet).await).send().await.ok();
     let me = with(&world, &tokens, "GET /v1/auth/me").send().await.ok();
-    assert_eq!(me, json!({ "subject": "p-1", "org": "default", "role": "player", "games": null }));
+    assert_eq!(
+        me,
+        json!({ "subject": "p-1", "name": null, "org": "default", "role": "player", "games": null })
+    );
     with(&world, &tokens, "GET /v1/players/p-1").send().await.ok();
     with(&world, &tokens, "GET /v1/players/p-2").refused(403, "wrong_role", "another player").await;
     let next = refresh(&world, &tokens).send().await.ok();
