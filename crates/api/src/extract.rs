@@ -43,13 +43,32 @@ pub(crate) async fn read_body<S: Send + Sync>(
     request: Request,
     state: &S,
 ) -> Result<(Parts, Bytes), Problem> {
-    if !is_json(request.headers()) {
-        return Err(Problem::new(
-            StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            "not_json",
-            "send the body as content-type: application/json",
-        ));
+    require_json(request.headers())?;
+    read_bytes(request, state).await
+}
+
+/// The head and the bytes of a request that says that it is JSON, unless it has no body.
+pub(crate) async fn read_body_if_any<S: Send + Sync>(
+    request: Request,
+    state: &S,
+) -> Result<(Parts, Option<Bytes>), Problem> {
+    let (parts, bytes) = read_bytes(request, state).await?;
+    if bytes.is_empty() {
+        return Ok((parts, None));
     }
+    require_json(&parts.headers)?;
+    Ok((parts, Some(bytes)))
+}
+
+fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+    if is_json(headers) {
+        return Ok(());
+    }
+    let detail = "send the body as content-type: application/json";
+    Err(Problem::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "not_json", detail))
+}
+
+async fn read_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<(Parts, Bytes), Problem> {
     let (parts, body) = request.into_parts();
     let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
     match bytes {

@@ -28,7 +28,7 @@ use sqlx::{PgConnection, PgPool, Postgres, Transaction};
 
 use crate::{
     Principal, Problem,
-    extract::{RequestBody, parse_json, read_body},
+    extract::{RequestBody, parse_json, read_body, read_body_if_any},
 };
 
 /// The request's header.
@@ -174,12 +174,37 @@ impl<S: Send + Sync, T: RequestBody> FromRequest<S> for Keyed<T> {
         })?;
         let (parts, bytes) = read_body(request, state).await?;
         let request = parse_json(&bytes)?;
-        // Two spellings of the same content are the same request.
-        let content: serde_json::Value =
-            serde_json::from_slice(&bytes).map_err(|error| Problem::internal(&error.to_string()))?;
-        let content = canonical_json(&content).map_err(|error| Problem::internal(&error.to_string()))?;
+        let content = canonical(&bytes)?;
         Ok(Self { request, idempotency: Idempotency::new(&parts, key, &content) })
     }
+}
+
+/// A JSON body and a key, each of which may be absent.
+#[derive(Clone, Debug)]
+pub(crate) struct MaybeKeyed<T> {
+    pub(crate) request: Option<T>,
+    pub(crate) idempotency: Option<Idempotency>,
+}
+
+impl<S: Send + Sync, T: RequestBody> FromRequest<S> for MaybeKeyed<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let key = key_of(request.headers())?;
+        let (parts, bytes) = read_body_if_any(request, state).await?;
+        let (request, content) = match bytes {
+            None => (None, Vec::new()),
+            Some(bytes) => (Some(parse_json(&bytes)?), canonical(&bytes)?),
+        };
+        Ok(Self { request, idempotency: key.map(|key| Idempotency::new(&parts, key, &content)) })
+    }
+}
+
+/// Two spellings of the same content are the same request.
+fn canonical(bytes: &[u8]) -> Result<Vec<u8>, Problem> {
+    let content: serde_json::Value =
+        serde_json::from_slice(bytes).map_err(|error| Problem::internal(&error.to_string()))?;
+    canonical_json(&content).map_err(|error| Problem::internal(&error.to_string()))
 }
 
 impl<S: Send + Sync> OptionalFromRequestParts<S> for Idempotency {

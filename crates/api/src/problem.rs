@@ -4,8 +4,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
 };
-use laurel_bus::RedriveError;
-use laurel_campaign::CampaignError;
+use laurel_bus::{RedriveError, StageError};
+use laurel_campaign::{CampaignError, DefinitionError};
 use laurel_chain::ChainError;
 use laurel_ledger::LedgerError;
 use laurel_players::{LinkError, PlayerError};
@@ -143,9 +143,15 @@ impl From<CampaignError> for Problem {
             }
             CampaignError::StateAlert(_) => Self::conflict("lasting_state", detail),
             CampaignError::Fixed(_) => Self::conflict("fixed_field", detail),
+            CampaignError::Over(_) => Self::unprocessable("campaign_over", detail),
+            CampaignError::NotToCome => Self::unprocessable("not_to_come", detail),
+            CampaignError::Unfunded => Self::conflict("unfunded", detail),
+            CampaignError::Funded => Self::conflict("funded", detail),
             CampaignError::CapNotRaised { .. } => Self::conflict("cap_not_raised", detail),
             CampaignError::CapRange => Self::unprocessable("invalid_cap", detail),
             CampaignError::Ledger(error) => error.into(),
+            CampaignError::Timers(StageError::Infrastructure(error)) => Self::unavailable(&*error),
+            CampaignError::Timers(error) => Self::internal(&Chain(&error).to_string()),
         }
     }
 }
@@ -157,6 +163,12 @@ impl From<AuthError> for Problem {
             AuthError::Password => Self::unprocessable("weak_password", error.to_string()),
             error => Self::internal(&Chain(&error).to_string()),
         }
+    }
+}
+
+impl From<DefinitionError> for Problem {
+    fn from(error: DefinitionError) -> Self {
+        CampaignError::from(error).into()
     }
 }
 

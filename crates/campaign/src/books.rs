@@ -27,6 +27,7 @@ use crate::{
     overdrafts::judge_overdrafts,
     undoing::{rehold_next, undo},
     unexplained::suspend,
+    why::LAUREL,
 };
 
 /// Turns what the chain did into postings, fundings and voids.
@@ -78,7 +79,7 @@ impl Stage for BooksStage {
                     post_confirmed(conn, now, confirmed, &mut suspended).await?
                 }
                 Event::CampaignFunded(funded) => post_funding(conn, now, funded).await?,
-                Event::CampaignReleased(released) => end_released(conn, released).await?,
+                Event::CampaignReleased(released) => end_released(conn, now, released).await?,
                 Event::TokenGrantFailed(failed) => release(conn, now, failed).await?,
                 Event::BudgetReheld(reheld) => {
                     reheld_of.insert(reheld.grant.campaign, envelope.id);
@@ -259,6 +260,7 @@ async fn post_funding(
 /// Ends a campaign of which the vault pays nothing any more: what it would grant could only fail.
 async fn end_released(
     conn: &mut PgConnection,
+    now: DateTime<Utc>,
     released: &CampaignReleased,
 ) -> Result<Vec<Event>, StageError> {
     let id = released.campaign;
@@ -270,7 +272,7 @@ async fn end_released(
     if !goes_on {
         return Ok(Vec::new());
     }
-    let ended = set_state(conn, id, Move::End, "laurel", Some("campaign_released")).await;
+    let ended = set_state(conn, now, id, Move::End, LAUREL, Some("campaign_released")).await;
     Ok(vec![ended.map_err(StageError::from)?.into()])
 }
 

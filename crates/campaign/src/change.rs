@@ -1,5 +1,6 @@
 //! Changing campaigns: their definitions and their states, while their books are locked.
 
+use chrono::{DateTime, Utc};
 use laurel_events::{
     CampaignChanged, CampaignId, CampaignStateChanged, NewEvent, OrgId, alert::RULE_DOES_NOT_COMPILE,
 };
@@ -7,10 +8,12 @@ use laurel_ledger::{Context, append, clear_alert, find_balances, lock_accounts};
 use sqlx::PgConnection;
 
 use crate::{
-    Campaign, CampaignError, CampaignState, Definition, Move,
+    By, Campaign, CampaignError, CampaignState, Definition, Move, Reason,
     counters::{Kept, change_kept},
-    funding::drop_request,
+    funding::{drop_request, pending_funding},
+    schedule::{require_not_over, require_to_come, set_timers},
     store::{find_campaign, insert_rule},
+    versions::insert_version,
 };
 
 /// Locks a campaign's books and reads it: whoever holds them sees it unchanged.
@@ -21,7 +24,8 @@ pub(crate) async fn lock_campaign(
     version: Option<i32>,
 ) -> Result<Campaign, CampaignError> {
     lock_accounts(conn, &[id]).await?;
-    let campaign = find_campaign(conn, id).await?.filter(|campaign| campaign.org == org);
+    let campaign = find_campaign(conn, id).await?;
+    let campaign = campaign.filter(|found| found.org == org && found.state != CampaignState::Deleted);
     let campaign = campaign.ok_or(CampaignError::Unknown(id))?;
     match version {
         Some(wanted) if wanted != campaign.version => {
@@ -42,7 +46,7 @@ pub async fn change_campaign(
     org: OrgId,
     id: CampaignId,
     version: Option<i32>,
-    by: &str,
+    by: By<'_>,
     change: impl FnOnce(&mut Definition) + Send,
 ) -> Result<Campaign, CampaignError> {
     let mut campaign = lock_campaign(conn, org, id, version).await?;
@@ -53,6 +57,10 @@ pub async fn change_campaign(
     if *after == before {
         return Ok(campaign);
     }
+    let over = after.ends_at.filter(|ends_at| *ends_at <= context.now);
+    if let Some(over) = over.filter(|_| after.ends_at != before.ends_at && campaign.state.is_under_way()) {
+        return Err(CampaignError::Over(over));
+    }
     if after.chain_id != before.chain_id {
         return Err(CampaignError::Fixed("chain_id"));
     }
@@ -61,7 +69,7 @@ pub async fn change_campaign(
     }
     if (&after.rule, &after.reward, after.caps) != (&before.rule, &before.reward, before.caps) {
         campaign.rule_version += 1;
-        insert_rule(conn, context.now, id, campaign.rule_version, by, after).await?;
+        insert_rule(conn, context.now, id, campaign.rule_version, by.who, after).await?;
         let kept = match before.kept() {
             Ok(kept) => kept,
             // What is kept for a rule that does not compile is not known: it is counted again.
@@ -92,12 +100,17 @@ pub async fn change_campaign(
     )
     .execute(&mut *conn)
     .await?;
+    insert_version(conn, context.now, &campaign, by).await?;
+    if campaign.state.is_under_way() {
+        set_timers(conn, id, Some(&before), Some(after)).await?;
+    }
+    let after = &campaign.definition;
     let changed = CampaignChanged {
         campaign: id,
         version: campaign.version,
         rule_version: campaign.rule_version,
         definition_hash: after.hash(),
-        by: by.to_owned(),
+        by: by.who.to_owned(),
     };
     append(conn, context, &[changed.into()]).await?;
     Ok(campaign)
@@ -106,17 +119,25 @@ pub async fn change_campaign(
 /// Moves a campaign to another state. A queue that was halted stays so: that is for an operator to lift.
 ///
 /// # Errors
-/// If its state does not allow it, or the database does not answer.
+/// If its state or its definition does not allow it, or the database does not answer.
 pub async fn move_campaign(
     conn: &mut PgConnection,
     context: &Context,
     org: OrgId,
     id: CampaignId,
     action: Move,
-    by: &str,
+    by: By<'_>,
 ) -> Result<CampaignStateChanged, CampaignError> {
-    lock_campaign(conn, org, id, None).await?;
-    let changed = set_state(conn, id, action, by, None).await?;
+    let campaign = lock_campaign(conn, org, id, None).await?;
+    // What the state forbids is said first.
+    campaign.state.apply(action)?;
+    match action {
+        Move::Schedule => require_to_come(&campaign.definition, context.now)?,
+        Move::Activate | Move::Resume => require_not_over(&campaign.definition, context.now)?,
+        Move::Delete => require_no_money(conn, id).await?,
+        Move::Unschedule | Move::Pause | Move::End => {}
+    }
+    let changed = set_state(conn, context.now, id, action, by, None).await?;
     let mut events = vec![NewEvent::from(changed.clone())];
     if action == Move::Resume {
         let cleared = clear_alert(conn, RULE_DOES_NOT_COMPILE, &format!("campaign:{id}")).await?;
@@ -126,37 +147,63 @@ pub async fn move_campaign(
     Ok(changed)
 }
 
+async fn require_no_money(conn: &mut PgConnection, id: CampaignId) -> Result<(), CampaignError> {
+    if is_funded(conn, id).await? || pending_funding(conn, id).await?.is_some() {
+        return Err(CampaignError::Funded);
+    }
+    Ok(())
+}
+
+/// Refuses a campaign that has no money in a final block: what it would grant, it could not pay.
+///
+/// # Errors
+/// [`CampaignError::Unfunded`], or if the database does not answer.
+pub async fn require_funded(conn: &mut PgConnection, id: CampaignId) -> Result<(), CampaignError> {
+    if is_funded(conn, id).await? { Ok(()) } else { Err(CampaignError::Unfunded) }
+}
+
+async fn is_funded(conn: &mut PgConnection, id: CampaignId) -> Result<bool, CampaignError> {
+    Ok(find_balances(conn, id).await?.is_some_and(|books| !books.funded.is_zero()))
+}
+
 /// Moves a campaign whose books are locked. Returns the event; the caller appends it.
 pub(crate) async fn set_state(
     conn: &mut PgConnection,
+    now: DateTime<Utc>,
     id: CampaignId,
     action: Move,
-    by: &str,
+    by: By<'_>,
     reason: Option<&str>,
 ) -> Result<CampaignStateChanged, CampaignError> {
-    let campaign = find_campaign(conn, id).await?.ok_or(CampaignError::Unknown(id))?;
-    let to = campaign.state.apply(action)?;
-    let version = campaign.version + 1;
+    let mut campaign = find_campaign(conn, id).await?.ok_or(CampaignError::Unknown(id))?;
+    let from = campaign.state;
+    campaign.state = from.apply(action)?;
+    campaign.version += 1;
+    campaign.state_reason = reason.map(str::to_owned);
     sqlx::query!(
         "UPDATE campaigns SET state = $2, state_reason = $3, version = $4 WHERE id = $1",
         id.number(),
-        to.as_str(),
+        campaign.state.as_str(),
         reason,
-        version,
+        campaign.version,
     )
     .execute(&mut *conn)
     .await?;
+    insert_version(conn, now, &campaign, by).await?;
+    let timed = |state: CampaignState| state.is_under_way().then_some(&campaign.definition);
+    set_timers(conn, id, timed(from), timed(campaign.state)).await?;
     // What is overdrawn can still be paid.
-    if to == CampaignState::Ended
+    if campaign.state == CampaignState::Ended
         && find_balances(conn, id).await?.is_none_or(|books| books.overdrawn.is_zero())
     {
         drop_request(conn, id).await?;
     }
     Ok(CampaignStateChanged {
         campaign: id,
-        version,
-        from: campaign.state.to_string(),
-        to: to.to_string(),
-        by: by.to_owned(),
+        version: campaign.version,
+        from: from.to_string(),
+        to: campaign.state.to_string(),
+        by: by.who.to_owned(),
+        reason: by.why.map(Reason::commitment),
     })
 }

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use laurel_bus::{Stage, StageError};
 use laurel_events::{
-    BudgetReserved, CampaignId, Envelope, Event, EventKind, GameOutcomeRecorded, GrantId, NewEvent,
-    RewardDeclined, TokenGrantRequested,
+    BudgetReserved, CampaignDue, CampaignId, Envelope, Event, EventKind, GameOutcomeRecorded, GrantId,
+    NewEvent, RewardDeclined, TokenGrantRequested,
 };
 use laurel_ledger::{
     Balances, Counter, CounterKey, Decline, Hold, Period, hold, insert_declines, load_counters,
@@ -20,6 +20,7 @@ use crate::{
     counters::Kept,
     decide::Used,
     meeting::{campaigns_that_meet, load_active},
+    schedule::handle_due,
 };
 
 /// Turns outcomes into holds and declines.
@@ -35,7 +36,7 @@ impl Stage for DecisionStage {
     }
 
     fn kinds(&self) -> &'static [EventKind] {
-        &[EventKind::GameOutcomeRecorded]
+        &[EventKind::GameOutcomeRecorded, EventKind::CampaignDue]
     }
 
     async fn handle(
@@ -51,8 +52,21 @@ impl Stage for DecisionStage {
                 _ => None,
             })
             .collect();
-        let candidates = campaigns_that_meet(conn, &outcomes).await?;
-        let books = lock_accounts(conn, &candidates).await?;
+        let dues: Vec<&CampaignDue> = events
+            .iter()
+            .filter_map(|envelope| match &envelope.event {
+                Event::CampaignDue(due) => Some(due),
+                _ => None,
+            })
+            .collect();
+        let candidates = campaigns_that_meet(conn, now, &outcomes).await?;
+        let locked: BTreeSet<CampaignId> =
+            candidates.iter().copied().chain(dues.iter().map(|due| due.campaign)).collect();
+        let books = lock_accounts(conn, &Vec::from_iter(locked)).await?;
+        let mut moved = Vec::new();
+        for due in dues {
+            moved.extend(handle_due(conn, now, due).await?.map(NewEvent::from));
+        }
         // Read again: whoever changes a campaign holds its books, so from here on nothing about it changes.
         let (campaigns, paused) = load_active(conn, now, &self.rules, &candidates).await?;
         let mut round = Round::new(&campaigns, books);
@@ -63,7 +77,8 @@ impl Stage for DecisionStage {
         save_counters(conn, &round.changed_counters()).await?;
         hold(conn, now, &round.holds).await?;
         insert_declines(conn, now, &round.declines).await?;
-        let mut events = round.into_events()?;
+        let mut events = moved;
+        events.extend(round.into_events()?);
         events.extend(paused.into_iter().map(NewEvent::from));
         Ok(events)
     }

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use alloy_primitives::{Address, B256};
 use chrono::{DateTime, Datelike, Utc};
 use laurel_events::canonical_json;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
@@ -31,7 +31,7 @@ const WALLET_DEADLINE_HOURS_MAX: u32 = 366 * 24;
 const YEARS: RangeInclusive<i32> = 1970..=9999;
 
 /// A campaign's definition, checked.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Definition {
     /// What people call it.
     pub name: String,

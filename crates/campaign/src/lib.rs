@@ -25,22 +25,28 @@ mod recovered;
 pub mod reward;
 pub mod rule;
 mod rules;
+mod schedule;
 mod state;
 mod store;
 mod undoing;
 mod unexplained;
+mod versions;
+mod why;
 
 pub use self::{
     books::BooksStage,
     caps::Caps,
-    change::{change_campaign, move_campaign},
+    change::{change_campaign, move_campaign, require_funded},
     decide::{ActiveCampaign, DeclineReason},
     decisions::DecisionStage,
     definition::{CAMPAIGN_NAME_MAX, Definition, DefinitionError, GAME_NAME_MAX, GAMES_MAX},
     funding::{PendingFunding, pending_funding, request_funding},
     recovered::judge_payments,
     rules::RuleCache,
+    schedule::REPORTED_WITHIN,
     state::{CampaignState, IllegalTransition, Move},
     store::{Campaign, CampaignError, create_campaign, find_campaign, list_campaigns},
     unexplained::acknowledge_alert,
+    versions::{CampaignVersion, list_versions},
+    why::{By, REASON_MAX, Reason},
 };

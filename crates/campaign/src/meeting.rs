@@ -12,12 +12,13 @@ use sqlx::PgConnection;
 
 use crate::{
     ActiveCampaign, Campaign, CampaignState, Move, RuleCache, change::set_state, rule::RuleError,
-    store::select,
+    schedule::begin, store::select, why::LAUREL,
 };
 
 /// The campaigns that some of `outcomes` meet, by organisation and game.
 pub(crate) async fn campaigns_that_meet(
     conn: &mut PgConnection,
+    now: DateTime<Utc>,
     outcomes: &[(&Envelope, &GameOutcomeRecorded)],
 ) -> Result<Vec<CampaignId>, LedgerError> {
     let orgs: HashSet<i32> = outcomes.iter().map(|(_, outcome)| outcome.org.0).collect();
@@ -27,11 +28,13 @@ pub(crate) async fn campaigns_that_meet(
     let ids = sqlx::query_scalar!(
         r#"
         SELECT id FROM campaigns
-        WHERE org = ANY ($1) AND games && $2 AND state IN ('active', 'paused')
+        WHERE org = ANY ($1) AND games && $2
+          AND (state IN ('active', 'paused') OR state = 'scheduled' AND starts_at <= $3)
         ORDER BY id
         "#,
         &orgs,
         &games,
+        now,
     )
     .fetch_all(conn)
     .await?;
@@ -59,6 +62,12 @@ pub(crate) async fn load_active(
     let mut active = Vec::with_capacity(ids.len());
     let mut events = Vec::new();
     for mut campaign in select(conn, Some(&numbers), None, None, 0, limit).await? {
+        // An outcome may be sooner than the timer.
+        let begins = campaign.definition.starts_at.is_some_and(|starts_at| starts_at <= now);
+        if campaign.state == CampaignState::Scheduled && begins {
+            events.push(begin(conn, now, campaign.id).await?.into());
+            campaign.state = CampaignState::Active;
+        }
         if !matches!(campaign.state, CampaignState::Active | CampaignState::Paused) {
             continue;
         }
@@ -105,7 +114,7 @@ async fn pause(
         detail: format!("version {} of the rule: {error}", campaign.rule_version),
     };
     let mut events: Vec<Event> = raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect();
-    let paused = set_state(conn, campaign.id, Move::Pause, "laurel", Some(RULE_DOES_NOT_COMPILE)).await?;
+    let paused = set_state(conn, now, campaign.id, Move::Pause, LAUREL, Some(RULE_DOES_NOT_COMPILE)).await?;
     events.push(paused.into());
     Ok(events)
 }

@@ -15,6 +15,7 @@ use crate::{
     change::set_state,
     find_campaign,
     unexplained::{about_payments, suspected},
+    why::LAUREL,
 };
 
 /// Has campaigns go on whose payments are all explained now, or were dealt with by operators before, and alerts of the others, which are paused and halted. To be
@@ -53,7 +54,7 @@ pub async fn judge_payments(conn: &mut PgConnection, now: DateTime<Utc>) -> Resu
         }
         resume_queue(conn, campaign, PAYMENT_WITHOUT_HOLD).await?;
         if !acknowledged.contains(&campaign) {
-            events.extend(go_on(conn, campaign).await?);
+            events.extend(go_on(conn, now, campaign).await?);
         }
     }
     halt_queues(conn, &halted, PAYMENT_WITHOUT_HOLD).await?;
@@ -100,12 +101,16 @@ async fn payments(conn: &mut PgConnection) -> Result<Vec<Payment>, LedgerError> 
 }
 
 /// Has a campaign grant again that was paused for its payments.
-async fn go_on(conn: &mut PgConnection, campaign: CampaignId) -> Result<Option<Event>, StageError> {
+async fn go_on(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: CampaignId,
+) -> Result<Option<Event>, StageError> {
     let reason = sqlx::query_scalar!("SELECT state_reason FROM campaigns WHERE id = $1", campaign.number());
     let ours = reason.fetch_optional(&mut *conn).await?.flatten().as_deref() == Some(PAYMENT_WITHOUT_HOLD);
     let found = find_campaign(conn, campaign).await?;
     if !ours || found.is_none_or(|found| found.state != CampaignState::Paused) {
         return Ok(None);
     }
-    Ok(Some(set_state(conn, campaign, Move::Resume, "laurel", None).await?.into()))
+    Ok(Some(set_state(conn, now, campaign, Move::Resume, LAUREL, None).await?.into()))
 }

@@ -10,25 +10,35 @@ use serde::{Deserialize, Serialize};
 pub enum CampaignState {
     /// It meets no outcomes yet.
     Draft,
+    /// It becomes active when its window begins.
+    Scheduled,
     /// It grants.
     Active,
     /// It meets outcomes and declines them.
     Paused,
     /// It meets no outcomes any more; grants under way are still paid.
     Ended,
+    /// It was a draft, and nothing came of it.
+    Deleted,
 }
 
 /// What can be done to a campaign's state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Move {
-    /// draft -> active
+    /// draft -> scheduled
+    Schedule,
+    /// scheduled -> draft
+    Unschedule,
+    /// draft or scheduled -> active
     Activate,
     /// active -> paused
     Pause,
     /// paused -> active
     Resume,
-    /// active or paused -> ended
+    /// whatever was begun, or has money -> ended
     End,
+    /// draft -> deleted
+    Delete,
 }
 
 /// A move that the state does not allow.
@@ -43,16 +53,24 @@ pub struct IllegalTransition {
 
 impl CampaignState {
     /// All states.
-    pub const ALL: [Self; 4] = [Self::Draft, Self::Active, Self::Paused, Self::Ended];
+    pub const ALL: [Self; 6] =
+        [Self::Draft, Self::Scheduled, Self::Active, Self::Paused, Self::Ended, Self::Deleted];
 
     /// The name that the database stores.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Draft => "draft",
+            Self::Scheduled => "scheduled",
             Self::Active => "active",
             Self::Paused => "paused",
             Self::Ended => "ended",
+            Self::Deleted => "deleted",
         }
+    }
+
+    /// Whether outcomes are decided by it, now or later.
+    pub const fn is_under_way(self) -> bool {
+        matches!(self, Self::Scheduled | Self::Active | Self::Paused)
     }
 
     /// The state after `action`.
@@ -61,9 +79,14 @@ impl CampaignState {
     /// If the state does not allow it.
     pub const fn apply(self, action: Move) -> Result<Self, IllegalTransition> {
         match (self, action) {
-            (Self::Draft, Move::Activate) | (Self::Paused, Move::Resume) => Ok(Self::Active),
+            (Self::Draft, Move::Schedule) => Ok(Self::Scheduled),
+            (Self::Scheduled, Move::Unschedule) => Ok(Self::Draft),
+            (Self::Draft | Self::Scheduled, Move::Activate) | (Self::Paused, Move::Resume) => {
+                Ok(Self::Active)
+            }
             (Self::Active, Move::Pause) => Ok(Self::Paused),
-            (Self::Active | Self::Paused, Move::End) => Ok(Self::Ended),
+            (Self::Draft | Self::Scheduled | Self::Active | Self::Paused, Move::End) => Ok(Self::Ended),
+            (Self::Draft, Move::Delete) => Ok(Self::Deleted),
             (from, action) => Err(IllegalTransition { from, action }),
         }
     }
@@ -86,10 +109,13 @@ impl FromStr for CampaignState {
 impl fmt::Display for Move {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Schedule => "be scheduled",
+            Self::Unschedule => "be taken from the schedule",
             Self::Activate => "be activated",
             Self::Pause => "be paused",
             Self::Resume => "be resumed",
             Self::End => "be ended",
+            Self::Delete => "be deleted",
         })
     }
 }

@@ -9,7 +9,9 @@ use laurel_ledger::{Context, LedgerError, amount_from_sql, amount_to_sql, append
 use rand::RngCore;
 use sqlx::PgConnection;
 
-use crate::{CampaignState, Caps, Definition, DefinitionError, IllegalTransition};
+use crate::{
+    By, CampaignState, Caps, Definition, DefinitionError, IllegalTransition, versions::insert_version,
+};
 
 /// A campaign.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +65,18 @@ pub enum CampaignError {
     /// What a change may not touch.
     #[error("{0}: cannot be changed once the campaign has left its draft")]
     Fixed(&'static str),
+    /// It would begin, or go on, after its end.
+    #[error("ends_at: {0} has passed: nothing could earn anything any more")]
+    Over(DateTime<Utc>),
+    /// It has no moment at which it could begin by itself.
+    #[error("starts_at: a campaign is scheduled for a moment to come; activate it, and it begins now")]
+    NotToCome,
+    /// It has no money.
+    #[error("the campaign has no money: fund it, and wait until that is final on the chain")]
+    Unfunded,
+    /// A draft that has money, or will have, is not deleted.
+    #[error("the vault holds money for this campaign, or will: end it, so that it can be taken back")]
+    Funded,
     /// A cap only rises.
     #[error("cap: {asked} is not above {current}, which the vault or an earlier request has already")]
     CapNotRaised {
@@ -77,6 +91,9 @@ pub enum CampaignError {
     /// A cap is a uint96 above zero.
     #[error("cap: from 1 to 2^96 - 1 base units")]
     CapRange,
+    /// What it does by itself cannot be noted down.
+    #[error("its timers cannot be set")]
+    Timers(#[source] StageError),
     /// The database.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
@@ -92,6 +109,7 @@ impl From<CampaignError> for StageError {
     fn from(error: CampaignError) -> Self {
         match error {
             CampaignError::Ledger(error) => error.into(),
+            CampaignError::Timers(error) => error,
             error => Self::Poison(error.into()),
         }
     }
@@ -106,7 +124,7 @@ pub async fn create_campaign(
     context: &Context,
     rng: &mut (dyn RngCore + Send),
     org: OrgId,
-    by: &str,
+    by: By<'_>,
     definition: &Definition,
 ) -> Result<CampaignId, CampaignError> {
     definition.check()?;
@@ -138,14 +156,16 @@ pub async fn create_campaign(
     )
     .execute(&mut *conn)
     .await?;
-    insert_rule(conn, context.now, id, 1, by, definition).await?;
+    insert_rule(conn, context.now, id, 1, by.who, definition).await?;
     open_account(conn, id).await?;
+    let made = find_campaign(conn, id).await?.ok_or(CampaignError::Unknown(id))?;
+    insert_version(conn, context.now, &made, by).await?;
     let created = CampaignCreated {
         campaign: id,
         org,
         rule_version: 1,
         definition_hash: definition.hash(),
-        by: by.to_owned(),
+        by: by.who.to_owned(),
     };
     append(conn, context, &[created.into()]).await?;
     Ok(id)
@@ -267,7 +287,7 @@ pub(crate) async fn select(
         JOIN vaults v ON v.id = c.vault
         JOIN campaign_rules r ON r.campaign = c.id AND r.version = c.rule_version
         WHERE ($1::bigint[] IS NULL OR c.id = ANY ($1)) AND ($2::integer IS NULL OR c.org = $2) AND c.id > $3
-          AND ($5::text IS NULL OR c.state = $5)
+          AND CASE WHEN $5::text IS NULL THEN $1::bigint[] IS NOT NULL OR c.state <> 'deleted' ELSE c.state = $5 END
         ORDER BY c.id
         LIMIT $4
         "#,

@@ -13,7 +13,7 @@ use laurel_ledger::{
 };
 use sqlx::{Connection, PgConnection};
 
-use crate::{CampaignError, CampaignState, Move, change::set_state, find_campaign};
+use crate::{CampaignError, CampaignState, Move, change::set_state, find_campaign, why::LAUREL};
 
 /// Books a payment that no batch of ours explains, alerts, and pauses the campaign. `None` if it was booked before, or the
 /// database is in quarantine; otherwise the caller has to halt the campaign's queue, too, once nothing that is locked before queues follows.
@@ -53,16 +53,20 @@ pub(crate) async fn suspected(
         detail,
     };
     let mut events: Vec<Event> = raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect();
-    events.extend(pause(conn, campaign).await?);
+    events.extend(pause(conn, now, campaign).await?);
     Ok(events)
 }
 
-async fn pause(conn: &mut PgConnection, campaign: CampaignId) -> Result<Option<Event>, StageError> {
+async fn pause(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    campaign: CampaignId,
+) -> Result<Option<Event>, StageError> {
     let found = find_campaign(conn, campaign).await?;
     if found.is_none_or(|found| found.state != CampaignState::Active) {
         return Ok(None);
     }
-    let paused = set_state(conn, campaign, Move::Pause, "laurel", Some(PAYMENT_WITHOUT_HOLD)).await?;
+    let paused = set_state(conn, now, campaign, Move::Pause, LAUREL, Some(PAYMENT_WITHOUT_HOLD)).await?;
     Ok(Some(paused.into()))
 }
 

@@ -133,6 +133,7 @@ events! {
     campaign::CampaignCreated,
     campaign::CampaignChanged,
     campaign::CampaignStateChanged,
+    campaign::CampaignDue,
     campaign::CampaignFunded,
     campaign::CampaignReleased,
     campaign::GrantsCancelled,

@@ -6,7 +6,7 @@ use alloy::primitives::{Address, Bytes};
 use anyhow::Context as _;
 use chrono::TimeDelta;
 use laurel_bus::{Letter, LetterState, list_letters, redrive_letter};
-use laurel_campaign::{CampaignError, Move, move_campaign};
+use laurel_campaign::{By, CampaignError, Move, move_campaign};
 use laurel_chain::{ChainNode, LaneSigner, LocalKey, NonceAt};
 use laurel_devnet::testing::CONTRACT_WALLET_SIGNATURE;
 use laurel_events::{
@@ -224,7 +224,7 @@ impl Door {
     async fn campaign(&self, campaign: CampaignId, action: Move) -> anyhow::Result<String> {
         let context = Context::at(self.clock.now());
         let mut tx = self.pool.begin().await?;
-        match move_campaign(&mut tx, &context, ORG, campaign, action, "manager").await {
+        match move_campaign(&mut tx, &context, ORG, campaign, action, By::somebody("manager")).await {
             Ok(_) => {}
             // Asked twice: the first one was served, and the answer lost.
             Err(CampaignError::State(error)) => {

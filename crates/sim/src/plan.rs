@@ -7,7 +7,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use laurel_campaign::{
-    Caps, Definition, Move, create_campaign, move_campaign,
+    By, Caps, Definition, Move, create_campaign, move_campaign,
     reward::{Fixed, PerUnit, Reward},
 };
 use laurel_chain::{LaneSigner, RewardVault, Terms};
@@ -109,8 +109,9 @@ impl Plan {
         }
         let mut campaigns = Vec::new();
         for (definition, cap) in definitions(genesis)? {
-            let id = create_campaign(&mut tx, context, rng, ORG, "manager", &definition).await?;
-            move_campaign(&mut tx, context, ORG, id, Move::Activate, "manager").await?;
+            let id =
+                create_campaign(&mut tx, context, rng, ORG, By::somebody("manager"), &definition).await?;
+            move_campaign(&mut tx, context, ORG, id, Move::Activate, By::somebody("manager")).await?;
             campaigns.push(Planned { id, token: definition.token, cap });
         }
         let mut players = Vec::with_capacity(PLAYERS);

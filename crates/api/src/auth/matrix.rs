@@ -58,7 +58,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 45] = [
+pub const MATRIX: [Right; 50] = [
     to_everybody("POST", "/v1/auth/token"),
     to_everybody("POST", "/v1/auth/refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge"),
@@ -84,6 +84,11 @@ pub const MATRIX: [Right; 45] = [
     to("GET", "/v1/campaigns", READERS),
     to("GET", "/v1/campaigns/{campaign_id}", READERS),
     to("PATCH", "/v1/campaigns/{campaign_id}", &[Manager]),
+    to("DELETE", "/v1/campaigns/{campaign_id}", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/clone", &[Manager]),
+    to("GET", "/v1/campaigns/{campaign_id}/history", READERS),
+    to("POST", "/v1/campaigns/{campaign_id}/schedule", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/unschedule", &[Manager]),
     to("POST", "/v1/campaigns/{campaign_id}/fund", &[Manager]),
     to("POST", "/v1/campaigns/{campaign_id}/activate", &[Manager]),
     to("POST", "/v1/campaigns/{campaign_id}/pause", &[Manager]),

@@ -143,9 +143,9 @@ async fn a_cap_only_rises() {
 #[rstest]
 #[case("pause")]
 #[case("resume")]
-#[case("end")]
+#[case("unschedule")]
 #[tokio::test]
-async fn a_draft_can_only_be_activated(#[case] action: &str) {
+async fn what_was_not_begun_cannot_be_stopped(#[case] action: &str) {
     let world = World::new().await;
     let id = world.campaign().await;
     let request = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/{action}"));

@@ -1,8 +1,10 @@
 //! A campaign's life over REST, and its entity tags.
 
+use chrono::TimeDelta;
 use laurel_api::Role;
+use laurel_events::Clock;
 use rstest::rstest;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{World, definition};
 
@@ -20,6 +22,7 @@ async fn a_campaign_is_made_funded_activated_paused_resumed_and_ended() {
     assert_eq!(funded, json!({ "cap": "1000" }));
     assert_eq!(world.rows("funding_requests").await, 1);
 
+    world.fund(id, 1_000).await;
     for (action, state, tag) in [
         ("activate", "active", "\"2\""),
         ("pause", "paused", "\"3\""),
@@ -95,4 +98,134 @@ async fn an_entity_tag_is_one_of_ours(#[case] tag: &str) {
     let id = world.campaign().await;
     let request = world.call(Role::Manager, &format!("PATCH /v1/campaigns/{id}")).header("if-match", tag);
     request.json(&json!({ "name": "Mine" })).refused(400, "invalid_if_match", "the ETag of the last").await;
+}
+
+#[tokio::test]
+async fn who_when_and_why_is_told_of_every_version() {
+    let world = World::new().await;
+    let id = world.funded_campaign(100).await;
+    let change = world.call(Role::Manager, &format!("PATCH /v1/campaigns/{id}"));
+    change.json(&json!({ "rule": "outcome.score >= 20" })).send().await.ok();
+    world.clock.advance(TimeDelta::hours(1));
+    let activate = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/activate"));
+    activate.json(&json!({ "reason": "the league begins" })).send().await.ok();
+    let told = world.call(Role::Auditor, &format!("GET /v1/campaigns/{id}/history")).send().await.ok();
+    insta::assert_json_snapshot!("history", told);
+    let line = format!("GET /v1/campaigns/{id}/history?limit=1&cursor=3");
+    let second = world.call(Role::Auditor, &line).send().await.ok();
+    assert_eq!((&second["items"][0]["version"], &second["next"]), (&json!(2), &json!("2")));
+    // The words are no part of the journal, and what is there tells that they were others.
+    let journal: Vec<Vec<u8>> =
+        sqlx::query_scalar("SELECT payload FROM journal").fetch_all(world.pool()).await.unwrap();
+    let journal = String::from_utf8(journal.concat()).unwrap();
+    assert!(!journal.contains("league") && journal.contains("\"reason\":\"0x"), "{journal}");
+}
+
+#[rstest]
+#[case(json!({ "reason": "" }))]
+#[case(json!({ "reason": " \n" }))]
+#[case(json!({ "reason": "a\u{0}b" }))]
+#[case(json!({ "reason": "x".repeat(501) }))]
+#[tokio::test]
+async fn a_reason_says_something_and_not_too_much(#[case] body: Value) {
+    let world = World::new().await;
+    let id = world.funded_campaign(100).await;
+    let activate = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/activate"));
+    activate.json(&body).refused(422, "invalid_campaign", "reason: 1 to 500 characters").await;
+}
+
+#[tokio::test]
+async fn the_same_key_with_another_reason_is_another_request() {
+    let world = World::new().await;
+    let id = world.funded_campaign(100).await;
+    let activate = |reason: &str| {
+        let line = format!("POST /v1/campaigns/{id}/activate");
+        world.call(Role::Manager, &line).header("idempotency-key", "k-1").json(&json!({ "reason": reason }))
+    };
+    activate("one").send().await.ok();
+    assert_eq!(activate("one").send().await.header("idempotency-replayed"), Some("true"));
+    activate("another").refused(422, "idempotency_key_reused", "take a new key").await;
+}
+
+#[tokio::test]
+async fn what_has_no_money_is_not_begun() {
+    let world = World::new().await;
+    let id = world.campaign().await;
+    let soon = world.clock.now() + TimeDelta::hours(1);
+    let change = world.call(Role::Manager, &format!("PATCH /v1/campaigns/{id}"));
+    change.json(&json!({ "starts_at": soon })).send().await.ok();
+    for action in ["activate", "schedule"] {
+        let request = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/{action}"));
+        request.refused(409, "unfunded", "fund it").await;
+    }
+    world.fund(&id, 100).await;
+    let schedule = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/schedule"));
+    assert_eq!(schedule.send().await.ok()["state"], "scheduled");
+    let back = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/unschedule"));
+    assert_eq!(back.send().await.ok()["state"], "draft");
+}
+
+#[tokio::test]
+async fn what_is_over_is_not_begun() {
+    let world = World::new().await;
+    let id = world.funded_campaign(100).await;
+    let change = |body: Value| world.call(Role::Manager, &format!("PATCH /v1/campaigns/{id}")).json(&body);
+    change(json!({ "starts_at": "2025-01-01T00:00:00Z", "ends_at": "2025-02-01T00:00:00Z" }))
+        .send()
+        .await
+        .ok();
+    for action in ["activate", "schedule"] {
+        let request = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/{action}"));
+        request.refused(422, "campaign_over", "has passed").await;
+    }
+    change(json!({ "ends_at": null })).send().await.ok();
+    let schedule = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/schedule"));
+    schedule.refused(422, "not_to_come", "a moment to come").await;
+    world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/activate")).send().await.ok();
+    change(json!({ "ends_at": "2025-02-01T00:00:00Z" })).refused(422, "campaign_over", "has passed").await;
+}
+
+#[tokio::test]
+async fn a_draft_is_copied_and_deleted() {
+    let world = World::new().await;
+    let id = world.active_campaign(100).await;
+    let clone =
+        |body: Value| world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/clone")).json(&body);
+    let copy = clone(json!({})).send().await.created();
+    let original = world.call(Role::Manager, &format!("GET /v1/campaigns/{id}")).send().await.ok();
+    assert_eq!((&copy["state"], &copy["version"]), (&json!("draft"), &json!(1)));
+    for field in ["name", "token", "games", "rule", "reward", "caps", "starts_at", "wallet_deadline_hours"] {
+        assert_eq!(copy[field], original[field], "{field}");
+    }
+    assert_eq!(clone(json!({ "name": "Encore" })).send().await.created()["name"], "Encore");
+    clone(json!({ "name": "" })).refused(422, "invalid_campaign", "name").await;
+
+    let copy = copy["id"].as_str().unwrap();
+    let delete = || world.call(Role::Manager, &format!("DELETE /v1/campaigns/{copy}"));
+    assert_eq!(delete().send().await.status, 204);
+    delete().refused(404, "not_found", "campaign").await;
+    for line in [format!("GET /v1/campaigns/{copy}"), format!("GET /v1/campaigns/{copy}/ledger")] {
+        world.call(Role::Manager, &line).refused(404, "not_found", "campaign").await;
+    }
+    let listed = world.call(Role::Manager, "GET /v1/campaigns").send().await.ok();
+    assert_eq!(listed["items"].as_array().unwrap().len(), 2);
+    let told = world.call(Role::Auditor, &format!("GET /v1/campaigns/{copy}/history")).send().await.ok();
+    assert_eq!(told["items"][0]["state"], "deleted");
+}
+
+#[tokio::test]
+async fn what_has_money_is_ended_and_not_deleted() {
+    let world = World::new().await;
+    let asked = world.campaign().await;
+    let fund = world.call(Role::Manager, &format!("POST /v1/campaigns/{asked}/fund"));
+    fund.json(&json!({ "cap": "1000" })).send().await.accepted();
+    for id in [asked, world.funded_campaign(100).await] {
+        let delete = world.call(Role::Manager, &format!("DELETE /v1/campaigns/{id}"));
+        delete.refused(409, "funded", "end it").await;
+        let end = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/end")).send().await.ok();
+        assert_eq!(end["state"], "ended");
+    }
+    let active = world.active_campaign(100).await;
+    let delete = world.call(Role::Manager, &format!("DELETE /v1/campaigns/{active}"));
+    delete.refused(409, "wrong_state", "cannot be deleted").await;
 }

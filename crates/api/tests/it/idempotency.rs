@@ -183,7 +183,7 @@ async fn after_a_day_the_key_is_free_and_the_answer_swept() {
 #[tokio::test]
 async fn a_move_may_have_a_key() {
     let world = World::new().await;
-    let id = world.campaign().await;
+    let id = world.funded_campaign(100).await;
     let activate = || world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/activate"));
     let first = activate().header("idempotency-key", "k-1").send().await;
     let again = activate().header("idempotency-key", "k-1").send().await;

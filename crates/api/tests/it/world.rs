@@ -135,9 +135,22 @@ impl World {
         made["id"].as_str().unwrap().to_owned()
     }
 
+    /// A campaign that is funded, still a draft.
+    pub(crate) async fn funded_campaign(&self, cap: u64) -> String {
+        let id = self.campaign().await;
+        self.fund(&id, cap).await;
+        id
+    }
+
     /// A campaign that is funded and active.
     pub(crate) async fn active_campaign(&self, cap: u64) -> String {
-        let id = self.campaign().await;
+        let id = self.funded_campaign(cap).await;
+        self.call(Role::Manager, &format!("POST /v1/campaigns/{id}/activate")).send().await.ok();
+        id
+    }
+
+    /// The vault's cap is seen in a final block.
+    pub(crate) async fn fund(&self, id: &str, cap: u64) {
         let mut tx = self.pool().begin().await.unwrap();
         let campaign: CampaignId = id.parse().unwrap();
         let tx_hash = B256::repeat_byte(7);
@@ -145,8 +158,6 @@ impl World {
             Funding { campaign, block_number: 7, log_index: 0, tx: tx_hash, cap: Amount::from(cap) };
         fund(&mut tx, self.clock.now(), &funding).await.unwrap();
         tx.commit().await.unwrap();
-        self.call(Role::Manager, &format!("POST /v1/campaigns/{id}/activate")).send().await.ok();
-        id
     }
 
     pub(crate) async fn post_outcomes(&self, outcomes: &[Value]) -> Value {

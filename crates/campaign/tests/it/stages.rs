@@ -6,6 +6,7 @@ mod decisions;
 mod funding;
 mod postings;
 mod rewards;
+mod schedule;
 mod undoing;
 mod versions;
 mod voids;

@@ -16,7 +16,7 @@ use alloy_primitives::{Address, B256};
 use chrono::{DateTime, Utc};
 use laurel_bus::{Backoff, BusMetrics, Runner, RunnerSettings, Stage, Wakes};
 use laurel_campaign::{
-    BooksStage, Caps, DecisionStage, Definition, Move, change_campaign, create_campaign, move_campaign,
+    BooksStage, By, Caps, DecisionStage, Definition, Move, change_campaign, create_campaign, move_campaign,
     reward::{Fixed, Reward},
 };
 use laurel_devnet::testing::TestDatabase;
@@ -87,7 +87,9 @@ impl World {
     pub(crate) async fn draft(&self, org: OrgId, definition: &Definition) -> CampaignId {
         let mut rng = StdRng::seed_from_u64(NEXT.fetch_add(1, Ordering::SeqCst));
         let mut tx = self.pool().begin().await.unwrap();
-        let id = create_campaign(&mut tx, &self.context(), &mut rng, org, "manager", definition).await;
+        let id =
+            create_campaign(&mut tx, &self.context(), &mut rng, org, By::somebody("manager"), definition)
+                .await;
         tx.commit().await.unwrap();
         id.unwrap()
     }
@@ -102,13 +104,15 @@ impl World {
 
     pub(crate) async fn transition(&self, id: CampaignId, action: Move) {
         let mut tx = self.pool().begin().await.unwrap();
-        move_campaign(&mut tx, &self.context(), ORG, id, action, "manager").await.unwrap();
+        move_campaign(&mut tx, &self.context(), ORG, id, action, By::somebody("manager")).await.unwrap();
         tx.commit().await.unwrap();
     }
 
     pub(crate) async fn change(&self, id: CampaignId, change: impl FnOnce(&mut Definition) + Send) {
         let mut tx = self.pool().begin().await.unwrap();
-        change_campaign(&mut tx, &self.context(), ORG, id, None, "manager", change).await.unwrap();
+        change_campaign(&mut tx, &self.context(), ORG, id, None, By::somebody("manager"), change)
+            .await
+            .unwrap();
         tx.commit().await.unwrap();
     }
 

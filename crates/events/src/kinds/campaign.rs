@@ -1,6 +1,9 @@
 //! A campaign's life.
 
+use std::fmt;
+
 use alloy_primitives::{Address, B256, U256};
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{Amount, CampaignId, OrgId, Payload, Subject};
@@ -67,8 +70,47 @@ pub struct CampaignStateChanged {
     pub to: String,
     /// Who did it; `laurel` where no person did.
     pub by: String,
+    /// SHA-256 of a salt and why they did it, if they said so. Their words are not in the journal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<B256>,
 }
 campaign_event!(CampaignStateChanged, |event| format!("{}/{}", event.campaign, event.version));
+
+/// A moment of a campaign's window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CampaignMoment {
+    /// It begins.
+    Begins,
+    /// It has ended, and so has the time in which outcomes of it could still be reported.
+    Ends,
+}
+
+impl fmt::Display for CampaignMoment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Begins => "begins",
+            Self::Ends => "ends",
+        })
+    }
+}
+
+/// A moment of a campaign's window has come, as that was when the timer was set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignDue {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// Which moment.
+    pub moment: CampaignMoment,
+    /// When that is.
+    pub at: DateTime<Utc>,
+}
+campaign_event!(CampaignDue, |event| format!(
+    "{}/{}/{}",
+    event.campaign,
+    event.moment,
+    event.at.timestamp_millis()
+));
 
 /// The vault holds a new cap for the campaign, in a final block.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,11 @@
 //! Campaigns.
 
+pub(crate) mod clone;
 pub(crate) mod declines;
 pub(crate) mod fund;
 pub(crate) mod get;
 pub(crate) mod grants;
+pub(crate) mod history;
 pub(crate) mod ledger;
 pub(crate) mod list;
 pub(crate) mod moves;
@@ -12,7 +14,7 @@ pub(crate) mod patch;
 pub(crate) mod post;
 pub(crate) mod statistics;
 
-use laurel_campaign::{Campaign, find_campaign};
+use laurel_campaign::{Campaign, CampaignState, find_campaign};
 use laurel_events::CampaignId;
 use sqlx::PgConnection;
 
@@ -27,6 +29,7 @@ async fn campaign(
     principal: &Principal,
     id: CampaignId,
 ) -> Result<Campaign, Problem> {
-    let found = find_campaign(conn, id).await?.filter(|campaign| campaign.org == principal.org);
+    let found = find_campaign(conn, id).await?;
+    let found = found.filter(|found| found.org == principal.org && found.state != CampaignState::Deleted);
     found.ok_or_else(|| Problem::not_found("campaign"))
 }

@@ -1,8 +1,11 @@
-//! `POST /v1/campaigns/{campaign_id}/{activate,pause,resume,end}`
+//! `POST /v1/campaigns/{campaign_id}/{schedule,unschedule,activate,pause,resume,end}`, `DELETE /v1/campaigns/{campaign_id}`
 
-use axum::{extract::State, http::StatusCode};
-use laurel_campaign::{Move, move_campaign};
+use axum::{extract::State, http::StatusCode, response::IntoResponse};
+use laurel_campaign::{By, Move, Reason, move_campaign, require_funded};
 use laurel_events::{CampaignId, EventKind};
+use laurel_ledger::commit;
+use serde::Deserialize;
+use utoipa::ToSchema;
 
 use super::{
     campaign,
@@ -10,10 +13,21 @@ use super::{
 };
 use crate::{
     ApiState, Principal, Problem,
-    extract::Path,
-    idempotency::{Idempotency, Once, Reply},
+    extract::{Path, RequestBody},
+    idempotency::{MaybeKeyed, Once, Reply},
     request_id::RequestId,
 };
+
+/// Why; the whole body may be left out.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Request {
+    /// For whoever asks later: up to 500 characters. The journal has their hash only.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+impl RequestBody for Request {}
 
 async fn apply(
     state: ApiState,
@@ -21,19 +35,49 @@ async fn apply(
     request_id: RequestId,
     id: CampaignId,
     action: Move,
-    idempotency: Option<Idempotency>,
+    MaybeKeyed { request, idempotency }: MaybeKeyed<Request>,
 ) -> Result<Reply, Problem> {
     let context = state.context(&request_id);
+    let words = request.and_then(|request| request.reason);
     let mut once = match Once::begin(&state.pool, context.now, &principal, idempotency.as_ref()).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
-    move_campaign(&mut once.tx, &context, principal.org, id, action, &principal.subject).await?;
+    let mut rng = state.rng().await;
+    let why = words.map(|words| Reason::new(words, &mut rng)).transpose()?;
+    let by = By { who: &principal.subject, why: why.as_ref() };
+    move_campaign(&mut once.tx, &context, principal.org, id, action, by).await?;
+    if matches!(action, Move::Activate | Move::Schedule) {
+        require_funded(&mut once.tx, id).await?;
+    }
     let moved = campaign(&mut once.tx, &principal, id).await?;
     let reply = Reply::json(StatusCode::OK, Some(tag(moved.version)), &CampaignOut::from(moved))?;
     let reply = once.commit("campaign_moved", reply).await?;
     state.wakes.committed([EventKind::CampaignStateChanged]).await;
     Ok(reply)
+}
+
+/// Delete a draft
+///
+/// Nothing came of it, and it has no money in the vault. What the journal has of it stays.
+#[utoipa::path(
+    delete, path = "/campaigns/{campaign_id}", tag = "campaigns", operation_id = "delete_campaign",
+    params(("campaign_id" = String, Path, description = "The campaign's id")),
+    responses((status = 204, description = "It is gone"), (status = "4XX", body = Problem)),
+)]
+pub(crate) async fn delete(
+    State(state): State<ApiState>,
+    principal: Principal,
+    request_id: RequestId,
+    Path(id): Path<CampaignId>,
+) -> Result<impl IntoResponse, Problem> {
+    let context = state.context(&request_id);
+    let mut tx = state.pool.begin().await?;
+    let by = By::somebody(&principal.subject);
+    move_campaign(&mut tx, &context, principal.org, id, Move::Delete, by).await?;
+    commit(tx, "campaign_moved").await?;
+    state.wakes.committed([EventKind::CampaignStateChanged]).await;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 macro_rules! moves {
@@ -47,6 +91,7 @@ macro_rules! moves {
                     ("idempotency-key" = Option<String>, Header,
                      description = "The same for the same request sent again"),
                 ),
+                request_body(content = Request, description = "May be left out"),
                 responses((status = 200, body = CampaignOut), (status = "4XX", body = Problem)),
             )]
             pub(crate) async fn $name(
@@ -54,15 +99,18 @@ macro_rules! moves {
                 principal: Principal,
                 request_id: RequestId,
                 Path(id): Path<CampaignId>,
-                idempotency: Option<Idempotency>,
+                asked: MaybeKeyed<Request>,
             ) -> Result<Reply, Problem> {
-                apply(state, principal, request_id, id, Move::$action, idempotency).await
+                apply(state, principal, request_id, id, Move::$action, asked).await
             }
         )+
     };
 }
 
 moves! {
+    schedule, Schedule, "/campaigns/{campaign_id}/schedule", "schedule_campaign",
+        "Have it begin when its window begins";
+    unschedule, Unschedule, "/campaigns/{campaign_id}/unschedule", "unschedule_campaign", "Make it a draft again";
     activate, Activate, "/campaigns/{campaign_id}/activate", "activate_campaign", "Begin to grant";
     pause, Pause, "/campaigns/{campaign_id}/pause", "pause_campaign", "Stop granting for a while";
     resume, Resume, "/campaigns/{campaign_id}/resume", "resume_campaign", "Grant again";

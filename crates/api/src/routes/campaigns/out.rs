@@ -39,7 +39,7 @@ pub(crate) struct CampaignOut {
     pub(crate) id: CampaignId,
     /// What people call it.
     name: String,
-    /// draft, active, paused or ended.
+    /// draft, scheduled, active, paused or ended.
     #[schema(value_type = String)]
     state: CampaignState,
     /// Why Laurel itself put it there.

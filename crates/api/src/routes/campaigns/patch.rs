@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::HeaderMap, response::IntoResponse};
 use chrono::{DateTime, Utc};
-use laurel_campaign::{Caps, Definition, change_campaign, reward::Reward};
+use laurel_campaign::{By, Caps, Definition, change_campaign, reward::Reward};
 use laurel_events::{CampaignId, EventKind};
 use laurel_ledger::commit;
 use serde::{Deserialize, Deserializer};
@@ -105,11 +105,18 @@ pub(crate) async fn handler(
     let version = if_match(&headers)?;
     let context = state.context(&request_id);
     let mut tx = state.pool.begin().await?;
-    let changed =
-        change_campaign(&mut tx, &context, principal.org, id, version, &principal.subject, |definition| {
+    let changed = change_campaign(
+        &mut tx,
+        &context,
+        principal.org,
+        id,
+        version,
+        By::somebody(&principal.subject),
+        |definition| {
             request.apply(definition);
-        })
-        .await?;
+        },
+    )
+    .await?;
     commit(tx, "campaign_changed").await?;
     state.wakes.committed([EventKind::CampaignChanged]).await;
     Ok((etag(changed.version), Json(CampaignOut::from(changed))))

@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
-use laurel_campaign::{CampaignError, Caps, Definition, create_campaign, reward::Reward};
+use laurel_campaign::{By, CampaignError, Caps, Definition, create_campaign, reward::Reward};
 use laurel_events::EventKind;
 use laurel_ledger::is_vault_or_lane;
 use serde::Deserialize;
@@ -134,9 +134,15 @@ pub(crate) async fn handler(
     };
     definition.check().map_err(CampaignError::from)?;
     require_token(&state, &mut once.tx, &definition).await?;
-    let id =
-        create_campaign(&mut once.tx, &context, &mut rng, principal.org, &principal.subject, &definition)
-            .await?;
+    let id = create_campaign(
+        &mut once.tx,
+        &context,
+        &mut rng,
+        principal.org,
+        By::somebody(&principal.subject),
+        &definition,
+    )
+    .await?;
     let made = campaign(&mut once.tx, &principal, id).await?;
     let reply = Reply::json(StatusCode::CREATED, Some(tag(made.version)), &CampaignOut::from(made))?;
     let reply = once.commit("campaign_created", reply).await?;

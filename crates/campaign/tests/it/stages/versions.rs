@@ -1,9 +1,16 @@
 //! A grant names the version of the rule that granted it.
 
-use laurel_campaign::{CampaignError, Caps, Definition, Move, change_campaign};
-use laurel_events::EventKind;
+use chrono::TimeDelta;
+use laurel_campaign::{
+    By, CampaignError, CampaignState, Caps, Definition, Move, change_campaign, list_versions,
+};
+use laurel_events::{Amount, EventKind};
+use laurel_ledger::MIGRATOR;
 
 use crate::world::{ORG, World, definition, drain, fixed, outcome};
+
+/// The migration before versions were kept.
+const BEFORE_VERSIONS: i64 = 13;
 
 #[tokio::test]
 async fn an_edited_rule_applies_from_then_on_only() {
@@ -49,9 +56,17 @@ async fn a_rule_that_does_not_compile_changes_nothing() {
     let campaign = world.campaign(&definition(), 1_000).await;
     let before = world.fingerprint().await;
     let mut tx = world.pool().begin().await.unwrap();
-    let refused = change_campaign(&mut tx, &world.context(), ORG, campaign, None, "manager", |definition| {
-        definition.rule = "outcome.score".to_owned();
-    })
+    let refused = change_campaign(
+        &mut tx,
+        &world.context(),
+        ORG,
+        campaign,
+        None,
+        By::somebody("manager"),
+        |definition| {
+            definition.rule = "outcome.score".to_owned();
+        },
+    )
     .await;
     tx.commit().await.unwrap();
     assert!(matches!(refused, Err(CampaignError::Definition(_))), "{refused:?}");
@@ -65,9 +80,17 @@ async fn a_change_of_what_somebody_else_changed_is_refused() {
     let campaign = world.draft(ORG, &definition()).await;
     world.change(campaign, |definition| definition.name = "first".to_owned()).await;
     let mut tx = world.pool().begin().await.unwrap();
-    let late = change_campaign(&mut tx, &world.context(), ORG, campaign, Some(1), "manager", |definition| {
-        definition.name = "second".to_owned();
-    })
+    let late = change_campaign(
+        &mut tx,
+        &world.context(),
+        ORG,
+        campaign,
+        Some(1),
+        By::somebody("manager"),
+        |definition| {
+            definition.name = "second".to_owned();
+        },
+    )
     .await;
     assert!(matches!(late, Err(CampaignError::Changed { wanted: 1, found: 2 })), "{late:?}");
     drop(tx);
@@ -119,5 +142,29 @@ async fn a_stored_rule_that_does_not_compile_pauses_its_campaign_only() {
         expected.sort_unstable();
         assert_eq!(verdicts, expected.map(|(_, verdict)| verdict));
     }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn campaigns_that_were_there_before_have_a_version() {
+    let mut world = World::new().await;
+    let now = world.now();
+    let before = Definition {
+        starts_at: Some(now - TimeDelta::hours(1)),
+        caps: Caps {
+            grants_per_player: Some(3),
+            amount_per_player: Some(Amount::from(70_u64)),
+            ..Caps::default()
+        },
+        ..definition()
+    };
+    let campaign = world.campaign(&before, 1_000).await;
+    MIGRATOR.undo(world.pool(), BEFORE_VERSIONS).await.unwrap();
+    MIGRATOR.run(world.pool()).await.unwrap();
+    let mut conn = world.pool().acquire().await.unwrap();
+    let versions = list_versions(&mut conn, campaign, None, 10).await.unwrap();
+    let told: Vec<_> = versions.iter().map(|v| (v.version, v.state, v.by.as_str(), &v.definition)).collect();
+    assert_eq!(told, [(2, CampaignState::Active, "manager", &before)]);
+    drop(conn);
     world.finish().await;
 }
