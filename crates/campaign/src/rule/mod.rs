@@ -95,6 +95,7 @@
 mod check;
 mod cost;
 mod error;
+mod explain;
 mod fault;
 mod input;
 mod kind;
@@ -105,10 +106,12 @@ mod position;
 mod program;
 mod run;
 mod span;
+mod text;
 
 use std::{fmt, sync::Arc};
 
 pub use error::RuleError;
+pub use explain::Explained;
 pub use fault::{FaultKind, RuleFault};
 pub use input::{OutcomeFacts, PlayerFacts, RuleInput};
 pub use kind::Kind;

@@ -16,7 +16,10 @@ use super::limits;
 
 /// A pattern that is looked for anywhere in a text.
 #[derive(Debug)]
-pub(super) struct Pattern(dense::DFA<Vec<u32>>);
+pub(super) struct Pattern {
+    automaton: dense::DFA<Vec<u32>>,
+    source: Box<str>,
+}
 
 impl Pattern {
     /// Makes the automaton of `source`, or says why there is none.
@@ -38,14 +41,19 @@ impl Pattern {
             .thompson(program)
             .syntax(syntax::Config::new().nest_limit(limits::PATTERN_NESTING_MAX))
             .build(source)
-            .map(Self)
+            .map(|automaton| Self { automaton, source: source.into() })
             .map_err(|error| reason(&error))
+    }
+
+    /// The pattern as it was written.
+    pub(super) fn source(&self) -> &str {
+        &self.source
     }
 
     /// Whether the pattern is somewhere in `text`; none if the search gave up, which only happens to
     /// automata with quit bytes, and these have none.
     pub(super) fn is_in(&self, text: &str) -> Option<bool> {
-        self.0.try_search_fwd(&Input::new(text).earliest(true)).ok().map(|found| found.is_some())
+        self.automaton.try_search_fwd(&Input::new(text).earliest(true)).ok().map(|found| found.is_some())
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod accepted;
 mod conformance;
+mod explained;
 mod faults;
 mod grammar;
 mod hostile;

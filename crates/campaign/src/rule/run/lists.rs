@@ -5,7 +5,7 @@ use crate::rule::program::{Comparison, Constant, List, Node, Quantifier};
 
 impl<'a> Run<'a> {
     /// All items of a list, in order.
-    pub(super) fn list(&mut self, list: &'a List) -> Result<Vec<Value<'a>>, RuleFault> {
+    pub(in crate::rule) fn list(&mut self, list: &'a List) -> Result<Vec<Value<'a>>, RuleFault> {
         match list {
             List::Items(items) => {
                 let mut values = Vec::with_capacity(items.len());

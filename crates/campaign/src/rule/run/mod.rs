@@ -15,12 +15,12 @@ use super::{
 
 /// Whether the rule accepts the input.
 pub(super) fn run(root: &Node, input: &RuleInput<'_>) -> Result<bool, RuleFault> {
-    Run { input, item: None }.truth(root)
+    Run::new(input).truth(root)
 }
 
 /// A value that an expression gave.
 #[derive(Clone, Copy, Debug)]
-enum Value<'a> {
+pub(super) enum Value<'a> {
     Bool(bool),
     Int(i64),
     Text(&'a str),
@@ -30,14 +30,28 @@ enum Value<'a> {
 }
 
 /// One evaluation.
-struct Run<'a> {
+pub(super) struct Run<'a> {
     input: &'a RuleInput<'a>,
     /// The item that a macro is looking at. The checker lets no rule ask for it outside of one.
     item: Option<Value<'a>>,
 }
 
 impl<'a> Run<'a> {
-    fn value(&mut self, node: &'a Node) -> Result<Value<'a>, RuleFault> {
+    pub(super) const fn new(input: &'a RuleInput<'a>) -> Self {
+        Run { input, item: None }
+    }
+
+    /// The item that a macro is looking at.
+    pub(super) const fn item(&self) -> Option<Value<'a>> {
+        self.item
+    }
+
+    /// Has a macro look at an item.
+    pub(super) const fn set_item(&mut self, item: Option<Value<'a>>) {
+        self.item = item;
+    }
+
+    pub(super) fn value(&mut self, node: &'a Node) -> Result<Value<'a>, RuleFault> {
         let at = node.at;
         match &node.op {
             Op::Constant(constant) => Ok(Value::from(constant)),

@@ -89,6 +89,11 @@ fn answers(#[case] source: &str, #[case] answer: bool) {
     let rule = Rule::compile(source).unwrap_or_else(|error| panic!("{source}: {error}"));
     assert_eq!(rule.eval(&Sample::new().input()), Ok(answer), "{source}");
     assert_eq!(rule.source(), source);
+    let explained = rule.explain(&Sample::new().input());
+    assert_eq!(explained.value, Ok(answer.to_string()), "{source}");
+    let again = Rule::compile(&explained.expression).unwrap_or_else(|error| panic!("{explained:?}: {error}"));
+    assert_eq!(again.eval(&Sample::new().input()), Ok(answer), "{}", explained.expression);
+    assert_eq!(again.explain(&Sample::new().input()).expression, explained.expression);
     assert!((1..=limits::COST_MAX).contains(&rule.cost()));
 }
 
