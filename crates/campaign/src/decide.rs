@@ -120,16 +120,7 @@ impl ActiveCampaign {
         if early || late {
             return Err(DeclineReason::OutsideWindow);
         }
-        let input = RuleInput {
-            outcome: OutcomeFacts {
-                score: outcome.score,
-                rank: outcome.rank,
-                game: &outcome.game,
-                attributes: &outcome.attributes,
-                occurred_at,
-            },
-            player: PlayerFacts { grants: used.life.grants, amount: used.life.amount },
-        };
+        let input = Self::input(outcome, occurred_at, used);
         if !rule.eval(&input)? {
             return Err(DeclineReason::RuleNotMet);
         }
@@ -139,6 +130,24 @@ impl ActiveCampaign {
             return Err(DeclineReason::BudgetExhausted);
         }
         Ok(amount)
+    }
+
+    /// What a rule reads.
+    pub(crate) fn input<'o>(
+        outcome: &'o GameOutcomeRecorded,
+        occurred_at: DateTime<Utc>,
+        used: &Used,
+    ) -> RuleInput<'o> {
+        RuleInput {
+            outcome: OutcomeFacts {
+                score: outcome.score,
+                rank: outcome.rank,
+                game: &outcome.game,
+                attributes: &outcome.attributes,
+                occurred_at,
+            },
+            player: PlayerFacts { grants: used.life.grants, amount: used.life.amount },
+        }
     }
 
     fn check_caps(&self, used: &Used, amount: Amount) -> Result<(), DeclineReason> {

@@ -28,6 +28,7 @@ mod rules;
 mod schedule;
 mod state;
 mod store;
+mod trial;
 mod undoing;
 mod unexplained;
 mod versions;
@@ -46,6 +47,7 @@ pub use self::{
     schedule::REPORTED_WITHIN,
     state::{CampaignState, IllegalTransition, Move},
     store::{Campaign, CampaignError, create_campaign, find_campaign, list_campaigns},
+    trial::{Got, REPLAYED_MAX, Replayed, Trial, Winner, replay_outcomes},
     unexplained::acknowledge_alert,
     versions::{CampaignVersion, list_versions},
     why::{By, REASON_MAX, Reason},

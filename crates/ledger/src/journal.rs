@@ -162,6 +162,55 @@ pub async fn read(
     Ok((envelopes, next))
 }
 
+/// Reads the latest events of a kind, `events_max` of them at the most, in the order in which they were recorded. Only the last
+/// `positions_max` rows of each partition are looked at.
+///
+/// # Errors
+/// If a row cannot be read or the database does not answer.
+pub async fn read_latest(
+    conn: &mut PgConnection,
+    kind: EventKind,
+    events_max: i64,
+    positions_max: i64,
+) -> Result<Vec<Envelope>, LedgerError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        WITH latest AS (
+            SELECT c.part, c.position, c.entries, c.recorded_at
+            FROM heads h
+            CROSS JOIN LATERAL (
+                SELECT part, position, entries, recorded_at FROM journal j
+                WHERE j.part = h.part AND j.position < h.next AND j.position >= h.next - $3 AND j.kind = $1
+                ORDER BY j.position DESC
+                LIMIT $2
+            ) c
+        ), wanted AS (
+            SELECT part, position,
+                   sum(entries) OVER (ORDER BY recorded_at DESC, part DESC, position DESC) - entries AS later
+            FROM latest
+        )
+        SELECT j.part, j.position, j.kind, j.version, j.entries, j.recorded_at, j.request_id, j.trace, j.payload
+        FROM wanted w JOIN journal j ON j.part = w.part AND j.position = w.position
+        WHERE w.later < $2
+        ORDER BY j.recorded_at, j.part, j.position
+        "#,
+        kind.as_str(),
+        events_max,
+        positions_max,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut envelopes = Vec::new();
+    for row in rows {
+        envelopes.extend(row.envelopes()?);
+    }
+    // Of the first chunk, only those that are among the latest.
+    let more = envelopes.len().saturating_sub(usize::try_from(events_max).unwrap_or(0));
+    envelopes.drain(..more);
+    Ok(envelopes)
+}
+
 /// Reads one event.
 ///
 /// # Errors

@@ -83,6 +83,8 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(campaigns::get::handler, campaigns::patch::handler, campaigns::moves::delete))
         .routes(routes!(campaigns::clone::handler))
         .routes(routes!(campaigns::history::handler))
+        .routes(routes!(campaigns::rule::try_it::handler))
+        .routes(routes!(campaigns::rule::replay::handler))
         .routes(routes!(campaigns::moves::schedule))
         .routes(routes!(campaigns::moves::unschedule))
         .routes(routes!(campaigns::fund::handler))

@@ -50,6 +50,7 @@ fn line(route: &str, campaign: &str) -> String {
 /// A body that the route understands.
 fn body(route: &str) -> Value {
     match route {
+        route if route.ends_with("/rule/try") => json!({ "outcome": { "score": 12 } }),
         "POST /v1/api-keys" => json!({ "subject": "arena" }),
         "PUT /v1/auth/password" => json!({ "current": "correct horse", "new": "battery staple" }),
         "POST /v1/auth/totp" => json!({ "password": "correct horse" }),

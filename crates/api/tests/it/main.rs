@@ -21,5 +21,6 @@ mod request_id;
 mod shapes;
 mod sign_in;
 mod token_node;
+mod trials;
 mod wallets;
 mod world;

@@ -12,6 +12,7 @@ pub(crate) mod moves;
 mod out;
 pub(crate) mod patch;
 pub(crate) mod post;
+pub(crate) mod rule;
 pub(crate) mod statistics;
 
 use laurel_campaign::{Campaign, CampaignState, find_campaign};

@@ -3,3 +3,5 @@
 pub(crate) mod get;
 pub(crate) mod post;
 mod validate;
+
+pub(crate) use self::validate::{advice, facts_of};

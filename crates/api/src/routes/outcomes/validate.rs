@@ -131,22 +131,32 @@ fn check_fields(now: DateTime<Utc>, outcome: &OutcomeIn) -> Result<(u64, Option<
     if !plain(&outcome.player_id, EXTERNAL_ID_MAX) {
         return Err("invalid_player_id");
     }
-    let score = u64::try_from(outcome.score).ok().filter(|_| outcome.score <= INTEGER_MAX);
-    let score = score.ok_or("invalid_score")?;
-    let rank = match outcome.rank {
-        Some(rank) => Some(u32::try_from(rank).ok().filter(|rank| *rank > 0).ok_or("invalid_rank")?),
-        None => None,
-    };
-    if outcome.attributes.len() > ATTRIBUTES_MAX || !outcome.attributes.iter().all(acceptable) {
-        return Err("invalid_attributes");
-    }
+    let facts = facts_of(outcome.score, outcome.rank, &outcome.attributes)?;
     if outcome.occurred_at > now + FUTURE_MAX {
         return Err("occurred_in_the_future");
     }
     if outcome.occurred_at < now - PAST_MAX {
         return Err("occurred_too_long_ago");
     }
-    Ok((score, rank))
+    Ok(facts)
+}
+
+/// Score and rank as rules read them, if they and the attributes are what an outcome may have; else the code of what is wrong.
+pub(crate) fn facts_of(
+    score: i64,
+    rank: Option<i64>,
+    attributes: &BTreeMap<String, Attribute>,
+) -> Result<(u64, Option<u32>), &'static str> {
+    let whole = u64::try_from(score).ok().filter(|_| score <= INTEGER_MAX);
+    let whole = whole.ok_or("invalid_score")?;
+    let rank = match rank {
+        Some(rank) => Some(u32::try_from(rank).ok().filter(|rank| *rank > 0).ok_or("invalid_rank")?),
+        None => None,
+    };
+    if attributes.len() > ATTRIBUTES_MAX || !attributes.iter().all(acceptable) {
+        return Err("invalid_attributes");
+    }
+    Ok((whole, rank))
 }
 
 fn acceptable((name, value): (&String, &Attribute)) -> bool {
