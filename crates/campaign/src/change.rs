@@ -5,7 +5,7 @@ use laurel_events::{
     CampaignChanged, CampaignId, CampaignStateChanged, NewEvent, OrgId, alert::RULE_DOES_NOT_COMPILE,
 };
 use laurel_ledger::{Context, append, clear_alert, find_balances, lock_accounts};
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 
 use crate::{
     By, Campaign, CampaignError, CampaignState, Definition, Move, Reason,
@@ -85,7 +85,7 @@ pub async fn change_campaign(
         r#"
         UPDATE campaigns
         SET token = $2, name = $3, games = $4, starts_at = $5, ends_at = $6, wallet_deadline_hours = $7,
-            rule_version = $8, version = $9
+            rule_version = $8, version = $9, windows = $10
         WHERE id = $1
         "#,
         id.number(),
@@ -97,6 +97,7 @@ pub async fn change_campaign(
         after.wallet_deadline_hours.cast_signed(),
         campaign.rule_version,
         campaign.version,
+        after.windows.as_ref().map(Json) as _,
     )
     .execute(&mut *conn)
     .await?;

@@ -6,7 +6,7 @@ use laurel_events::{Amount, CampaignId, GameOutcomeRecorded, OrgId};
 use laurel_ledger::Counter;
 
 use crate::{
-    CampaignState, Caps,
+    CampaignState, Caps, Recurrence,
     reward::{NoReward, Reward},
     rule::{OutcomeFacts, PlayerFacts, Rule, RuleFault, RuleInput},
 };
@@ -26,6 +26,8 @@ pub struct ActiveCampaign {
     pub starts_at: Option<DateTime<Utc>>,
     /// The end of its window.
     pub ends_at: Option<DateTime<Utc>>,
+    /// What is open again and again within that.
+    pub windows: Option<Recurrence>,
     /// How long a player has to link a wallet.
     pub wallet_deadline_hours: u32,
     /// The chain that pays.
@@ -117,7 +119,8 @@ impl ActiveCampaign {
         };
         let early = self.starts_at.is_some_and(|starts_at| occurred_at < starts_at);
         let late = self.ends_at.is_some_and(|ends_at| occurred_at >= ends_at);
-        if early || late {
+        let closed = self.windows.as_ref().is_some_and(|windows| !windows.is_open(occurred_at));
+        if early || late || closed {
             return Err(DeclineReason::OutsideWindow);
         }
         let input = Self::input(outcome, occurred_at, used);

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Caps,
+    Caps, Windows,
     counters::Kept,
     reward::Reward,
     rule::{Rule, RuleError},
@@ -51,6 +51,9 @@ pub struct Definition {
     pub starts_at: Option<DateTime<Utc>>,
     /// Outcomes that occurred then or later are declined.
     pub ends_at: Option<DateTime<Utc>>,
+    /// Within that, outcomes that occurred while none of these was open are declined.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub windows: Option<Windows>,
     /// How long a player has to link a wallet.
     pub wallet_deadline_hours: u32,
 }
@@ -104,6 +107,11 @@ impl Definition {
         }
         if self.starts_at.zip(self.ends_at).is_some_and(|(starts, ends)| starts >= ends) {
             return refuse("ends_at", "must be after starts_at".to_owned());
+        }
+        if let Some(windows) = &self.windows {
+            // From the beginning of the campaign's time: whether there is one at all does not depend on the day.
+            let checked = windows.check(self.starts_at.unwrap_or(DateTime::UNIX_EPOCH));
+            checked.map_err(|problem| DefinitionError::Field { field: "windows", problem })?;
         }
         if !(1..=WALLET_DEADLINE_HOURS_MAX).contains(&self.wallet_deadline_hours) {
             return refuse("wallet_deadline_hours", format!("1 to {WALLET_DEADLINE_HOURS_MAX}"));

@@ -33,6 +33,7 @@ mod undoing;
 mod unexplained;
 mod versions;
 mod why;
+mod windows;
 
 pub use self::{
     books::BooksStage,
@@ -51,4 +52,5 @@ pub use self::{
     unexplained::acknowledge_alert,
     versions::{CampaignVersion, list_versions},
     why::{By, REASON_MAX, Reason},
+    windows::{Recurrence, Windows},
 };

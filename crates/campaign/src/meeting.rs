@@ -11,8 +11,8 @@ use laurel_ledger::{LedgerError, raise_alert};
 use sqlx::PgConnection;
 
 use crate::{
-    ActiveCampaign, Campaign, CampaignState, Move, RuleCache, change::set_state, rule::RuleError,
-    schedule::begin, store::select, why::LAUREL,
+    ActiveCampaign, Campaign, CampaignState, Move, RuleCache, Windows, change::set_state, schedule::begin,
+    store::select, why::LAUREL,
 };
 
 /// The campaigns that some of `outcomes` meet, by organisation and game.
@@ -71,14 +71,18 @@ pub(crate) async fn load_active(
         if !matches!(campaign.state, CampaignState::Active | CampaignState::Paused) {
             continue;
         }
-        let rule = match rules.get(campaign.id, campaign.rule_version, &campaign.definition.rule) {
-            Ok(rule) => Some(rule),
-            Err(error) => {
+        // Both were checked when they were saved, but perhaps by another version.
+        let rule = rules.get(campaign.id, campaign.rule_version, &campaign.definition.rule);
+        let windows = campaign.definition.windows.as_ref().map(Windows::parse).transpose();
+        let compiled = rule.map_err(|error| error.to_string()).and_then(|rule| Ok((rule, windows?)));
+        let (rule, windows) = match compiled {
+            Ok((rule, windows)) => (Some(rule), windows),
+            Err(problem) => {
                 if campaign.state == CampaignState::Active {
-                    events.extend(pause(conn, now, &campaign, &error).await?);
+                    events.extend(pause(conn, now, &campaign, &problem).await?);
                     campaign.state = CampaignState::Paused;
                 }
-                None
+                (None, None)
             }
         };
         let definition = campaign.definition;
@@ -89,6 +93,7 @@ pub(crate) async fn load_active(
             state: campaign.state,
             starts_at: definition.starts_at,
             ends_at: definition.ends_at,
+            windows,
             wallet_deadline_hours: definition.wallet_deadline_hours,
             chain_id: definition.chain_id,
             vault: campaign.vault,
@@ -101,17 +106,17 @@ pub(crate) async fn load_active(
     Ok((active, events))
 }
 
-/// Pauses a campaign whose rule does not compile, with an alert.
+/// Pauses a campaign whose rule or windows do not compile, with an alert.
 async fn pause(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     campaign: &Campaign,
-    error: &RuleError,
+    problem: &str,
 ) -> Result<Vec<Event>, StageError> {
     let alert = OperatorAlertRaised {
         code: RULE_DOES_NOT_COMPILE.to_owned(),
         about: format!("campaign:{}", campaign.id),
-        detail: format!("version {} of the rule: {error}", campaign.rule_version),
+        detail: format!("version {} of the rule: {problem}", campaign.rule_version),
     };
     let mut events: Vec<Event> = raise_alert(conn, now, alert).await?.map(Event::from).into_iter().collect();
     let paused = set_state(conn, now, campaign.id, Move::Pause, LAUREL, Some(RULE_DOES_NOT_COMPILE)).await?;

@@ -7,10 +7,11 @@ use laurel_bus::StageError;
 use laurel_events::{Amount, CampaignCreated, CampaignId, OrgId};
 use laurel_ledger::{Context, LedgerError, amount_from_sql, amount_to_sql, append, open_account};
 use rand::RngCore;
-use sqlx::PgConnection;
+use sqlx::{PgConnection, types::Json};
 
 use crate::{
-    By, CampaignState, Caps, Definition, DefinitionError, IllegalTransition, versions::insert_version,
+    By, CampaignState, Caps, Definition, DefinitionError, IllegalTransition, Windows,
+    versions::insert_version,
 };
 
 /// A campaign.
@@ -140,8 +141,8 @@ pub async fn create_campaign(
         r#"
         INSERT INTO campaigns
             (id, org, vault, token, name, games, state, starts_at, ends_at, wallet_deadline_hours, rule_version,
-             version, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, 'draft', $7, $8, $9, 1, 1, $10)
+             version, created_at, windows)
+        VALUES ($1, $2, $3, $4, $5, $6, 'draft', $7, $8, $9, 1, 1, $10, $11)
         "#,
         id.number(),
         org.0,
@@ -153,6 +154,7 @@ pub async fn create_campaign(
         definition.ends_at,
         definition.wallet_deadline_hours.cast_signed(),
         context.now,
+        definition.windows.as_ref().map(Json) as _,
     )
     .execute(&mut *conn)
     .await?;
@@ -215,6 +217,7 @@ struct Row {
     state_reason: Option<String>,
     starts_at: Option<DateTime<Utc>>,
     ends_at: Option<DateTime<Utc>>,
+    windows: Option<Json<Windows>>,
     wallet_deadline_hours: i32,
     rule_version: i32,
     version: i32,
@@ -258,6 +261,7 @@ impl TryFrom<Row> for Campaign {
                 caps,
                 starts_at: row.starts_at,
                 ends_at: row.ends_at,
+                windows: row.windows.map(|windows| windows.0),
                 wallet_deadline_hours: row.wallet_deadline_hours.cast_unsigned(),
             },
             state_reason: row.state_reason,
@@ -281,7 +285,7 @@ pub(crate) async fn select(
         Row,
         r#"
         SELECT c.id, c.org, v.chain_id, v.address AS vault, c.token, c.name, c.games, c.state, c.state_reason,
-               c.starts_at, c.ends_at, c.wallet_deadline_hours, c.rule_version, c.version, c.created_at,
+               c.starts_at, c.ends_at, c.windows AS "windows: Json<Windows>", c.wallet_deadline_hours, c.rule_version, c.version, c.created_at,
                r.rule, r.reward, r.grants_per_player, r.grants_per_player_per_day, r.amount_per_player
         FROM campaigns c
         JOIN vaults v ON v.id = c.vault

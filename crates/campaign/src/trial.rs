@@ -8,7 +8,7 @@ use laurel_ledger::{Counter, LedgerError, read_latest};
 use sqlx::PgConnection;
 
 use crate::{
-    ActiveCampaign, CampaignState, DeclineReason, Definition, DefinitionError,
+    ActiveCampaign, CampaignState, DeclineReason, Definition, DefinitionError, Windows,
     decide::Used,
     rule::{Explained, Rule},
 };
@@ -47,6 +47,8 @@ impl Trial {
     /// What is wrong with the definition.
     pub fn of(org: OrgId, definition: Definition) -> Result<Self, DefinitionError> {
         let rule = definition.check()?;
+        let windows = definition.windows.as_ref().map(Windows::parse).transpose();
+        let windows = windows.map_err(|problem| DefinitionError::Field { field: "windows", problem })?;
         let campaign = ActiveCampaign {
             id: CampaignId::from(0),
             org,
@@ -54,6 +56,7 @@ impl Trial {
             state: CampaignState::Active,
             starts_at: definition.starts_at,
             ends_at: definition.ends_at,
+            windows,
             wallet_deadline_hours: definition.wallet_deadline_hours,
             chain_id: definition.chain_id,
             vault: definition.token,

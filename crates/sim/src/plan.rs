@@ -140,6 +140,7 @@ fn definitions(genesis: &Genesis) -> anyhow::Result<[(Definition, u64); 3]> {
         caps: Caps::default(),
         starts_at: None,
         ends_at: None,
+        windows: None,
         wallet_deadline_hours: 1,
     };
     let capped = Definition {

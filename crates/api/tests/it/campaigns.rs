@@ -229,3 +229,33 @@ async fn what_has_money_is_ended_and_not_deleted() {
     let delete = world.call(Role::Manager, &format!("DELETE /v1/campaigns/{active}"));
     delete.refused(409, "wrong_state", "cannot be deleted").await;
 }
+
+#[tokio::test]
+async fn windows_come_again_and_again() {
+    let world = World::new().await;
+    let windows = json!({ "cron": "0 18 * * FRI", "time_zone": "Europe/Berlin", "minutes": 180 });
+    let mut body = definition();
+    body["windows"] = windows.clone();
+    let made = world.call(Role::Manager, "POST /v1/campaigns").json(&body).send().await.created();
+    assert_eq!(made["windows"], windows);
+    let id = made["id"].as_str().unwrap();
+    let occurs = |at: &str| {
+        let body = json!({ "outcome": { "score": 12, "occurred_at": at } });
+        world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/rule/try")).json(&body)
+    };
+    assert_eq!(occurs("2026-01-02T17:00:00Z").send().await.ok()["decision"], "granted");
+    assert_eq!(occurs("2026-01-02T20:00:00Z").send().await.ok()["reason"], "outside_window");
+    let change = |windows: Value| {
+        world.call(Role::Manager, &format!("PATCH /v1/campaigns/{id}")).json(&json!({ "windows": windows }))
+    };
+    change(json!({ "cron": "0 18 30 2 *", "time_zone": "UTC", "minutes": 1 }))
+        .refused(422, "invalid_campaign", "windows: cron: 0 18 30 2 * comes in no year")
+        .await;
+    change(json!({ "cron": "0 18 * * *", "time_zone": "Mars", "minutes": 1 }))
+        .refused(422, "invalid_campaign", "windows: time_zone")
+        .await;
+    change(json!({ "cron": "0 18 * * *" })).refused(422, "invalid_body", "missing field").await;
+    let changed = change(json!(null)).send().await.ok();
+    assert!(changed.get("windows").is_none());
+    assert_eq!(occurs("2026-01-02T20:00:00Z").send().await.ok()["decision"], "granted");
+}

@@ -270,6 +270,7 @@ pub(crate) fn definition() -> Definition {
         caps: Caps::default(),
         starts_at: None,
         ends_at: None,
+        windows: None,
         wallet_deadline_hours: 24,
     }
 }

@@ -3,7 +3,7 @@
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
 use laurel_campaign::{
-    CampaignState, CampaignVersion, Caps, Definition, find_campaign, list_versions, reward::Reward,
+    CampaignState, CampaignVersion, Caps, Definition, Windows, find_campaign, list_versions, reward::Reward,
 };
 use laurel_events::CampaignId;
 use serde::Serialize;
@@ -50,6 +50,10 @@ pub(crate) struct VersionOut {
     starts_at: Option<DateTime<Utc>>,
     /// The end of its window.
     ends_at: Option<DateTime<Utc>>,
+    /// Windows that came again and again within that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    windows: Option<Windows>,
     /// How long a player had to link a wallet.
     wallet_deadline_hours: u32,
 }
@@ -67,6 +71,7 @@ impl From<CampaignVersion> for VersionOut {
             caps,
             starts_at,
             ends_at,
+            windows,
             wallet_deadline_hours,
             ..
         } = definition;
@@ -87,6 +92,7 @@ impl From<CampaignVersion> for VersionOut {
             caps,
             starts_at,
             ends_at,
+            windows,
             wallet_deadline_hours,
         }
     }

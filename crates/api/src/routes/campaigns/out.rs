@@ -5,7 +5,7 @@ use axum::http::{
     header::{ETAG, IF_MATCH},
 };
 use chrono::{DateTime, Utc};
-use laurel_campaign::{Campaign, CampaignState, Caps, PendingFunding, reward::Reward};
+use laurel_campaign::{Campaign, CampaignState, Caps, PendingFunding, Windows, reward::Reward};
 use laurel_events::{Amount, CampaignId};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -65,6 +65,10 @@ pub(crate) struct CampaignOut {
     starts_at: Option<DateTime<Utc>>,
     /// The end of its window.
     ends_at: Option<DateTime<Utc>>,
+    /// Windows that come again and again within that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    windows: Option<Windows>,
     /// How long a player has to link a wallet.
     wallet_deadline_hours: u32,
     /// The version of rule, reward and caps.
@@ -95,6 +99,7 @@ impl From<Campaign> for CampaignOut {
             caps: definition.caps,
             starts_at: definition.starts_at,
             ends_at: definition.ends_at,
+            windows: definition.windows,
             wallet_deadline_hours: definition.wallet_deadline_hours,
             rule_version: campaign.rule_version,
             version: campaign.version,

@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::HeaderMap, response::IntoResponse};
 use chrono::{DateTime, Utc};
-use laurel_campaign::{By, Caps, Definition, change_campaign, reward::Reward};
+use laurel_campaign::{By, Caps, Definition, Windows, change_campaign, reward::Reward};
 use laurel_events::{CampaignId, EventKind};
 use laurel_ledger::commit;
 use serde::{Deserialize, Deserializer};
@@ -48,6 +48,10 @@ pub(crate) struct Request {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<DateTime<Utc>>)]
     ends_at: Option<Option<DateTime<Utc>>>,
+    /// Windows that come again and again within that; null for none.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    windows: Option<Option<Windows>>,
     /// How long a player has to link a wallet.
     #[serde(default)]
     wallet_deadline_hours: Option<u32>,
@@ -64,7 +68,8 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 
 impl Request {
     fn apply(self, definition: &mut Definition) {
-        let Self { name, games, rule, reward, caps, starts_at, ends_at, wallet_deadline_hours } = self;
+        let Self { name, games, rule, reward, caps, starts_at, ends_at, windows, wallet_deadline_hours } =
+            self;
         set(&mut definition.name, name);
         set(&mut definition.games, games);
         set(&mut definition.rule, rule);
@@ -72,6 +77,7 @@ impl Request {
         set(&mut definition.caps, caps);
         set(&mut definition.starts_at, starts_at);
         set(&mut definition.ends_at, ends_at);
+        set(&mut definition.windows, windows);
         set(&mut definition.wallet_deadline_hours, wallet_deadline_hours);
     }
 }

@@ -3,7 +3,7 @@
 use alloy_primitives::Address;
 use axum::{extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
-use laurel_campaign::{By, CampaignError, Caps, Definition, create_campaign, reward::Reward};
+use laurel_campaign::{By, CampaignError, Caps, Definition, Windows, create_campaign, reward::Reward};
 use laurel_events::EventKind;
 use laurel_ledger::is_vault_or_lane;
 use serde::Deserialize;
@@ -52,6 +52,10 @@ pub(crate) struct Request {
     /// The end of its window.
     #[serde(default)]
     ends_at: Option<DateTime<Utc>>,
+    /// Windows that come again and again within that.
+    #[serde(default)]
+    #[schema(value_type = Option<Object>)]
+    windows: Option<Windows>,
     /// How long a player has to link a wallet.
     wallet_deadline_hours: u32,
 }
@@ -72,6 +76,7 @@ impl Request {
             caps,
             starts_at,
             ends_at,
+            windows,
             wallet_deadline_hours,
         } = self;
         Definition {
@@ -84,6 +89,7 @@ impl Request {
             caps: caps.unwrap_or_default(),
             starts_at,
             ends_at,
+            windows,
             wallet_deadline_hours,
         }
     }

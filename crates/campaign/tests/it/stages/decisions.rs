@@ -60,10 +60,11 @@ async fn the_rule_says_no_or_has_no_answer() {
 #[tokio::test]
 async fn the_window_holds_to_the_millisecond_by_the_time_of_occurrence() {
     let mut world = World::new().await;
-    let (start, end) = (world.now() - TimeDelta::hours(2), world.now() - TimeDelta::hours(1));
+    let (start, end) = (world.now() + TimeDelta::hours(1), world.now() + TimeDelta::hours(2));
     let definition =
         laurel_campaign::Definition { starts_at: Some(start), ends_at: Some(end), ..definition() };
     world.campaign(&definition, 100).await;
+    world.clock.advance(TimeDelta::hours(3));
     let ms = TimeDelta::milliseconds(1);
     for (at, expected) in [
         (start - ms, "outside_window"),

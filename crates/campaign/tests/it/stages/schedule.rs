@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{Wakes, fire_timers};
 use laurel_campaign::{
-    By, CampaignError, CampaignState, Definition, Move, REPORTED_WITHIN, find_campaign, list_versions,
-    move_campaign,
+    By, CampaignError, CampaignState, Definition, Move, REPORTED_WITHIN, Windows, find_campaign,
+    list_versions, move_campaign,
 };
 use laurel_events::{CampaignId, Clock};
 
@@ -164,5 +164,22 @@ async fn what_is_over_or_has_begun_cannot_be_scheduled() {
     for action in [Move::Schedule, Move::Activate] {
         assert!(matches!(refused(&world, tonight, action).await, CampaignError::Over(_)), "{action}");
     }
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn only_what_occurs_in_an_open_window_counts() {
+    let mut world = World::new().await;
+    let windows =
+        Windows { cron: "0 18 * * *".to_owned(), time_zone: "Europe/Berlin".to_owned(), minutes: 60 };
+    world.campaign(&Definition { windows: Some(windows), ..definition() }, 1_000).await;
+    // Midnight in Greenwich is one o'clock in Berlin.
+    assert_eq!(world.decide(outcome(1)).await, ["outside_window"]);
+    world.clock.advance(TimeDelta::hours(17));
+    assert_eq!(world.decide(outcome(1)).await, ["granted 10"]);
+    let inside = world.clock.now();
+    world.clock.advance(TimeDelta::hours(1));
+    assert_eq!(world.decide(outcome(1)).await, ["outside_window"]);
+    assert_eq!(world.decide_at(inside, outcome(1)).await, ["granted 10"], "late is as good");
     world.finish().await;
 }
