@@ -16,6 +16,9 @@ pub struct Caps {
     /// Base units over the campaign's whole life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amount_per_player: Option<Amount>,
+    /// Base units granted for outcomes that were recorded on one UTC day.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amount_per_player_per_day: Option<Amount>,
 }
 
 impl Caps {
@@ -26,6 +29,6 @@ impl Caps {
 
     /// Whether a player's counter of the day is needed to keep them.
     pub(crate) const fn need_day(&self) -> bool {
-        self.grants_per_player_per_day.is_some()
+        self.grants_per_player_per_day.is_some() || self.amount_per_player_per_day.is_some()
     }
 }

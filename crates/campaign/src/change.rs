@@ -85,7 +85,8 @@ pub async fn change_campaign(
         r#"
         UPDATE campaigns
         SET token = $2, name = $3, games = $4, starts_at = $5, ends_at = $6, wallet_deadline_hours = $7,
-            rule_version = $8, version = $9, windows = $10
+            rule_version = $8, version = $9, windows = $10,
+            only_allowed = $11
         WHERE id = $1
         "#,
         id.number(),
@@ -98,6 +99,7 @@ pub async fn change_campaign(
         campaign.rule_version,
         campaign.version,
         after.windows.as_ref().map(Json) as _,
+        after.only_allowed,
     )
     .execute(&mut *conn)
     .await?;

@@ -6,7 +6,7 @@ use laurel_events::{Amount, CampaignId, GameOutcomeRecorded, OrgId};
 use laurel_ledger::Counter;
 
 use crate::{
-    CampaignState, Caps, Recurrence,
+    CampaignState, Caps, PlayerList, Recurrence,
     reward::{NoReward, Reward},
     rule::{OutcomeFacts, PlayerFacts, Rule, RuleFault, RuleInput},
 };
@@ -42,13 +42,19 @@ pub struct ActiveCampaign {
     pub reward: Reward,
     /// What one player may get at most.
     pub caps: Caps,
+    /// Whether only players may earn something whom its list allows.
+    pub only_allowed: bool,
+    /// Whether it treats some players apart, or did.
+    pub listed: bool,
 }
 
-/// What a player has got of a campaign so far.
+/// What a player is to a campaign, and has got of it so far.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Used {
     pub(crate) life: Counter,
     pub(crate) day: Counter,
+    /// The list that the player is on.
+    pub(crate) list: Option<PlayerList>,
 }
 
 /// Why an outcome earns nothing.
@@ -60,6 +66,12 @@ pub enum DeclineReason {
     /// The outcome occurred outside of the campaign's window.
     #[error("the outcome occurred outside of the campaign's window")]
     OutsideWindow,
+    /// The player is on the list of those who may not.
+    #[error("the player is one of those who may not earn anything here")]
+    PlayerDenied,
+    /// The player is not on the list of those who may.
+    #[error("the player is none of those who may earn something here")]
+    PlayerNotAllowed,
     /// The rule says no.
     #[error("the rule does not hold")]
     RuleNotMet,
@@ -78,6 +90,9 @@ pub enum DeclineReason {
     /// The grant would pass what the campaign allows a player.
     #[error("the grant would pass what the campaign allows a player")]
     AmountCap,
+    /// The grant would pass what the campaign allows a player on one day.
+    #[error("the grant would pass what the campaign allows a player on one day")]
+    AmountPerDayCap,
     /// The campaign has not enough left.
     #[error("the campaign has not enough left")]
     BudgetExhausted,
@@ -89,12 +104,15 @@ impl DeclineReason {
         match self {
             Self::Paused => "campaign_paused",
             Self::OutsideWindow => "outside_window",
+            Self::PlayerDenied => "player_denied",
+            Self::PlayerNotAllowed => "player_not_allowed",
             Self::RuleNotMet => "rule_not_met",
             Self::RuleFault(fault) => fault.code(),
             Self::NoReward(no_reward) => no_reward.code(),
             Self::GrantsCap => "grants_cap_reached",
             Self::GrantsPerDayCap => "grants_per_day_cap_reached",
             Self::AmountCap => "amount_cap_reached",
+            Self::AmountPerDayCap => "amount_per_day_cap_reached",
             Self::BudgetExhausted => "budget_exhausted",
         }
     }
@@ -122,6 +140,11 @@ impl ActiveCampaign {
         let closed = self.windows.as_ref().is_some_and(|windows| !windows.is_open(occurred_at));
         if early || late || closed {
             return Err(DeclineReason::OutsideWindow);
+        }
+        match used.list {
+            Some(PlayerList::Deny) => return Err(DeclineReason::PlayerDenied),
+            None if self.only_allowed => return Err(DeclineReason::PlayerNotAllowed),
+            Some(PlayerList::Allow) | None => {}
         }
         let input = Self::input(outcome, occurred_at, used);
         if !rule.eval(&input)? {
@@ -163,6 +186,10 @@ impl ActiveCampaign {
         let sum = used.life.amount.plus(amount).map_err(|_| DeclineReason::AmountCap)?;
         if self.caps.amount_per_player.is_some_and(|cap| sum > cap) {
             return Err(DeclineReason::AmountCap);
+        }
+        let sum = used.day.amount.plus(amount).map_err(|_| DeclineReason::AmountPerDayCap)?;
+        if self.caps.amount_per_player_per_day.is_some_and(|cap| sum > cap) {
+            return Err(DeclineReason::AmountPerDayCap);
         }
         Ok(())
     }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use laurel_bus::{Stage, StageError};
 use laurel_events::{
     BudgetReserved, CampaignDue, CampaignId, Envelope, Event, EventKind, GameOutcomeRecorded, GrantId,
-    NewEvent, RewardDeclined, TokenGrantRequested,
+    NewEvent, PlayerId, RewardDeclined, TokenGrantRequested,
 };
 use laurel_ledger::{
     Balances, Counter, CounterKey, Decline, Hold, Period, hold, insert_declines, load_counters,
@@ -16,9 +16,10 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::{
-    ActiveCampaign, RuleCache,
+    ActiveCampaign, PlayerList, RuleCache,
     counters::Kept,
     decide::Used,
+    lists::lists_of,
     meeting::{campaigns_that_meet, load_active},
     schedule::handle_due,
 };
@@ -71,6 +72,7 @@ impl Stage for DecisionStage {
         let (campaigns, paused) = load_active(conn, now, &self.rules, &candidates).await?;
         let mut round = Round::new(&campaigns, books);
         round.counters = load_counters(conn, &round.counter_keys(&outcomes)).await?;
+        round.lists = round.load_lists(conn, &outcomes).await?;
         for (envelope, outcome) in outcomes {
             round.decide(envelope, outcome)?;
         }
@@ -89,6 +91,7 @@ struct Round<'a> {
     campaigns: &'a [ActiveCampaign],
     books: BTreeMap<CampaignId, Balances>,
     counters: HashMap<CounterKey, Counter>,
+    lists: HashMap<(CampaignId, PlayerId), PlayerList>,
     changed: BTreeSet<CounterKey>,
     holds: Vec<Hold>,
     declines: Vec<Decline>,
@@ -100,6 +103,7 @@ impl<'a> Round<'a> {
             campaigns,
             books,
             counters: HashMap::new(),
+            lists: HashMap::new(),
             changed: BTreeSet::new(),
             holds: Vec::new(),
             declines: Vec::new(),
@@ -116,12 +120,30 @@ impl<'a> Round<'a> {
         keys.into_iter().collect()
     }
 
+    /// The lists that the players are on, of campaigns that have any.
+    async fn load_lists(
+        &self,
+        conn: &mut PgConnection,
+        outcomes: &[(&Envelope, &GameOutcomeRecorded)],
+    ) -> Result<HashMap<(CampaignId, PlayerId), PlayerList>, StageError> {
+        let campaigns: Vec<CampaignId> =
+            self.campaigns.iter().filter(|campaign| campaign.listed).map(|campaign| campaign.id).collect();
+        if campaigns.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let players: BTreeSet<PlayerId> = outcomes.iter().map(|(_, outcome)| outcome.player).collect();
+        Ok(lists_of(conn, &campaigns, &Vec::from_iter(players)).await?)
+    }
+
     fn decide(&mut self, envelope: &Envelope, outcome: &GameOutcomeRecorded) -> Result<(), StageError> {
         for campaign in self.campaigns.iter().filter(|campaign| campaign.meets(outcome)) {
             let [life, day] = counters_of(campaign, envelope, outcome);
             let counter = |key: Option<CounterKey>| key.and_then(|key| self.counters.get(&key)).copied();
-            let used =
-                Used { life: counter(life).unwrap_or_default(), day: counter(day).unwrap_or_default() };
+            let used = Used {
+                life: counter(life).unwrap_or_default(),
+                day: counter(day).unwrap_or_default(),
+                list: self.lists.get(&(campaign.id, outcome.player)).copied(),
+            };
             let books = self
                 .books
                 .get_mut(&campaign.id)
@@ -169,7 +191,7 @@ impl<'a> Round<'a> {
             let caps = self.campaigns.iter().find(|campaign| campaign.id == key.campaign)?.caps;
             (counter.grants_max, counter.amount_max) = match key.period {
                 Period::Life => (caps.grants_per_player, caps.amount_per_player),
-                Period::Day(_) => (caps.grants_per_player_per_day, None),
+                Period::Day(_) => (caps.grants_per_player_per_day, caps.amount_per_player_per_day),
             };
             Some((*key, counter))
         };

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use alloy_primitives::{Address, B256};
 use chrono::{DateTime, Datelike, Utc};
-use laurel_events::canonical_json;
+use laurel_events::{Amount, canonical_json};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -54,6 +54,9 @@ pub struct Definition {
     /// Within that, outcomes that occurred while none of these was open are declined.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub windows: Option<Windows>,
+    /// Whether only players may earn something whom its list allows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub only_allowed: bool,
     /// How long a player has to link a wallet.
     pub wallet_deadline_hours: u32,
 }
@@ -128,7 +131,7 @@ impl Definition {
         let zero = |cap: Option<u64>| cap.is_some_and(|cap| cap == 0 || i64::try_from(cap).is_err());
         if zero(caps.grants_per_player)
             || zero(caps.grants_per_player_per_day)
-            || caps.amount_per_player.is_some_and(|cap| cap.is_zero())
+            || [caps.amount_per_player, caps.amount_per_player_per_day].contains(&Some(Amount::ZERO))
         {
             return Err(DefinitionError::Field {
                 field: "caps",

@@ -19,6 +19,7 @@ mod decide;
 mod decisions;
 mod definition;
 mod funding;
+mod lists;
 mod meeting;
 mod overdrafts;
 mod recovered;
@@ -43,6 +44,7 @@ pub use self::{
     decisions::DecisionStage,
     definition::{CAMPAIGN_NAME_MAX, Definition, DefinitionError, GAME_NAME_MAX, GAMES_MAX},
     funding::{PendingFunding, pending_funding, request_funding},
+    lists::{LISTED_MAX, ListedPlayer, PlayerList, PlayersListed, change_lists, list_players},
     recovered::judge_payments,
     rules::RuleCache,
     schedule::REPORTED_WITHIN,

@@ -101,6 +101,8 @@ pub(crate) async fn load_active(
             rule,
             reward: definition.reward,
             caps: definition.caps,
+            only_allowed: definition.only_allowed,
+            listed: campaign.listed,
         });
     }
     Ok((active, events))

@@ -29,6 +29,8 @@ pub struct Campaign {
     pub state: CampaignState,
     /// Why it is in that state, where Laurel itself put it there.
     pub state_reason: Option<String>,
+    /// Whether it treats some players apart, or did.
+    pub listed: bool,
     /// The version of rule, reward and caps.
     pub rule_version: i32,
     /// The version of everything: changes with every change.
@@ -141,8 +143,8 @@ pub async fn create_campaign(
         r#"
         INSERT INTO campaigns
             (id, org, vault, token, name, games, state, starts_at, ends_at, wallet_deadline_hours, rule_version,
-             version, created_at, windows)
-        VALUES ($1, $2, $3, $4, $5, $6, 'draft', $7, $8, $9, 1, 1, $10, $11)
+             version, created_at, windows, only_allowed)
+        VALUES ($1, $2, $3, $4, $5, $6, 'draft', $7, $8, $9, 1, 1, $10, $11, $12)
         "#,
         id.number(),
         org.0,
@@ -155,6 +157,7 @@ pub async fn create_campaign(
         definition.wallet_deadline_hours.cast_signed(),
         context.now,
         definition.windows.as_ref().map(Json) as _,
+        definition.only_allowed,
     )
     .execute(&mut *conn)
     .await?;
@@ -187,8 +190,8 @@ pub(crate) async fn insert_rule(
         r#"
         INSERT INTO campaign_rules
             (campaign, version, rule, reward, grants_per_player, grants_per_player_per_day, amount_per_player,
-             created_at, created_by)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             created_at, created_by, amount_per_player_per_day)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
         "#,
         campaign.number(),
         version,
@@ -199,6 +202,7 @@ pub(crate) async fn insert_rule(
         definition.caps.amount_per_player.map(amount_to_sql),
         now,
         by,
+        definition.caps.amount_per_player_per_day.map(amount_to_sql),
     )
     .execute(conn)
     .await?;
@@ -227,6 +231,9 @@ struct Row {
     grants_per_player: Option<i64>,
     grants_per_player_per_day: Option<i64>,
     amount_per_player: Option<BigDecimal>,
+    amount_per_player_per_day: Option<BigDecimal>,
+    only_allowed: bool,
+    listed: bool,
 }
 
 impl TryFrom<Row> for Campaign {
@@ -236,14 +243,15 @@ impl TryFrom<Row> for Campaign {
         let wrong = |table, column| LedgerError::Inconsistent { table, column, id: row.id.to_string() };
         let address =
             |bytes: &[u8], table, column| Address::try_from(bytes).map_err(|_| wrong(table, column));
+        let amount = |amount: &Option<BigDecimal>, column| {
+            let units = amount.as_ref().map(|units| amount_from_sql(units, "campaign_rules", column, row.id));
+            units.transpose()
+        };
         let caps = Caps {
             grants_per_player: row.grants_per_player.map(i64::cast_unsigned),
             grants_per_player_per_day: row.grants_per_player_per_day.map(i64::cast_unsigned),
-            amount_per_player: row
-                .amount_per_player
-                .as_ref()
-                .map(|amount| amount_from_sql(amount, "campaign_rules", "amount_per_player", row.id))
-                .transpose()?,
+            amount_per_player: amount(&row.amount_per_player, "amount_per_player")?,
+            amount_per_player_per_day: amount(&row.amount_per_player_per_day, "amount_per_player_per_day")?,
         };
         Ok(Self {
             id: CampaignId::try_from(row.id).map_err(|_| wrong("campaigns", "id"))?,
@@ -262,9 +270,11 @@ impl TryFrom<Row> for Campaign {
                 starts_at: row.starts_at,
                 ends_at: row.ends_at,
                 windows: row.windows.map(|windows| windows.0),
+                only_allowed: row.only_allowed,
                 wallet_deadline_hours: row.wallet_deadline_hours.cast_unsigned(),
             },
             state_reason: row.state_reason,
+            listed: row.listed,
             rule_version: row.rule_version,
             version: row.version,
             created_at: row.created_at,
@@ -286,7 +296,8 @@ pub(crate) async fn select(
         r#"
         SELECT c.id, c.org, v.chain_id, v.address AS vault, c.token, c.name, c.games, c.state, c.state_reason,
                c.starts_at, c.ends_at, c.windows AS "windows: Json<Windows>", c.wallet_deadline_hours, c.rule_version, c.version, c.created_at,
-               r.rule, r.reward, r.grants_per_player, r.grants_per_player_per_day, r.amount_per_player
+               r.rule, r.reward, r.grants_per_player, r.grants_per_player_per_day, r.amount_per_player,
+               r.amount_per_player_per_day, c.only_allowed, c.listed
         FROM campaigns c
         JOIN vaults v ON v.id = c.vault
         JOIN campaign_rules r ON r.campaign = c.id AND r.version = c.rule_version

@@ -1,6 +1,6 @@
 //! What a definition would decide, without deciding anything.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, NaiveDate, Utc};
 use laurel_events::{Amount, CampaignId, Envelope, Event, EventKind, GameOutcomeRecorded, OrgId, PlayerId};
@@ -8,8 +8,9 @@ use laurel_ledger::{Counter, LedgerError, read_latest};
 use sqlx::PgConnection;
 
 use crate::{
-    ActiveCampaign, CampaignState, DeclineReason, Definition, DefinitionError, Windows,
+    ActiveCampaign, CampaignState, DeclineReason, Definition, DefinitionError, PlayerList, Windows,
     decide::Used,
+    lists::lists_of,
     rule::{Explained, Rule},
 };
 
@@ -29,7 +30,7 @@ pub struct Trial {
     rule: Rule,
 }
 
-/// What a player has got so far, as a trial is told.
+/// What a player is and has got so far, as a trial is told.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Got {
     /// Grants over the campaign's whole life.
@@ -38,6 +39,10 @@ pub struct Got {
     pub amount: Amount,
     /// Grants today.
     pub grants_today: u64,
+    /// Their sum.
+    pub amount_today: Amount,
+    /// The list that the player is on.
+    pub list: Option<PlayerList>,
 }
 
 impl Trial {
@@ -64,6 +69,8 @@ impl Trial {
             rule: Some(rule.clone()),
             reward: definition.reward,
             caps: definition.caps,
+            only_allowed: definition.only_allowed,
+            listed: true,
         };
         Ok(Self { campaign, rule })
     }
@@ -76,8 +83,8 @@ impl Trial {
         got: Got,
     ) -> (Result<Amount, DeclineReason>, Explained) {
         let life = Counter { grants: got.grants, amount: got.amount, ..Counter::default() };
-        let day = Counter { grants: got.grants_today, ..Counter::default() };
-        let used = Used { life, day };
+        let day = Counter { grants: got.grants_today, amount: got.amount_today, ..Counter::default() };
+        let used = Used { life, day, list: got.list };
         let input = ActiveCampaign::input(outcome, occurred_at, &used);
         (self.decide(outcome, occurred_at, &used), self.rule.explain(&input))
     }
@@ -124,18 +131,28 @@ pub struct Replayed {
     pub most: Vec<Winner>,
 }
 
-/// Decides the last outcomes of an organisation once more, `outcomes_max` of them at the most, as if nobody had got anything before.
+/// Decides the last outcomes of a campaign's organisation once more, `outcomes_max` of them at the most, as if nobody had got anything before.
 ///
 /// # Errors
 /// If the journal cannot be read or the database does not answer.
 pub async fn replay_outcomes(
     conn: &mut PgConnection,
     trial: &Trial,
+    id: CampaignId,
     outcomes_max: i64,
 ) -> Result<Replayed, LedgerError> {
     let kind = EventKind::GameOutcomeRecorded;
     let latest = read_latest(conn, kind, outcomes_max.min(REPLAYED_MAX), POSITIONS_MAX).await?;
-    Ok(Replay { trial, lives: HashMap::new(), days: HashMap::new(), replayed: Replayed::default() }
+    let players: BTreeSet<PlayerId> = latest
+        .iter()
+        .filter_map(|envelope| match &envelope.event {
+            Event::GameOutcomeRecorded(outcome) => Some(outcome.player),
+            _ => None,
+        })
+        .collect();
+    let lists = lists_of(conn, &[id], &Vec::from_iter(players)).await?;
+    let lists = lists.into_iter().map(|((_, player), list)| (player, list)).collect();
+    Ok(Replay { trial, lives: HashMap::new(), days: HashMap::new(), lists, replayed: Replayed::default() }
         .run(&latest))
 }
 
@@ -144,6 +161,7 @@ struct Replay<'a> {
     trial: &'a Trial,
     lives: HashMap<PlayerId, Counter>,
     days: HashMap<(PlayerId, NaiveDate), Counter>,
+    lists: HashMap<PlayerId, PlayerList>,
     replayed: Replayed,
 }
 
@@ -173,6 +191,7 @@ impl Replay<'_> {
         let used = Used {
             life: self.lives.get(&outcome.player).copied().unwrap_or_default(),
             day: self.days.get(&day).copied().unwrap_or_default(),
+            list: self.lists.get(&outcome.player).copied(),
         };
         let replayed = &mut self.replayed;
         replayed.outcomes += 1;

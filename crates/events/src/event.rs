@@ -134,6 +134,7 @@ events! {
     campaign::CampaignChanged,
     campaign::CampaignStateChanged,
     campaign::CampaignDue,
+    campaign::CampaignPlayersListed,
     campaign::CampaignFunded,
     campaign::CampaignReleased,
     campaign::GrantsCancelled,

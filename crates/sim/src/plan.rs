@@ -141,6 +141,7 @@ fn definitions(genesis: &Genesis) -> anyhow::Result<[(Definition, u64); 3]> {
         starts_at: None,
         ends_at: None,
         windows: None,
+        only_allowed: false,
         wallet_deadline_hours: 1,
     };
     let capped = Definition {

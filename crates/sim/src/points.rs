@@ -54,7 +54,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 33] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 34] = [
     ("acknowledge", "no world pays without the ledger"),
     ("api_key_made", "nobody signs in: worlds sign their tokens themselves"),
     ("api_key_revoked", "nobody signs in: worlds sign their tokens themselves"),
@@ -75,6 +75,7 @@ pub(crate) const ELSEWHERE: [(&str, &str); 33] = [
     ("passed", "few plans have nothing left but places whose grants have failed"),
     ("password_changed", "nobody signs in: worlds sign their tokens themselves"),
     ("paused", "an operator's command"),
+    ("players_listed", "campaigns are made before a world begins, and not changed"),
     ("player", "players are made before a world begins"),
     ("recovery_unpaid", "places are seldom sent by two that sign"),
     ("refresh_token_reused", "nobody signs in: worlds sign their tokens themselves"),

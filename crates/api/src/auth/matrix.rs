@@ -58,7 +58,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 52] = [
+pub const MATRIX: [Right; 54] = [
     to_everybody("POST", "/v1/auth/token"),
     to_everybody("POST", "/v1/auth/refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge"),
@@ -87,6 +87,8 @@ pub const MATRIX: [Right; 52] = [
     to("DELETE", "/v1/campaigns/{campaign_id}", &[Manager]),
     to("POST", "/v1/campaigns/{campaign_id}/clone", &[Manager]),
     to("GET", "/v1/campaigns/{campaign_id}/history", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/players", READERS),
+    to("POST", "/v1/campaigns/{campaign_id}/players", &[Manager]),
     to("POST", "/v1/campaigns/{campaign_id}/rule/try", READERS),
     to("POST", "/v1/campaigns/{campaign_id}/rule/replay", READERS),
     to("POST", "/v1/campaigns/{campaign_id}/schedule", &[Manager]),

@@ -83,6 +83,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(campaigns::get::handler, campaigns::patch::handler, campaigns::moves::delete))
         .routes(routes!(campaigns::clone::handler))
         .routes(routes!(campaigns::history::handler))
+        .routes(routes!(campaigns::players::list, campaigns::players::change))
         .routes(routes!(campaigns::rule::try_it::handler))
         .routes(routes!(campaigns::rule::replay::handler))
         .routes(routes!(campaigns::moves::schedule))

@@ -12,6 +12,7 @@ mod chain;
 mod document;
 mod funding;
 mod idempotency;
+mod listed;
 mod lists;
 mod operations;
 mod outcomes;

@@ -26,7 +26,7 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
                 SELECT campaign, period = date '1970-01-01' AS life, period <> date '1970-01-01' AS day FROM counters
                 UNION ALL
                 SELECT r.campaign, r.grants_per_player IS NOT NULL OR r.amount_per_player IS NOT NULL,
-                       r.grants_per_player_per_day IS NOT NULL
+                       r.grants_per_player_per_day IS NOT NULL OR r.amount_per_player_per_day IS NOT NULL
                 FROM campaigns c JOIN campaign_rules r ON r.campaign = c.id AND r.version = c.rule_version
             ) k
             WHERE $1::bigint IS NULL OR campaign = $1

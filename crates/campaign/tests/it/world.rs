@@ -271,6 +271,7 @@ pub(crate) fn definition() -> Definition {
         starts_at: None,
         ends_at: None,
         windows: None,
+        only_allowed: false,
         wallet_deadline_hours: 24,
     }
 }

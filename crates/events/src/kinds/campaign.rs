@@ -6,7 +6,7 @@ use alloy_primitives::{Address, B256, U256};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::{Amount, CampaignId, OrgId, Payload, Subject};
+use crate::{Amount, CampaignId, OrgId, Payload, PlayerId, Subject};
 
 macro_rules! campaign_event {
     ($name:ident, $key:expr) => {
@@ -75,6 +75,24 @@ pub struct CampaignStateChanged {
     pub reason: Option<B256>,
 }
 campaign_event!(CampaignStateChanged, |event| format!("{}/{}", event.campaign, event.version));
+
+/// Players were put on a campaign's lists, or taken from them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CampaignPlayersListed {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// When.
+    pub at: DateTime<Utc>,
+    /// They may earn something, also where not everybody may.
+    pub allow: Vec<PlayerId>,
+    /// They may not.
+    pub deny: Vec<PlayerId>,
+    /// They are on no list any more.
+    pub remove: Vec<PlayerId>,
+    /// Who did it.
+    pub by: String,
+}
+campaign_event!(CampaignPlayersListed, |event| format!("{}/{}", event.campaign, event.at.timestamp_micros()));
 
 /// A moment of a campaign's window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

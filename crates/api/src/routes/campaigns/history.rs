@@ -54,6 +54,8 @@ pub(crate) struct VersionOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     windows: Option<Windows>,
+    /// Whether only players could earn something whom its list allowed.
+    only_allowed: bool,
     /// How long a player had to link a wallet.
     wallet_deadline_hours: u32,
 }
@@ -72,6 +74,7 @@ impl From<CampaignVersion> for VersionOut {
             starts_at,
             ends_at,
             windows,
+            only_allowed,
             wallet_deadline_hours,
             ..
         } = definition;
@@ -93,6 +96,7 @@ impl From<CampaignVersion> for VersionOut {
             starts_at,
             ends_at,
             windows,
+            only_allowed,
             wallet_deadline_hours,
         }
     }

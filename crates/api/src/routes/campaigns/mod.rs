@@ -11,6 +11,7 @@ pub(crate) mod list;
 pub(crate) mod moves;
 mod out;
 pub(crate) mod patch;
+pub(crate) mod players;
 pub(crate) mod post;
 pub(crate) mod rule;
 pub(crate) mod statistics;

@@ -69,6 +69,8 @@ pub(crate) struct CampaignOut {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     windows: Option<Windows>,
+    /// Whether only players may earn something whom its list allows.
+    only_allowed: bool,
     /// How long a player has to link a wallet.
     wallet_deadline_hours: u32,
     /// The version of rule, reward and caps.
@@ -100,6 +102,7 @@ impl From<Campaign> for CampaignOut {
             starts_at: definition.starts_at,
             ends_at: definition.ends_at,
             windows: definition.windows,
+            only_allowed: definition.only_allowed,
             wallet_deadline_hours: definition.wallet_deadline_hours,
             rule_version: campaign.rule_version,
             version: campaign.version,

@@ -52,6 +52,9 @@ pub(crate) struct Request {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Object>)]
     windows: Option<Option<Windows>>,
+    /// Whether only players may earn something whom its list allows.
+    #[serde(default)]
+    only_allowed: Option<bool>,
     /// How long a player has to link a wallet.
     #[serde(default)]
     wallet_deadline_hours: Option<u32>,
@@ -68,8 +71,18 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> R
 
 impl Request {
     fn apply(self, definition: &mut Definition) {
-        let Self { name, games, rule, reward, caps, starts_at, ends_at, windows, wallet_deadline_hours } =
-            self;
+        let Self {
+            name,
+            games,
+            rule,
+            reward,
+            caps,
+            starts_at,
+            ends_at,
+            windows,
+            only_allowed,
+            wallet_deadline_hours,
+        } = self;
         set(&mut definition.name, name);
         set(&mut definition.games, games);
         set(&mut definition.rule, rule);
@@ -78,6 +91,7 @@ impl Request {
         set(&mut definition.starts_at, starts_at);
         set(&mut definition.ends_at, ends_at);
         set(&mut definition.windows, windows);
+        set(&mut definition.only_allowed, only_allowed);
         set(&mut definition.wallet_deadline_hours, wallet_deadline_hours);
     }
 }

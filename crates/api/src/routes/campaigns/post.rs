@@ -56,6 +56,9 @@ pub(crate) struct Request {
     #[serde(default)]
     #[schema(value_type = Option<Object>)]
     windows: Option<Windows>,
+    /// Whether only players may earn something whom its list allows.
+    #[serde(default)]
+    only_allowed: bool,
     /// How long a player has to link a wallet.
     wallet_deadline_hours: u32,
 }
@@ -77,6 +80,7 @@ impl Request {
             starts_at,
             ends_at,
             windows,
+            only_allowed,
             wallet_deadline_hours,
         } = self;
         Definition {
@@ -90,6 +94,7 @@ impl Request {
             starts_at,
             ends_at,
             windows,
+            only_allowed,
             wallet_deadline_hours,
         }
     }

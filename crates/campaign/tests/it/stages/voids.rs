@@ -11,6 +11,7 @@ fn capped() -> Definition {
         grants_per_player: Some(1),
         grants_per_player_per_day: Some(1),
         amount_per_player: Some(Amount::from(10_u64)),
+        amount_per_player_per_day: Some(Amount::from(10_u64)),
     };
     Definition { caps, ..definition() }
 }

@@ -42,8 +42,8 @@ async fn seed_3() {
 }
 
 #[tokio::test]
-async fn seed_4() {
-    Walk::new(4).await.run().await;
+async fn seed_7() {
+    Walk::new(7).await.run().await;
 }
 
 /// The caps of a random definition.
@@ -52,6 +52,7 @@ fn caps(rng: &mut StdRng) -> Caps {
         grants_per_player: rng.random_bool(0.5).then(|| rng.random_range(1..12)),
         grants_per_player_per_day: rng.random_bool(0.5).then(|| rng.random_range(1..5)),
         amount_per_player: rng.random_bool(0.5).then(|| Amount::from(rng.random_range(10..200_u64))),
+        amount_per_player_per_day: rng.random_bool(0.3).then(|| Amount::from(rng.random_range(10..60_u64))),
     }
 }
 
@@ -148,7 +149,7 @@ impl Walk {
     /// INV 6: whoever was granted something is within the caps that are in force.
     async fn audit_caps(&self, granted: &BTreeSet<(CampaignId, String)>) {
         let used = self.world.used().await;
-        let today = self.world.now().date_naive().to_string();
+        let date = self.world.now().date_naive().to_string();
         for (campaign, player) in granted {
             let mut conn = self.world.pool().acquire().await.unwrap();
             let caps = find_campaign(&mut conn, *campaign).await.unwrap().unwrap().definition.caps;
@@ -156,7 +157,7 @@ impl Walk {
                 let key = (campaign.number(), player.clone(), period.to_owned());
                 used.get(&key).cloned().unwrap_or((0, "0".to_owned()))
             };
-            let (life, day) = (of("1970-01-01"), of(&today));
+            let (life, day) = (of("1970-01-01"), of(&date));
             let above = |used: i64, cap: Option<u64>| cap.is_some_and(|cap| used.cast_unsigned() > cap);
             assert!(!above(life.0, caps.grants_per_player), "INV 6: {campaign} {player} {life:?} {caps:?}");
             assert!(
@@ -167,6 +168,11 @@ impl Walk {
             assert!(
                 caps.amount_per_player.is_none_or(|cap| amount <= cap),
                 "INV 6: {campaign} {player} {life:?}"
+            );
+            let today: Amount = day.1.parse().unwrap();
+            assert!(
+                caps.amount_per_player_per_day.is_none_or(|cap| today <= cap),
+                "INV 6: {campaign} {player} {day:?}"
             );
         }
     }

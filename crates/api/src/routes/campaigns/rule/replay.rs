@@ -92,7 +92,7 @@ pub(crate) async fn handler(
     let mut conn = state.read_pool.acquire().await?;
     let definition = change.apply(campaign(&mut conn, &principal, id).await?.definition);
     let trial = Trial::of(principal.org, definition)?;
-    let replayed = replay_outcomes(&mut conn, &trial, outcomes).await?;
+    let replayed = replay_outcomes(&mut conn, &trial, id, outcomes).await?;
     let players: Vec<PlayerId> = replayed.most.iter().map(|winner| winner.player).collect();
     let names = players_of_ids(&mut conn, &players).await?;
     let named = replayed.most.into_iter().map(|winner| WinnerOut {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{Json, extract::State};
 use chrono::{DateTime, Utc};
-use laurel_campaign::{Got, Trial, rule::Explained};
+use laurel_campaign::{Got, PlayerList, Trial, rule::Explained};
 use laurel_events::{Amount, Attribute, CampaignId, GameOutcomeRecorded, OrgId, OutcomeKey};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -53,6 +53,12 @@ pub(crate) struct PlayerIn {
     amount: Amount,
     /// Grants of today.
     grants_today: u64,
+    /// Their sum in base units.
+    #[schema(value_type = String)]
+    amount_today: Amount,
+    /// The list that they are on: allow or deny.
+    #[schema(value_type = Option<String>)]
+    list: Option<PlayerList>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -140,8 +146,9 @@ pub(crate) async fn handler(
     let occurred_at = outcome.occurred_at.unwrap_or_else(|| state.now());
     let outcome = outcome.recorded(principal.org, &definition.games)?;
     let trial = Trial::of(principal.org, definition)?;
-    let PlayerIn { grants, amount, grants_today } = player;
-    let (decided, explained) = trial.explain(&outcome, occurred_at, Got { grants, amount, grants_today });
+    let PlayerIn { grants, amount, grants_today, amount_today, list } = player;
+    let got = Got { grants, amount, grants_today, amount_today, list };
+    let (decided, explained) = trial.explain(&outcome, occurred_at, got);
     let explanation = PartOut::from(explained);
     Ok(Json(match decided {
         Ok(amount) => {
