@@ -18,7 +18,7 @@ const JWT_KEY: &str = "1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1f1
 
 /// What stands in a document between ```sh and ```.
 fn blocks(document: &str) -> String {
-    let mut script = String::from("set -euo pipefail\n");
+    let mut script = String::from("set -euo pipefail; PATH=\"$programs:$PATH\"\n");
     let mut inside = false;
     for line in document.lines() {
         match line {
@@ -58,12 +58,11 @@ async fn a_campaigns_life_is_lived_as_it_is_written() {
     assert!(script.matches("jq -e").count() > 20, "the document has lost its checks");
     let program = laurel(&[]);
     let programs = Path::new(program.as_std().get_program()).parent().unwrap();
-    let path = format!("{}:{}", programs.display(), std::env::var("PATH").unwrap());
     let mut bash = Command::new("bash");
     bash.arg("-xc")
         .arg(script)
         .current_dir(world.folder.path())
-        .env("PATH", path)
+        .env("programs", programs)
         .env("api", format!("http://127.0.0.1:{port}/v1"))
         .env("config", world.config(port))
         .env("chain", world.chain_id.to_string())
