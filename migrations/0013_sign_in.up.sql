@@ -34,11 +34,12 @@ CREATE TABLE sessions (
     -- when its last refresh token ends
     expires_at timestamptz NOT NULL,
     revoked_at timestamptz,
-    revoked_because text CHECK (revoked_because IN ('signed_out', 'reused', 'password_changed', 'disabled')),
+    revoked_because text CHECK (revoked_because IN ('signed_out', 'reused', 'password_changed', 'disabled', 'wallet_changed', 'totp_added')),
     CHECK ((staff IS NULL) <> (player IS NULL)),
     CHECK ((revoked_at IS NULL) = (revoked_because IS NULL))
 );
 CREATE INDEX sessions_staff ON sessions (staff) WHERE staff IS NOT NULL AND revoked_at IS NULL;
+CREATE INDEX sessions_player ON sessions (player) WHERE player IS NOT NULL AND revoked_at IS NULL;
 CREATE INDEX sessions_expired ON sessions (expires_at);
 
 -- One is good at a time; one that was used is kept, so that whoever comes with it again is noticed.

@@ -19,7 +19,7 @@ CREATE TABLE campaign_versions (
 CREATE TRIGGER campaign_versions_delete BEFORE DELETE ON campaign_versions
     FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
--- Of campaigns that are there already, only what they are now is known.
+-- Of campaigns that are there already, only what they are now is known, and who made the rule that is in force.
 INSERT INTO campaign_versions (campaign, version, state, state_reason, rule_version, definition, made_by, made_at)
 SELECT c.id, c.version, c.state, c.state_reason, c.rule_version,
        jsonb_build_object(
@@ -39,3 +39,18 @@ ALTER TABLE campaigns ADD CONSTRAINT campaigns_state_check
     CHECK (state IN ('draft', 'scheduled', 'active', 'paused', 'ended', 'deleted'));
 -- Those that may begin with the next outcome.
 CREATE INDEX campaigns_scheduled ON campaigns (starts_at) WHERE state = 'scheduled';
+
+-- Those that are under way end by themselves as well, a day after their window.
+INSERT INTO timers (kind, subject, due_at, data)
+SELECT 'CampaignDue', format('%s/ends/%s', c.id, floor(extract(epoch FROM d.due) * 1000)::bigint), d.due,
+       convert_to(format('{"at":"%s%sZ","campaign":"%s","moment":"ends"}',
+                         to_char(d.due AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS'),
+                         CASE WHEN d.micros = 0 THEN ''
+                              WHEN d.micros % 1000 = 0 THEN to_char(d.due AT TIME ZONE 'UTC', '.MS')
+                              ELSE to_char(d.due AT TIME ZONE 'UTC', '.US') END,
+                         c.id), 'UTF8')
+FROM campaigns c
+CROSS JOIN LATERAL (SELECT c.ends_at + interval '24 hours' AS due,
+                           extract(microseconds FROM c.ends_at)::bigint % 1000000 AS micros) d
+WHERE c.state IN ('active', 'paused') AND c.ends_at IS NOT NULL
+ON CONFLICT DO NOTHING;

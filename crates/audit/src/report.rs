@@ -121,13 +121,15 @@ async fn insert(conn: &mut PgConnection, made: &Reconciliation) -> Result<(), Au
 
 /// What is looked for in what came since the last reconciliation: that it is not found again says nothing, unless everything was
 /// looked at.
-const OF_WHAT_IS_NEW: [Code; 6] = [
+const OF_WHAT_IS_NEW: [Code; 7] = [
     Code::AttemptDiffers,
     Code::AttemptMissing,
     Code::BatchMissing,
     Code::BatchNotOnChain,
     Code::JournalDigestDiffers,
     Code::JournalGap,
+    // Of what was declined; of a grant it is found each time, and ends with the next look at everything as well.
+    Code::OutcomeMissing,
 ];
 
 /// The codes of which a reconciliation knows that what it has not found is not there.

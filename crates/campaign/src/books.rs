@@ -19,7 +19,7 @@ use laurel_ledger::{
 use sqlx::PgConnection;
 
 use crate::{
-    CampaignState, Move,
+    Move,
     change::set_state,
     counters::give_back_counters,
     find_campaign,
@@ -267,7 +267,7 @@ async fn end_released(
     let known = find_campaign(conn, id).await.map_err(StageError::from)?;
     let goes_on = known.is_some_and(|campaign| {
         (campaign.definition.chain_id, campaign.vault) == (released.chain_id, released.vault)
-            && matches!(campaign.state, CampaignState::Active | CampaignState::Paused)
+            && campaign.state.is_under_way()
     });
     if !goes_on {
         return Ok(Vec::new());

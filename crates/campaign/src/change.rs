@@ -61,6 +61,9 @@ pub async fn change_campaign(
     if let Some(over) = over.filter(|_| after.ends_at != before.ends_at && campaign.state.is_under_way()) {
         return Err(CampaignError::Over(over));
     }
+    if campaign.state == CampaignState::Scheduled && after.starts_at != before.starts_at {
+        require_to_come(after, context.now)?;
+    }
     if after.chain_id != before.chain_id {
         return Err(CampaignError::Fixed("chain_id"));
     }

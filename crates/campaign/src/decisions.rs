@@ -60,7 +60,9 @@ impl Stage for DecisionStage {
                 _ => None,
             })
             .collect();
-        let candidates = campaigns_that_meet(conn, now, &outcomes).await?;
+        // A game server's clock may be ahead: what occurred in a campaign's time is decided by it.
+        let reached = outcomes.iter().map(|(envelope, _)| envelope.occurred_at).fold(now, DateTime::max);
+        let candidates = campaigns_that_meet(conn, reached, &outcomes).await?;
         let locked: BTreeSet<CampaignId> =
             candidates.iter().copied().chain(dues.iter().map(|due| due.campaign)).collect();
         let books = lock_accounts(conn, &Vec::from_iter(locked)).await?;
@@ -69,7 +71,7 @@ impl Stage for DecisionStage {
             moved.extend(handle_due(conn, now, due).await?.map(NewEvent::from));
         }
         // Read again: whoever changes a campaign holds its books, so from here on nothing about it changes.
-        let (campaigns, paused) = load_active(conn, now, &self.rules, &candidates).await?;
+        let (campaigns, paused) = load_active(conn, (now, reached), &self.rules, &candidates).await?;
         let mut round = Round::new(&campaigns, books);
         round.counters = load_counters(conn, &round.counter_keys(&outcomes)).await?;
         round.lists = round.load_lists(conn, &outcomes).await?;

@@ -15,10 +15,10 @@ use crate::{
     store::select, why::LAUREL,
 };
 
-/// The campaigns that some of `outcomes` meet, by organisation and game.
+/// The campaigns that some of `outcomes` meet, by organisation and game; of those that are scheduled, the ones whose time is `reached`.
 pub(crate) async fn campaigns_that_meet(
     conn: &mut PgConnection,
-    now: DateTime<Utc>,
+    reached: DateTime<Utc>,
     outcomes: &[(&Envelope, &GameOutcomeRecorded)],
 ) -> Result<Vec<CampaignId>, LedgerError> {
     let orgs: HashSet<i32> = outcomes.iter().map(|(_, outcome)| outcome.org.0).collect();
@@ -34,7 +34,7 @@ pub(crate) async fn campaigns_that_meet(
         "#,
         &orgs,
         &games,
-        now,
+        reached,
     )
     .fetch_all(conn)
     .await?;
@@ -53,7 +53,7 @@ pub(crate) async fn campaigns_that_meet(
 /// not compile is paused, and the others are not kept waiting for it. Returns what follows from that, too.
 pub(crate) async fn load_active(
     conn: &mut PgConnection,
-    now: DateTime<Utc>,
+    (now, reached): (DateTime<Utc>, DateTime<Utc>),
     rules: &RuleCache,
     ids: &[CampaignId],
 ) -> Result<(Vec<ActiveCampaign>, Vec<Event>), StageError> {
@@ -63,7 +63,7 @@ pub(crate) async fn load_active(
     let mut events = Vec::new();
     for mut campaign in select(conn, Some(&numbers), None, None, 0, limit).await? {
         // An outcome may be sooner than the timer.
-        let begins = campaign.definition.starts_at.is_some_and(|starts_at| starts_at <= now);
+        let begins = campaign.definition.starts_at.is_some_and(|starts_at| starts_at <= reached);
         if campaign.state == CampaignState::Scheduled && begins {
             events.push(begin(conn, now, campaign.id).await?.into());
             campaign.state = CampaignState::Active;

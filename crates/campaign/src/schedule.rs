@@ -3,6 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{StageError, cancel_timers, schedule_timers};
 use laurel_events::{CampaignDue, CampaignId, CampaignMoment, CampaignStateChanged, Event, EventKind};
+use laurel_ledger::LedgerError;
 use sqlx::PgConnection;
 
 use crate::{
@@ -11,6 +12,9 @@ use crate::{
 
 /// How long after its end a campaign still meets outcomes that occurred before: game servers may have been cut off.
 pub const REPORTED_WITHIN: TimeDelta = TimeDelta::hours(24);
+
+/// How long its end waits for outcomes that were recorded before and are not decided yet.
+const AGAIN: TimeDelta = TimeDelta::minutes(1);
 
 /// Refuses what cannot begin by itself.
 pub(crate) fn require_to_come(definition: &Definition, now: DateTime<Utc>) -> Result<(), CampaignError> {
@@ -70,6 +74,11 @@ pub(crate) async fn handle_due(
         CampaignMoment::Begins if campaign.state == CampaignState::Scheduled => {
             begin(conn, now, campaign.id).await.map(Some)
         }
+        CampaignMoment::Ends if campaign.state.is_under_way() && lags(conn, due.at).await? => {
+            // What was recorded in time is decided first, however late that is.
+            schedule_timers(conn, &[(now + AGAIN, due.clone().into())]).await?;
+            Ok(None)
+        }
         CampaignMoment::Ends if campaign.state.is_under_way() => {
             Ok(Some(set_state(conn, now, campaign.id, Move::End, LAUREL, Some("window_ended")).await?))
         }
@@ -84,4 +93,23 @@ pub(crate) async fn begin(
     id: CampaignId,
 ) -> Result<CampaignStateChanged, StageError> {
     Ok(set_state(conn, now, id, Move::Activate, LAUREL, Some("window_begun")).await?)
+}
+
+/// Whether outcomes that were recorded before that moment wait to be decided, in whichever partition.
+async fn lags(conn: &mut PgConnection, moment: DateTime<Utc>) -> Result<bool, StageError> {
+    let lags = sqlx::query_scalar!(
+        r#"
+        SELECT EXISTS (
+            SELECT FROM heads h
+            LEFT JOIN cursors c ON c.stage = 'campaign' AND c.part = h.part
+            JOIN journal j ON j.part = h.part AND j.position >= coalesce(c.next, 0) AND j.position < h.next
+            WHERE j.kind = 'GameOutcomeRecorded' AND j.recorded_at < $1
+        ) AS "lags!"
+        "#,
+        moment,
+    )
+    .fetch_one(conn)
+    .await
+    .map_err(LedgerError::from)?;
+    Ok(lags)
 }

@@ -142,7 +142,10 @@ pub async fn replay_outcomes(
     outcomes_max: i64,
 ) -> Result<Replayed, LedgerError> {
     let kind = EventKind::GameOutcomeRecorded;
-    let latest = read_latest(conn, kind, outcomes_max.min(REPLAYED_MAX), POSITIONS_MAX).await?;
+    // Canonical JSON: its names are in order, and nothing stands between them and what they name.
+    let of_the_org = format!(r#""org":{},"outcome":"#, trial.campaign.org.0);
+    let outcomes_max = outcomes_max.min(REPLAYED_MAX);
+    let latest = read_latest(conn, kind, of_the_org.as_bytes(), outcomes_max, POSITIONS_MAX).await?;
     let players: BTreeSet<PlayerId> = latest
         .iter()
         .filter_map(|envelope| match &envelope.event {

@@ -63,10 +63,13 @@ async fn pause(
     campaign: CampaignId,
 ) -> Result<Option<Event>, StageError> {
     let found = find_campaign(conn, campaign).await?;
-    if found.is_none_or(|found| found.state != CampaignState::Active) {
-        return Ok(None);
-    }
-    let paused = set_state(conn, now, campaign, Move::Pause, LAUREL, Some(PAYMENT_WITHOUT_HOLD)).await?;
+    let action = match found.map(|found| found.state) {
+        Some(CampaignState::Active) => Move::Pause,
+        // It does not begin by itself any more.
+        Some(CampaignState::Scheduled) => Move::Unschedule,
+        _ => return Ok(None),
+    };
+    let paused = set_state(conn, now, campaign, action, LAUREL, Some(PAYMENT_WITHOUT_HOLD)).await?;
     Ok(Some(paused.into()))
 }
 

@@ -163,13 +163,14 @@ pub async fn read(
 }
 
 /// Reads the latest events of a kind, `events_max` of them at the most, in the order in which they were recorded. Only the last
-/// `positions_max` rows of each partition are looked at.
+/// `positions_max` rows of each partition are looked at, and of those the ones whose payload contains some bytes.
 ///
 /// # Errors
 /// If a row cannot be read or the database does not answer.
 pub async fn read_latest(
     conn: &mut PgConnection,
     kind: EventKind,
+    containing: &[u8],
     events_max: i64,
     positions_max: i64,
 ) -> Result<Vec<Envelope>, LedgerError> {
@@ -182,6 +183,7 @@ pub async fn read_latest(
             CROSS JOIN LATERAL (
                 SELECT part, position, entries, recorded_at FROM journal j
                 WHERE j.part = h.part AND j.position < h.next AND j.position >= h.next - $3 AND j.kind = $1
+                  AND position($4 IN j.payload) > 0
                 ORDER BY j.position DESC
                 LIMIT $2
             ) c
@@ -198,6 +200,7 @@ pub async fn read_latest(
         kind.as_str(),
         events_max,
         positions_max,
+        containing,
     )
     .fetch_all(conn)
     .await?;

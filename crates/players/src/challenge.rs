@@ -31,7 +31,7 @@ impl Purpose {
     const fn statement(self) -> &'static str {
         match self {
             Self::Link => "Rewards are to be paid to this wallet.",
-            Self::SignIn => "Sign in to see your rewards. This pays nothing and allows no payment.",
+            Self::SignIn => "Sign in to see your rewards and to say which wallet they are paid to.",
         }
     }
 }

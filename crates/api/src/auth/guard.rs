@@ -2,7 +2,7 @@
 
 use axum::{
     extract::{FromRequestParts, MatchedPath, RawPathParams, Request, State},
-    http::request::Parts,
+    http::{Method, request::Parts},
     middleware::Next,
     response::Response,
 };
@@ -25,7 +25,9 @@ pub(crate) async fn with_principal(
     let (mut parts, body) = request.into_parts();
     let path = MatchedPath::from_request_parts(&mut parts, &state).await;
     let path = path.map_err(|error| Problem::internal(&error.to_string()))?;
-    let who = who_may(parts.method.as_str(), path.as_str())
+    // Whoever may get something may ask for its head.
+    let method = if parts.method == Method::HEAD { &Method::GET } else { &parts.method };
+    let who = who_may(method.as_str(), path.as_str())
         .ok_or_else(|| Problem::internal("a route that the table of rights does not know"))?;
     if who == Who::Everybody {
         return Ok(next.run(Request::from_parts(parts, body)).await);

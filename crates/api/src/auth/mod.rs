@@ -26,7 +26,10 @@ use self::sessions::end_sessions_of;
 pub(crate) use self::{
     api_keys::{ApiKey, NewApiKey, add_api_key, list_api_keys, revoke_api_key},
     guard::with_principal,
-    sessions::{Ended, Opened, Owner, Refreshed, end_session, open_session, refresh_session, staff_of},
+    sessions::{
+        Ended, Opened, Owner, Refreshed, end_other_sessions, end_session, end_sessions_of_player,
+        open_session, refresh_session, staff_of,
+    },
     sign_in::{Credentials, Tokens, about_totp, fail, is_locked, secrets_key, sign_in, tokens},
     staff::{SigningIn, begin_totp, confirm_totp, lock_staff, name_of},
     totp::Codes,

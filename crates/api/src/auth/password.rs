@@ -1,6 +1,9 @@
 //! Passwords of people who work here: argon2id (RFC 9106).
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{Arc, LazyLock},
+};
 
 use argon2::{
     Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version, password_hash::phc::PasswordHash,
@@ -28,7 +31,7 @@ const SALT_BYTES: usize = 16;
 const HASHING_MAX: usize = 2;
 
 /// Waits for a turn to hash.
-pub(crate) static HASHING: Semaphore = Semaphore::const_new(HASHING_MAX);
+static HASHING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(HASHING_MAX)));
 
 /// A password as somebody typed it. Never shown.
 #[derive(Clone)]
@@ -93,8 +96,14 @@ fn argon2() -> Result<Argon2<'static>, AuthError> {
 async fn in_turn<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, AuthError> + Send + 'static,
 ) -> Result<Result<T, AuthError>, AuthError> {
-    let _turn = HASHING.acquire().await.map_err(|_| AuthError::Hash)?;
-    spawn_blocking(work).await.map_err(|_| AuthError::Hash)
+    let turn = HASHING.clone().acquire_owned().await.map_err(|_| AuthError::Hash)?;
+    // Whoever asked may be gone before it is done: the turn is over when the work is.
+    let worked = spawn_blocking(move || {
+        let done = work();
+        drop(turn);
+        done
+    });
+    worked.await.map_err(|_| AuthError::Hash)
 }
 
 impl fmt::Debug for Password {

@@ -42,6 +42,8 @@ pub(crate) enum Ended {
     Reused,
     PasswordChanged,
     Disabled,
+    WalletChanged,
+    TotpAdded,
 }
 
 impl Ended {
@@ -51,6 +53,8 @@ impl Ended {
             Self::Reused => "reused",
             Self::PasswordChanged => "password_changed",
             Self::Disabled => "disabled",
+            Self::WalletChanged => "wallet_changed",
+            Self::TotpAdded => "totp_added",
         }
     }
 }
@@ -201,6 +205,45 @@ pub(super) async fn end_sessions_of(
         staff,
         now,
         why.name(),
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends all sessions of somebody who works here but one: they were begun without the code that is asked for from now on.
+pub(crate) async fn end_other_sessions(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    staff: Uuid,
+    kept: Option<Uuid>,
+) -> Result<(), AuthError> {
+    sqlx::query!(
+        r#"
+        UPDATE sessions SET revoked_at = $2, revoked_because = $3
+        WHERE staff = $1 AND revoked_at IS NULL AND id IS DISTINCT FROM $4
+        "#,
+        staff,
+        now,
+        Ended::TotpAdded.name(),
+        kept,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Ends all sessions of a player whose wallet is another one now: they came in with the one before.
+pub(crate) async fn end_sessions_of_player(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    player: PlayerId,
+) -> Result<(), AuthError> {
+    sqlx::query!(
+        "UPDATE sessions SET revoked_at = $2, revoked_because = $3 WHERE player = $1 AND revoked_at IS NULL",
+        player.uuid(),
+        now,
+        Ended::WalletChanged.name(),
     )
     .execute(conn)
     .await?;

@@ -18,7 +18,7 @@ use crate::{ApiState, Problem};
 /// How often in a row somebody may come with the wrong secret before nobody may try for a while.
 const FAILURES_MAX: i32 = 5;
 
-/// For how long: too long to guess, too short to lock a colleague out for good.
+/// For how long: too long to guess. Whoever knows a name can keep it locked, which `laurel user enable` lifts.
 const LOCKED_FOR: TimeDelta = TimeDelta::minutes(15);
 
 /// What a client gets to come in with.
@@ -63,7 +63,7 @@ pub(crate) struct Credentials {
     pub(crate) totp: Option<String>,
 }
 
-/// The same for a wrong name, password or code, and while it is locked: a stranger learns nothing from it.
+/// The same for a wrong name, password or code, and while it is locked. Only whoever has the right password hears that a code is asked for.
 fn wrong_credentials() -> Problem {
     let detail = format!(
         "the name, the password or the code is wrong; after {FAILURES_MAX} such attempts none counts for {} minutes",
@@ -75,6 +75,10 @@ fn wrong_credentials() -> Problem {
 /// Begins a session for whoever has that name, password and code.
 pub(crate) async fn sign_in(state: &ApiState, credentials: Credentials) -> Result<Tokens, Problem> {
     let Credentials { name, password, totp } = credentials;
+    // Nobody is called that, and PostgreSQL would not even look.
+    if name.contains('\0') {
+        return Err(wrong_credentials());
+    }
     let password = Password::given(password).ok_or_else(wrong_credentials)?;
     let secrets = secrets_of(&mut *state.pool.acquire().await?, &name).await?;
     let (id, hash) = secrets.map(|secrets| (secrets.id, secrets.password_hash)).unzip();

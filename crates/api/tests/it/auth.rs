@@ -218,3 +218,15 @@ async fn without_sign_in_everybody_is_the_default_organisation() {
     assert_eq!(all["items"][0]["id"], made["id"]);
     world.anonymous("GET /v1/lanes").send().await.ok();
 }
+
+#[tokio::test]
+async fn whoever_may_get_something_may_ask_for_its_head_and_other_methods_are_none() {
+    let world = World::new().await;
+    let id = world.campaign().await;
+    let head = |role: Role| world.call(role, &format!("HEAD /v1/campaigns/{id}")).send();
+    let answer = head(Role::Manager).await;
+    assert_eq!((answer.status.as_u16(), answer.header("etag")), (200, Some("\"1\"")));
+    assert_eq!(head(Role::Player).await.status, 403);
+    let put = world.call(Role::Manager, &format!("PUT /v1/campaigns/{id}"));
+    put.refused(405, "method_not_allowed", "other methods").await;
+}

@@ -222,7 +222,7 @@ async fn only_the_wallet_itself_signs_a_player_in() {
         } else {
             proof["signature"] = json!(key("another").sign_message(b"another message").unwrap());
             let forged = world.anonymous("POST /v1/auth/wallet").json(&proof);
-            forged.refused(422, "wrong_signature", "is not that of").await;
+            forged.refused(401, "wrong_proof", "did not sign it").await;
         }
     }
 }

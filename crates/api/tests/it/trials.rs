@@ -145,4 +145,19 @@ async fn other_organisations_outcomes_are_none_of_theirs() {
     let replayed =
         world.anonymous(&line).json(&json!({})).by(Role::Manager, "other", "caller").send().await.ok();
     assert_eq!(replayed["outcomes"], 0);
+    // Nor do they crowd out one's own.
+    let own = world.anonymous("PUT /v1/players/p-2").by(Role::GameServer, "other", "caller");
+    own.send().await.created();
+    let report = json!({ "outcomes": [outcome("o-1", "p-2", 12)] });
+    world
+        .anonymous("POST /v1/outcomes")
+        .json(&report)
+        .by(Role::GameServer, "other", "caller")
+        .send()
+        .await
+        .accepted();
+    world.clock.advance(chrono::TimeDelta::minutes(1));
+    world.post_outcomes(&[outcome("o-2", "p-1", 12), outcome("o-3", "p-1", 12)]).await;
+    let one = world.anonymous(&line).json(&json!({ "outcomes": 1 })).by(Role::Manager, "other", "caller");
+    assert_eq!(one.send().await.ok()["outcomes"], 1);
 }

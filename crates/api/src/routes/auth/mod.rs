@@ -48,14 +48,17 @@ async fn require_password(
     tx.rollback().await?;
     let hash = staff.password_hash.clone().filter(|_| !is_locked(&staff, now));
     // Nothing is held meanwhile: it takes long on purpose.
-    if password.matches(hash.clone()).await? {
-        return hash.ok_or_else(wrong);
-    }
+    let matches = password.matches(hash.clone()).await?;
     let mut tx = state.pool.begin().await?;
     let staff = caller(&mut tx, principal).await?;
-    if !is_locked(&staff, now) {
-        fail(&mut tx, now, &staff).await?;
-        commit(tx, "wrong_password").await?;
+    // Whoever guesses many at once is not told of the right one either, once the wrong ones have locked it.
+    if is_locked(&staff, now) {
+        return Err(wrong());
     }
+    if matches {
+        return hash.ok_or_else(wrong);
+    }
+    fail(&mut tx, now, &staff).await?;
+    commit(tx, "wrong_password").await?;
     Err(wrong())
 }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use super::{NO_STORE, caller, require_password};
 use crate::{
     ApiState, Principal, Problem,
-    auth::{Codes, about_totp, begin_totp, confirm_totp, secrets_key},
+    auth::{Codes, about_totp, begin_totp, confirm_totp, end_other_sessions, secrets_key},
     extract::{Body, RequestBody},
 };
 
@@ -70,7 +70,7 @@ impl RequestBody for Confirm {}
 
 /// Show that your authenticator has the secret
 ///
-/// From now on nobody signs in as you without a code of it.
+/// From now on nobody signs in as you without a code of it. Your other sign-ins end.
 #[utoipa::path(
     put, path = "/auth/totp", tag = "sign-in", operation_id = "confirm_totp", request_body = Confirm,
     responses((status = 204, description = "Codes are asked for from now on"), (status = "4XX", body = Problem)),
@@ -94,6 +94,7 @@ pub(crate) async fn confirm(
         Problem::unprocessable("wrong_code", detail)
     })?;
     confirm_totp(&mut tx, now, staff.id, step).await?;
+    end_other_sessions(&mut tx, now, staff.id, principal.session).await?;
     commit(tx, "totp_confirmed").await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -39,23 +39,39 @@ pub(crate) async fn handler(
 ) -> Result<impl IntoResponse, Problem> {
     let now = state.now();
     let proof = Proof { message, signature };
-    let asked = find_challenge(&mut *state.pool.acquire().await?, now, Purpose::SignIn, &proof).await?;
+    let asked = find_challenge(&mut *state.pool.acquire().await?, now, Purpose::SignIn, &proof).await;
+    let asked = asked.map_err(refused)?;
     let (id, chain_id) = (asked.player(), asked.chain_id());
     let node = state.nodes.get(&chain_id);
     let node = node.ok_or_else(|| Problem::unprocessable("unknown_chain", "this chain does not pay here"))?;
-    let wallet = asked.prove(&**node, proof).await?;
+    let wallet = asked.prove(&**node, proof).await.map_err(refused)?;
     let mut rng = state.rng().await;
     let mut tx = state.pool.begin().await?;
-    use_challenge(&mut tx, now, &wallet).await?;
+    use_challenge(&mut tx, now, &wallet).await.map_err(refused)?;
     let linked = wallet_of(&mut tx, chain_id, id).await?;
     if linked.is_none_or(|linked| linked.address != wallet.address()) {
-        return Err(LinkError::StaleChallenge.into());
+        return Err(refused(LinkError::StaleChallenge));
     }
-    let player = player_of_id(&mut tx, id).await?.ok_or(LinkError::StaleChallenge)?;
+    let player = player_of_id(&mut tx, id).await?.ok_or_else(|| refused(LinkError::StaleChallenge))?;
     let org = organisation_name(&mut tx, player.org).await?;
     let opened = open_session(&mut tx, now, &mut rng, Owner::Player(id)).await?;
-    let subject = player.external_id.ok_or(LinkError::StaleChallenge)?;
+    let subject = player.external_id.ok_or_else(|| refused(LinkError::StaleChallenge))?;
     let tokens = tokens(&state, now, &opened, Role::Player, org, subject)?;
     commit(tx, "signed_in").await?;
     Ok(([NO_STORE], Json(tokens)))
+}
+
+/// The same for whatever does not fit: whether there is such a player with such a wallet is nobody else's business.
+fn refused(error: LinkError) -> Problem {
+    match error {
+        LinkError::Chain(_) | LinkError::Ledger(_) => error.into(),
+        LinkError::UnknownChallenge
+        | LinkError::StaleChallenge
+        | LinkError::WrongSignature { .. }
+        | LinkError::Reserved => {
+            let detail = "the message was not issued for this player's wallet, or is over or used, or the wallet did not \
+                          sign it: ask for a new one and sign it unchanged";
+            Problem::unauthorized("wrong_proof", detail)
+        }
+    }
 }

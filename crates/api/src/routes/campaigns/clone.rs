@@ -29,7 +29,8 @@ impl RequestBody for Request {}
 
 /// Make a draft like a campaign
 ///
-/// Everything is copied but the money and what was done with it, also the window, which may have to be changed.
+/// Everything that the campaign's definition says is copied, also the window, which may have to be changed. Its money and its lists of
+/// players are not.
 #[utoipa::path(
     post, path = "/campaigns/{campaign_id}/clone", tag = "campaigns", operation_id = "clone_campaign",
     params(

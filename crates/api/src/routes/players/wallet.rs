@@ -4,13 +4,14 @@ use alloy_primitives::Bytes;
 use axum::{Json, extract::State};
 use laurel_events::EventKind;
 use laurel_ledger::commit;
-use laurel_players::{Proof, link_wallet, prove_wallet};
+use laurel_players::{Proof, link_wallet, prove_wallet, wallet_of};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::player;
 use crate::{
     ApiState, Principal, Problem,
+    auth::end_sessions_of_player,
     extract::{Body, Path, RequestBody},
     request_id::RequestId,
 };
@@ -37,7 +38,8 @@ pub(crate) struct Answer {
 
 /// Link a wallet
 ///
-/// Grants that were made before, and waited for a wallet, are paid to it as well.
+/// Grants that were made before, and waited for a wallet, are paid to it as well. Where it takes the place of another one, the
+/// player's sign-ins end.
 #[utoipa::path(
     put, path = "/players/{player_id}/wallet", tag = "players", operation_id = "put_wallet",
     params(("player_id" = String, Path, description = "The game server's id of the player")), request_body = Request,
@@ -62,7 +64,11 @@ pub(crate) async fn handler(
     let wallet = prove_wallet(&mut conn, &**node, context.now, player.id, proof).await?;
     drop(conn);
     let mut tx = state.pool.begin().await?;
+    let before = wallet_of(&mut tx, wallet.chain_id(), player.id).await?;
     let linked = link_wallet(&mut tx, &context, player.id, &wallet).await?;
+    if before.is_some_and(|before| before.address != linked.wallet) {
+        end_sessions_of_player(&mut tx, context.now, player.id).await?;
+    }
     commit(tx, "wallet").await?;
     state.wakes.committed([EventKind::WalletLinked]).await;
     Ok(Json(Answer { chain_id: linked.chain_id, address: linked.wallet.to_checksum(None) }))

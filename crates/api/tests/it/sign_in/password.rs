@@ -44,6 +44,7 @@ async fn a_wrong_name_and_a_wrong_password_sound_the_same() {
     let password = sign_in(&world, "ada", "correct horse batterx").send().await;
     assert_eq!(password.json(), name.json());
     sign_in(&world, "ada", &"x".repeat(10_000)).refused(401, "wrong_credentials", WRONG).await;
+    sign_in(&world, "a\0", PASSWORD).refused(401, "wrong_credentials", WRONG).await;
     sign_in(&world, "ada", "").send().await.is_problem(401, "wrong_credentials", WRONG);
 }
 
@@ -127,6 +128,27 @@ async fn a_stolen_token_does_not_help_to_guess_the_password() {
         change("wrong").send().await.is_problem(403, "wrong_password", "not your password");
     }
     change(PASSWORD).refused(403, "wrong_password", "not your password").await;
+}
+
+#[tokio::test]
+async fn whoever_guesses_many_at_once_is_not_told_of_the_right_one() {
+    let world = World::new().await;
+    let tokens = ada(&world).await;
+    let lock = "UPDATE staff SET locked_until = '2026-01-01T00:15:00Z'";
+    let change = |current: &str| {
+        let body = json!({ "current": current, "new": "a new passphrase" });
+        with(&world, &tokens, "PUT /v1/auth/password").json(&body)
+    };
+    // The row is held until it is locked: whoever has compared by then finds it so.
+    let mut tx = world.pool().begin().await.unwrap();
+    sqlx::query("SELECT FROM staff FOR UPDATE").execute(&mut *tx).await.unwrap();
+    let guess = change(PASSWORD).send();
+    let locking = async {
+        sqlx::query(lock).execute(&mut *tx).await.unwrap();
+        tx.commit().await.unwrap();
+    };
+    let (answer, ()) = futures::join!(guess, locking);
+    answer.is_problem(403, "wrong_password", "not your password");
 }
 
 #[tokio::test]

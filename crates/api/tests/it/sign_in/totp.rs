@@ -36,7 +36,11 @@ fn sign_in_with<'w>(world: &'w World, code: &str) -> Call<'w> {
 #[tokio::test]
 async fn whoever_has_one_needs_it() {
     let world = World::new().await;
-    let totp = authenticator(&world, &ada(&world).await).await;
+    let first = ada(&world).await;
+    let other = sign_in(&world, "ada", PASSWORD).send().await.ok();
+    let totp = authenticator(&world, &first).await;
+    with(&world, &first, "GET /v1/auth/me").send().await.ok();
+    with(&world, &other, "GET /v1/auth/me").refused(401, "unauthorized", "has ended").await;
     sign_in(&world, "ada", PASSWORD).refused(401, "totp_required", "as `totp`").await;
     world.clock.advance(TimeDelta::seconds(30));
     let tokens = sign_in_with(&world, &code(&world, &totp)).send().await.ok();

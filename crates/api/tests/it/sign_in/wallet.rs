@@ -70,13 +70,14 @@ async fn the_message_tells_what_it_is_for_and_nothing_about_the_player() {
     let world = world_of(&wallet).await;
     let known = proof(&world, "p-1", &wallet).await;
     let unknown = proof(&world, "nobody", &wallet).await;
+    proof(&world, "a\0", &wallet).await;
     let shape = |proof: &Value| {
         let lines = proof["message"].as_str().unwrap().lines().filter(|line| !line.starts_with("Nonce: "));
         lines.map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(shape(&known), shape(&unknown));
     insta::assert_snapshot!(shape(&known).join("\n"));
-    sign_in(&world, &unknown).refused(422, "unknown_challenge", "ask for a new one").await;
+    sign_in(&world, &unknown).refused(401, "wrong_proof", "ask for a new one").await;
 }
 
 #[tokio::test]
@@ -85,10 +86,10 @@ async fn a_message_is_good_once_and_for_ten_minutes() {
     let world = world_of(&wallet).await;
     let used = proof(&world, "p-1", &wallet).await;
     sign_in(&world, &used).send().await.ok();
-    sign_in(&world, &used).refused(409, "stale_challenge", "ask for a new one").await;
+    sign_in(&world, &used).refused(401, "wrong_proof", "ask for a new one").await;
     let old = proof(&world, "p-1", &wallet).await;
     world.clock.advance(TimeDelta::minutes(10));
-    sign_in(&world, &old).refused(409, "stale_challenge", "ask for a new one").await;
+    sign_in(&world, &old).refused(401, "wrong_proof", "ask for a new one").await;
 }
 
 #[tokio::test]
@@ -96,11 +97,11 @@ async fn only_the_linked_wallet_signs_in() {
     let wallet = key("wallet");
     let world = world_of(&wallet).await;
     let other = proof(&world, "p-1", &key("other")).await;
-    sign_in(&world, &other).refused(422, "unknown_challenge", "ask for a new one").await;
+    sign_in(&world, &other).refused(401, "wrong_proof", "ask for a new one").await;
     // One that was asked for while the wallet was linked, and answered when it was not any more.
     let late = proof(&world, "p-1", &wallet).await;
     link(&world, &key("other")).await;
-    sign_in(&world, &late).refused(409, "stale_challenge", "ask for a new one").await;
+    sign_in(&world, &late).refused(401, "wrong_proof", "ask for a new one").await;
 }
 
 #[tokio::test]
@@ -113,5 +114,17 @@ async fn a_signature_for_one_thing_is_good_for_no_other() {
     let ask = json!({ "address": wallet.address().to_checksum(None), "chain_id": CHAIN });
     let challenge = world.call(Role::GameServer, "POST /v1/players/p-1/wallet/challenge").json(&ask);
     let to_link = signed(&challenge.send().await.created()["message"], &wallet);
-    sign_in(&world, &to_link).refused(422, "unknown_challenge", "ask for a new one").await;
+    sign_in(&world, &to_link).refused(401, "wrong_proof", "ask for a new one").await;
+}
+
+#[tokio::test]
+async fn another_wallet_ends_what_came_of_the_one_before() {
+    let wallet = key("wallet");
+    let world = world_of(&wallet).await;
+    let tokens = sign_in(&world, &proof(&world, "p-1", &wallet).await).send().await.ok();
+    link(&world, &wallet).await;
+    with(&world, &tokens, "GET /v1/auth/me").send().await.ok();
+    link(&world, &key("other")).await;
+    with(&world, &tokens, "GET /v1/auth/me").refused(401, "unauthorized", "has ended").await;
+    refresh(&world, &tokens).refused(401, "invalid_refresh_token", "sign in again").await;
 }

@@ -3,8 +3,8 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{Wakes, fire_timers};
 use laurel_campaign::{
-    By, CampaignError, CampaignState, Definition, Move, REPORTED_WITHIN, Windows, find_campaign,
-    list_versions, move_campaign,
+    By, CampaignError, CampaignState, Definition, Move, REPORTED_WITHIN, Windows, change_campaign,
+    find_campaign, list_versions, move_campaign,
 };
 use laurel_events::{CampaignId, Clock};
 
@@ -181,5 +181,53 @@ async fn only_what_occurs_in_an_open_window_counts() {
     world.clock.advance(TimeDelta::hours(1));
     assert_eq!(world.decide(outcome(1)).await, ["outside_window"]);
     assert_eq!(world.decide_at(inside, outcome(1)).await, ["granted 10"], "late is as good");
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_clock_that_is_ahead_loses_nothing() {
+    let mut world = World::new().await;
+    let id = scheduled(&mut world).await;
+    world.clock.advance(TimeDelta::minutes(58));
+    let begins = world.now() + TimeDelta::minutes(2);
+    assert_eq!(world.decide_at(begins, outcome(1)).await, ["granted 10"]);
+    assert_eq!(state(&world, id).await, CampaignState::Active);
+    assert_eq!(world.decide(outcome(1)).await, ["outside_window"]);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn the_end_waits_for_what_was_recorded_before() {
+    let mut world = World::new().await;
+    let id = scheduled(&mut world).await;
+    world.clock.advance(TimeDelta::hours(2));
+    tick(&mut world).await;
+    // Of several players, so that some are in other partitions than the campaign.
+    let waiting: Vec<_> = (0..40).map(outcome).collect();
+    world.record(&waiting).await;
+    world.clock.advance(TimeDelta::hours(1) + REPORTED_WITHIN);
+    tick(&mut world).await;
+    let mut verdicts = Vec::new();
+    for outcome in &waiting {
+        verdicts.extend(world.verdicts(outcome.outcome).await);
+    }
+    assert_eq!(verdicts, vec!["granted 10"; 40]);
+    world.clock.advance(TimeDelta::minutes(2));
+    tick(&mut world).await;
+    assert_eq!(state(&world, id).await, CampaignState::Ended);
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn what_is_scheduled_keeps_a_beginning() {
+    let mut world = World::new().await;
+    let id = scheduled(&mut world).await;
+    for starts_at in [None, Some(world.now())] {
+        let mut tx = world.pool().begin().await.unwrap();
+        let by = By::somebody("manager");
+        let change = |definition: &mut Definition| definition.starts_at = starts_at;
+        let refused = change_campaign(&mut tx, &world.context(), ORG, id, None, by, change).await;
+        assert!(matches!(refused, Err(CampaignError::NotToCome)), "{refused:?}");
+    }
     world.finish().await;
 }

@@ -151,6 +151,7 @@ async fn campaigns_that_were_there_before_have_a_version() {
     let now = world.now();
     let before = Definition {
         starts_at: Some(now - TimeDelta::hours(1)),
+        ends_at: Some(now + TimeDelta::milliseconds(3_600_120)),
         caps: Caps {
             grants_per_player: Some(3),
             amount_per_player: Some(Amount::from(70_u64)),
@@ -159,6 +160,11 @@ async fn campaigns_that_were_there_before_have_a_version() {
         ..definition()
     };
     let campaign = world.campaign(&before, 1_000).await;
+    let timers =
+        "SELECT kind || ' ' || subject || ' ' || due_at || ' ' || convert_from(data, 'UTF8') FROM timers
+                  WHERE subject LIKE '%/ends/%'";
+    let timer: String = sqlx::query_scalar(timers).fetch_one(world.pool()).await.unwrap();
+    sqlx::query("DELETE FROM timers").execute(world.pool()).await.unwrap();
     MIGRATOR.undo(world.pool(), BEFORE_VERSIONS).await.unwrap();
     MIGRATOR.run(world.pool()).await.unwrap();
     let mut conn = world.pool().acquire().await.unwrap();
@@ -166,5 +172,7 @@ async fn campaigns_that_were_there_before_have_a_version() {
     let told: Vec<_> = versions.iter().map(|v| (v.version, v.state, v.by.as_str(), &v.definition)).collect();
     assert_eq!(told, [(2, CampaignState::Active, "manager", &before)]);
     drop(conn);
+    let again: String = sqlx::query_scalar(timers).fetch_one(world.pool()).await.unwrap();
+    assert_eq!(again, timer, "it ends as if it had always been known");
     world.finish().await;
 }
