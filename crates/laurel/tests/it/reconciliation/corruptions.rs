@@ -1,6 +1,6 @@
 //! Corruptions made by hand, each of which has to be found, and named by what was done and nothing else.
 
-use super::settled::Ledger;
+use super::{reports::alerts, settled::Ledger};
 use crate::process::output;
 
 #[tokio::test]
@@ -61,13 +61,18 @@ async fn an_outcome_forgotten() {
 #[tokio::test]
 async fn an_outcome_forgotten_that_was_declined() {
     let mut ledger = Ledger::copy().await;
+    ledger.assert_found(&[]).await;
     let place = ledger
         .corrupt(
             "DELETE FROM outcomes WHERE key = (SELECT outcome FROM declines WHERE campaign = $1 ORDER BY number LIMIT 1)
              RETURNING part || '/' || position || '/' || idx",
         )
         .await;
-    ledger.assert_found_by(&["--full"], &[("outcome_missing", &format!("journal:{place}"))]).await;
+    let found = ("outcome_missing".to_owned(), format!("journal:{place}"));
+    ledger.assert_found_by(&["--full"], &[(&found.0, &found.1)]).await;
+    // What is not looked at again is not known to be mended.
+    ledger.assert_found_by(&[], &[]).await;
+    assert_eq!(alerts(&mut ledger).await, [found]);
 }
 
 /// What was found before a comparison failed is told all the same.
