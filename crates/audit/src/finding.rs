@@ -131,6 +131,10 @@ codes! {
     VoidMissing = "void_missing", Error;
     /// A void is over another amount than the hold.
     VoidDiffers = "void_differs", Error;
+    /// What was left of a released campaign was not given back, though nothing of it is held any more.
+    ReturnMissing = "return_missing", Error;
+    /// Something else was given back of a campaign than the vault released.
+    ReturnDiffers = "return_differs", Error;
     /// A balance is not what its transfers sum up to.
     BalanceDiffers = "balance_differs", Error;
     /// A player's counter is not what the grants sum up to.

@@ -30,6 +30,8 @@ pub(crate) struct Pending {
     pub(crate) unsettled: HashSet<B256>,
     /// Caps that the books have not booked, or not taken back.
     pub(crate) unfunded: HashSet<(CampaignId, u64, u32)>,
+    /// Campaigns whose release the books have not handled, or not taken back.
+    pub(crate) unreturned: HashSet<CampaignId>,
     /// Failed grants whose hold is not voided.
     pub(crate) unvoided: HashSet<GrantId>,
     /// Postings that the grants do not know of.
@@ -48,6 +50,8 @@ pub(crate) async fn read_pending(conn: &mut PgConnection) -> Result<Pending, Aud
         EventKind::BlockchainTxUndone,
         EventKind::CampaignFunded,
         EventKind::CampaignFundingUndone,
+        EventKind::CampaignReleased,
+        EventKind::CampaignReleaseUndone,
         EventKind::TokenGrantFailed,
     ];
     for event in unhandled(conn, BOOKS, &books).await? {
@@ -61,6 +65,8 @@ pub(crate) async fn read_pending(conn: &mut PgConnection) -> Result<Pending, Aud
                 let undone = event.undone;
                 pending.unfunded.insert((undone.campaign, undone.block_number, undone.log_index));
             }
+            Event::CampaignReleased(released) => drop(pending.unreturned.insert(released.campaign)),
+            Event::CampaignReleaseUndone(event) => drop(pending.unreturned.insert(event.undone.campaign)),
             Event::TokenGrantFailed(failed) => drop(pending.unvoided.insert(failed.grant)),
             _ => {}
         }

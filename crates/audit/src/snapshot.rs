@@ -36,6 +36,7 @@ pub(crate) struct Deltas {
     pub(crate) holds: BigDecimal,
     pub(crate) posts: BigDecimal,
     pub(crate) voids: BigDecimal,
+    pub(crate) returns: BigDecimal,
 }
 
 /// What was found before and explains more than its own place: one fault is to have one name.

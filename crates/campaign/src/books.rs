@@ -14,13 +14,14 @@ use laurel_events::{
 };
 use laurel_ledger::{
     Funding, LedgerError, Posting, Written, clear_alert, find_grant, find_places, find_segments, fund,
-    halt_queues, lock_accounts, note_unpaid, planted, post, raise_alert, void,
+    halt_queues, lock_accounts, note_release, note_unpaid, planted, post, raise_alert, void,
 };
 use sqlx::PgConnection;
 
 use crate::{
-    Move,
+    CampaignState, Move,
     change::set_state,
+    closing::settle_released,
     counters::give_back_counters,
     find_campaign,
     funding::forget_request,
@@ -93,6 +94,7 @@ impl Stage for BooksStage {
             let events = rehold_next(conn, now, campaign).await?;
             effects.extend(events.into_iter().map(|event| NewEvent::caused_by(cause, event)));
         }
+        effects.extend(settle_released(conn, now, events).await?);
         // Queues are locked after everything else.
         let suspended: Vec<CampaignId> = suspended.into_iter().collect();
         if !suspended.is_empty() {
@@ -105,28 +107,29 @@ impl Stage for BooksStage {
 
 /// All campaigns that the events touch, so that their books are locked in one order.
 fn campaigns_of(events: &[Envelope]) -> Vec<CampaignId> {
-    let mut campaigns: Vec<CampaignId> = events
-        .iter()
-        .flat_map(|envelope| match &envelope.event {
-            Event::BlockchainTxConfirmed(confirmed) => {
-                confirmed.segments.iter().map(|segment| segment.campaign).collect()
-            }
-            Event::CampaignFunded(funded) => vec![funded.campaign],
-            Event::CampaignReleased(released) => vec![released.campaign],
-            Event::TokenGrantFailed(failed) => vec![failed.grant.campaign],
-            Event::BlockchainTxUndone(undone) => {
-                undone.segments.iter().map(|segment| segment.campaign).collect()
-            }
-            Event::CampaignFundingUndone(event) => vec![event.undone.campaign],
-            Event::GrantsCancelUndone(event) => vec![event.undone.campaign],
-            Event::CampaignReleaseUndone(event) => vec![event.undone.campaign],
-            Event::BudgetReheld(reheld) => vec![reheld.grant.campaign],
-            _ => Vec::new(),
-        })
-        .collect();
+    let mut campaigns: Vec<CampaignId> =
+        events.iter().flat_map(|envelope| touched_by(&envelope.event)).collect();
     campaigns.sort_unstable();
     campaigns.dedup();
     campaigns
+}
+
+/// The campaigns that an event touches.
+pub(crate) fn touched_by(event: &Event) -> Vec<CampaignId> {
+    match event {
+        Event::BlockchainTxConfirmed(confirmed) => {
+            confirmed.segments.iter().map(|segment| segment.campaign).collect()
+        }
+        Event::CampaignFunded(funded) => vec![funded.campaign],
+        Event::CampaignReleased(released) => vec![released.campaign],
+        Event::TokenGrantFailed(failed) => vec![failed.grant.campaign],
+        Event::BlockchainTxUndone(undone) => undone.segments.iter().map(|segment| segment.campaign).collect(),
+        Event::CampaignFundingUndone(event) => vec![event.undone.campaign],
+        Event::GrantsCancelUndone(event) => vec![event.undone.campaign],
+        Event::CampaignReleaseUndone(event) => vec![event.undone.campaign],
+        Event::BudgetReheld(reheld) => vec![reheld.grant.campaign],
+        _ => Vec::new(),
+    }
 }
 
 /// Posts what a settlement paid, campaign by campaign. What it paid without a hold goes to suspense, and the campaign
@@ -265,11 +268,14 @@ async fn end_released(
 ) -> Result<Vec<Event>, StageError> {
     let id = released.campaign;
     let known = find_campaign(conn, id).await.map_err(StageError::from)?;
-    let goes_on = known.is_some_and(|campaign| {
+    let ours = known.filter(|campaign| {
         (campaign.definition.chain_id, campaign.vault) == (released.chain_id, released.vault)
-            && campaign.state.is_under_way()
     });
-    if !goes_on {
+    let Some(campaign) = ours.filter(|campaign| campaign.state != CampaignState::Deleted) else {
+        return Ok(Vec::new());
+    };
+    note_release(conn, now, released).await?;
+    if campaign.state.is_over() {
         return Ok(Vec::new());
     }
     let ended = set_state(conn, now, id, Move::End, LAUREL, Some("campaign_released")).await;

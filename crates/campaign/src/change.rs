@@ -141,7 +141,7 @@ pub async fn move_campaign(
         Move::Schedule => require_to_come(&campaign.definition, context.now)?,
         Move::Activate | Move::Resume => require_not_over(&campaign.definition, context.now)?,
         Move::Delete => require_no_money(conn, id).await?,
-        Move::Unschedule | Move::Pause | Move::End => {}
+        Move::Unschedule | Move::Pause | Move::End | Move::Close | Move::Settle | Move::Reopen => {}
     }
     let changed = set_state(conn, context.now, id, action, by, None).await?;
     let mut events = vec![NewEvent::from(changed.clone())];
@@ -199,7 +199,7 @@ pub(crate) async fn set_state(
     let timed = |state: CampaignState| state.is_under_way().then_some(&campaign.definition);
     set_timers(conn, id, timed(from), timed(campaign.state)).await?;
     // What is overdrawn can still be paid.
-    if campaign.state == CampaignState::Ended
+    if campaign.state.is_over()
         && find_balances(conn, id).await?.is_none_or(|books| books.overdrawn.is_zero())
     {
         drop_request(conn, id).await?;

@@ -14,6 +14,7 @@
 mod books;
 mod caps;
 mod change;
+mod closing;
 mod counters;
 mod decide;
 mod decisions;
@@ -40,10 +41,11 @@ pub use self::{
     books::BooksStage,
     caps::Caps,
     change::{change_campaign, move_campaign, require_funded},
+    closing::{PendingClosing, close_campaign, pending_closing},
     decide::{ActiveCampaign, DeclineReason},
     decisions::DecisionStage,
     definition::{CAMPAIGN_NAME_MAX, Definition, DefinitionError, GAME_NAME_MAX, GAMES_MAX},
-    funding::{PendingFunding, pending_funding, request_funding},
+    funding::{PendingFunding, Sent, pending_funding, request_funding},
     lists::{LISTED_MAX, ListedPlayer, PlayerList, PlayersListed, change_lists, list_players},
     recovered::judge_payments,
     rules::RuleCache,

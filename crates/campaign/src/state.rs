@@ -18,6 +18,10 @@ pub enum CampaignState {
     Paused,
     /// It meets no outcomes any more; grants under way are still paid.
     Ended,
+    /// The vault is to release what it does not pay.
+    Closing,
+    /// The vault has released it, and the books have given back what was left.
+    Closed,
     /// It was a draft, and nothing came of it.
     Deleted,
 }
@@ -37,6 +41,12 @@ pub enum Move {
     Resume,
     /// whatever was begun, or has money -> ended
     End,
+    /// ended -> closing
+    Close,
+    /// ended or closing -> closed, by what the chain says
+    Settle,
+    /// closed -> closing, by what the chain took back
+    Reopen,
     /// draft -> deleted
     Delete,
 }
@@ -53,8 +63,16 @@ pub struct IllegalTransition {
 
 impl CampaignState {
     /// All states.
-    pub const ALL: [Self; 6] =
-        [Self::Draft, Self::Scheduled, Self::Active, Self::Paused, Self::Ended, Self::Deleted];
+    pub const ALL: [Self; 8] = [
+        Self::Draft,
+        Self::Scheduled,
+        Self::Active,
+        Self::Paused,
+        Self::Ended,
+        Self::Closing,
+        Self::Closed,
+        Self::Deleted,
+    ];
 
     /// The name that the database stores.
     pub const fn as_str(self) -> &'static str {
@@ -64,6 +82,8 @@ impl CampaignState {
             Self::Active => "active",
             Self::Paused => "paused",
             Self::Ended => "ended",
+            Self::Closing => "closing",
+            Self::Closed => "closed",
             Self::Deleted => "deleted",
         }
     }
@@ -71,6 +91,11 @@ impl CampaignState {
     /// Whether outcomes are decided by it, now or later.
     pub const fn is_under_way(self) -> bool {
         matches!(self, Self::Scheduled | Self::Active | Self::Paused)
+    }
+
+    /// Whether nothing will be granted any more.
+    pub const fn is_over(self) -> bool {
+        matches!(self, Self::Ended | Self::Closing | Self::Closed | Self::Deleted)
     }
 
     /// The state after `action`.
@@ -86,6 +111,8 @@ impl CampaignState {
             }
             (Self::Active, Move::Pause) => Ok(Self::Paused),
             (Self::Draft | Self::Scheduled | Self::Active | Self::Paused, Move::End) => Ok(Self::Ended),
+            (Self::Ended, Move::Close) | (Self::Closed, Move::Reopen) => Ok(Self::Closing),
+            (Self::Ended | Self::Closing, Move::Settle) => Ok(Self::Closed),
             (Self::Draft, Move::Delete) => Ok(Self::Deleted),
             (from, action) => Err(IllegalTransition { from, action }),
         }
@@ -115,6 +142,9 @@ impl fmt::Display for Move {
             Self::Pause => "be paused",
             Self::Resume => "be resumed",
             Self::End => "be ended",
+            Self::Close => "be closed",
+            Self::Settle => "be settled",
+            Self::Reopen => "be reopened",
             Self::Delete => "be deleted",
         })
     }

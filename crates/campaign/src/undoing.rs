@@ -11,7 +11,7 @@ use laurel_ledger::{
 };
 use sqlx::PgConnection;
 
-use crate::{counters::take_counters_again, find_campaign};
+use crate::{closing::reclaim, counters::take_counters_again, find_campaign};
 
 /// How many holds are made again in one transaction, of all that another one had proven to be void: there may be a million.
 const REHELD_MAX: i64 = 1_000;
@@ -31,7 +31,9 @@ pub(crate) async fn undo(
         }
         Event::GrantsCancelUndone(event) => rehold(conn, now, event.undone.campaign, event.undone.tx).await,
         Event::CampaignReleaseUndone(event) => {
-            rehold(conn, now, event.undone.campaign, event.undone.tx).await
+            let mut events = reclaim(conn, now, &event.undone).await?;
+            events.extend(rehold(conn, now, event.undone.campaign, event.undone.tx).await?);
+            Ok(events)
         }
         _ => Ok(Vec::new()),
     }

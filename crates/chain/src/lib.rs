@@ -38,7 +38,7 @@ pub use self::{
     endpoints::{Endpoint, EndpointRefused, EndpointStatus, Endpoints, EndpointsParts},
     error::{CallError, ChainError, SendError},
     finality::{FinalBlock, Finality},
-    funding::funding_call,
+    funding::{ClosingStep, NextClosingStep, funding_call, next_closing_step},
     http::{CONNECT_TIMEOUT, HttpNode, RPC_TIMEOUT, SEND_TIMEOUT},
     identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
     metrics::EndpointMetrics,

@@ -66,6 +66,8 @@ codes! {
     DEAD_LETTERS = "dead_letters";
     /// A cap cannot be brought onto the chain.
     FUNDING_FAILED = "funding_failed";
+    /// A campaign cannot be closed on the chain, or what is left of it not be withdrawn.
+    CLOSING_FAILED = "closing_failed";
     /// A vault has a campaign that is not as this ledger knows it.
     FUNDING_MISMATCH = "funding_mismatch";
     /// A campaign's rule cannot be read.

@@ -8,7 +8,7 @@ use alloy::{
 };
 use laurel_chain::{
     BlockRef, Call, CallError, ChainError, ChainNode, KeyError, LaneSigner, NextStep, NonceAt, Refusal,
-    SendError, TxRequest, revert_reason,
+    SendError, SignedTx, TxRequest, revert_reason,
 };
 
 use crate::fees::{AboveCap, Price};
@@ -90,6 +90,20 @@ impl CallFailed {
     }
 }
 
+/// A transaction that does not revert, as far as is known, signed and not sent.
+#[derive(Clone, Debug)]
+pub(crate) struct Prepared {
+    step: &'static str,
+    nonce: u64,
+    signed: SignedTx,
+}
+
+impl Prepared {
+    pub(crate) fn hash(&self) -> B256 {
+        self.signed.hash
+    }
+}
+
 /// An account with its key.
 #[derive(Clone, Debug)]
 pub(crate) struct Account {
@@ -149,19 +163,19 @@ impl Account {
         failures: u32,
     ) -> Result<(), CallFailed> {
         let nonce = self.next_nonce().await?;
-        self.transact_at(nonce, step, to, data, failures).await
+        self.send(self.prepare(nonce, step, to, data, failures).await?).await
     }
 
-    /// The same with a nonce that was asked for before what the transaction follows from: where an earlier one, that was given up,
-    /// is mined in between, this one is refused.
-    pub(crate) async fn transact_at(
+    /// Signs a transaction with a nonce that was asked for before what it follows from: where an earlier one, that was given up, is mined
+    /// in between, this one is refused.
+    pub(crate) async fn prepare(
         &self,
         nonce: u64,
         step: &'static str,
         to: Address,
         data: Bytes,
         failures: u32,
-    ) -> Result<(), CallFailed> {
+    ) -> Result<Prepared, CallFailed> {
         let from = self.address();
         let call = Call { from, to, data: data.clone(), gas: Some(GAS_LIMIT) };
         let hurried = self.is_hurried();
@@ -187,6 +201,13 @@ impl Account {
             max_fee_per_gas: price.max_fee,
             max_priority_fee_per_gas: price.tip,
         })?;
+        Ok(Prepared { step, nonce, signed })
+    }
+
+    /// Sends what was signed, and waits until it is mined.
+    pub(crate) async fn send(&self, prepared: Prepared) -> Result<(), CallFailed> {
+        let Prepared { step, nonce, signed } = prepared;
+        let (from, hurried) = (self.address(), self.is_hurried());
         match self.node.send(signed.raw).await {
             Ok(_) => {}
             Err(error) if error.next() == NextStep::Confirm => {}

@@ -117,8 +117,11 @@ pub(crate) async fn released(
 /// follow when the books have released the holds of these.
 const RELEASED_MAX: i64 = 1_000;
 
-/// Fails grants of released campaigns, as many as [`RELEASED_MAX`], once none of their batches can pay any more: whatever is in no
-/// batch then was never paid. In quarantine nothing fails: the chain may have paid it before this database knew of a batch.
+/// Why grants of a released campaign fail.
+const RELEASED: &str = "campaign_released";
+
+/// Fails grants of released campaigns, as many as [`RELEASED_MAX`] with a place and without, once none of their batches can pay any more:
+/// whatever is in no batch then was never paid. In quarantine nothing fails: the chain may have paid it before this database knew of a batch.
 pub(crate) async fn fail_released(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
@@ -176,6 +179,7 @@ pub(crate) async fn fail_released(
             |column| LedgerError::Inconsistent { table: "queues", column, id: queue.campaign.to_string() };
         let campaign = CampaignId::try_from(queue.campaign).map_err(|_| wrong("campaign"))?;
         let tx = B256::try_from(queue.released_tx.as_slice()).map_err(|_| wrong("released_tx"))?;
+        failed.extend(fail_waiting(conn, now, cause, campaign).await?);
         let proof = |seq| VoidProof::Released { seq, tx };
         // Places may have failed before; only one that does now has the next ones follow.
         loop {
@@ -186,7 +190,7 @@ pub(crate) async fn fail_released(
                     "seq {paid} of campaign {campaign} was paid, and is sent again"
                 )));
             }
-            let failed_now = fail(conn, now, cause, (campaign, "campaign_released"), &places, proof).await?;
+            let failed_now = fail(conn, now, cause, (campaign, RELEASED), &places, proof).await?;
             let goes_on = failed_now.is_empty() && !places.is_empty();
             failed.extend(failed_now);
             if !goes_on {
@@ -195,6 +199,46 @@ pub(crate) async fn fail_released(
         }
     }
     Ok(failed)
+}
+
+/// Fails the next grants of a released campaign, whose queue the caller has locked, that have no place yet: a wallet would come too late.
+async fn fail_waiting(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    cause: Option<EventId>,
+    campaign: CampaignId,
+) -> Result<Vec<NewEvent>, LedgerError> {
+    let failed = sqlx::query!(
+        r#"
+        UPDATE exceptions SET state = 'failed', reason = $4, wallet_until = NULL, updated_at = $3
+        WHERE campaign = $1 AND number IN (
+            SELECT number FROM exceptions
+            WHERE campaign = $1 AND seq IS NULL AND state IN ('awaiting_wallet', 'held')
+            ORDER BY number
+            LIMIT $2
+            FOR NO KEY UPDATE
+        )
+        RETURNING number, player, amount
+        "#,
+        campaign.number(),
+        RELEASED_MAX,
+        now,
+        RELEASED,
+    )
+    .fetch_all(conn)
+    .await?;
+    let failed = failed.into_iter().map(|row| {
+        let grant = GrantId { campaign, number: row.number.cast_unsigned() };
+        let failed = TokenGrantFailed {
+            grant,
+            player: row.player.into(),
+            amount: amount_from_sql(&row.amount, "exceptions", "amount", grant)?,
+            reason: RELEASED.to_owned(),
+            proof: VoidProof::NeverQueued,
+        };
+        Ok(NewEvent { event: failed.into(), occurred_at: None, cause })
+    });
+    failed.collect()
 }
 
 /// Takes the next places of a campaign, whose queue the caller has locked, that wait to be sent, or to be sent again.

@@ -153,7 +153,11 @@ async fn start(
     });
     let mut effects: Vec<NewEvent> = effects.collect();
     effects.extend(adopted.into_iter().map(NewEvent::from));
-    effects.extend(fail_released(conn, now, None, &released).await?);
+    // Neither those that were given a place nor those that wait for a wallet would be paid.
+    let waiting = waiting.iter().map(|waiting| waiting.grant.campaign);
+    let campaigns: BTreeSet<CampaignId> = released.into_iter().chain(waiting).collect();
+    let campaigns: Vec<CampaignId> = campaigns.into_iter().collect();
+    effects.extend(fail_released(conn, now, None, &campaigns).await?);
     Ok(effects)
 }
 

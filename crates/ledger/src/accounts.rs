@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!   chain ──fund──► available ──hold──► reserved ──post──► paid
-//!                       ▲                  │
-//!                       └───────void───────┘
+//!                     │   ▲                │
+//!   returned ◄──return──┘   └──────void──────┘
 //! ```
 //!
 //! A transfer is immutable and has a natural key: writing it again says [`Written::Exists`], and with other content it
@@ -43,7 +43,7 @@ pub struct Balances {
     pub reserved: Amount,
     /// Paid on the chain.
     pub paid: Amount,
-    /// Given back to the treasury.
+    /// Given back when the vault released the campaign.
     pub returned: Amount,
     /// What grants stand on and the vault has no cap for, since the chain took back what was final. Nothing is available then.
     pub overdrawn: Amount,

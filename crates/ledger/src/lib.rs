@@ -38,6 +38,7 @@ mod quarantine;
 mod queues;
 mod ranges;
 mod reholds;
+mod returns;
 mod segments;
 mod stops;
 mod suspense;
@@ -78,6 +79,7 @@ pub use self::{
     queues::{forget_release, halt_queues, resume_queue},
     ranges::{ahead_positions, ensure_ranges},
     reholds::{begin_rehold, list_reholds, move_rehold, next_rehold},
+    returns::{Return, give_back, note_release, take_back},
     segments::{Place as ChainPlace, find_given_places, find_places, find_segments},
     stops::{Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_for_unknown, stop_payouts},
     suspense::{forget_unpaid, note_unpaid, record_suspense, undo_suspense},

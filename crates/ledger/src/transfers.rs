@@ -4,7 +4,8 @@
 //!   grants (hold) ──── by number ─────────╮
 //!   fundings ───────── by time ───────────┤ each read from where the page before left it,
 //!   postings (post) ── by time ───────────┤ merged by time: no page sorts more than it shows
-//!   voids ──────────── by time ───────────╯
+//!   voids ──────────── by time ───────────┤
+//!   returns ────────── by turn ───────────╯
 //! ```
 
 use std::{fmt, iter::Peekable, str::FromStr, vec::IntoIter};
@@ -20,9 +21,9 @@ use crate::{LedgerError, numeric::amount_from_sql};
 /// A movement of money.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Transfer {
-    /// funding, hold, post or void; with `_undone`, one that the chain took back.
+    /// funding, hold, post, void or return; with `_undone`, one that the chain took back.
     pub kind: &'static str,
-    /// What it concerns: a block and log, a grant, or a batch.
+    /// What it concerns: a block and log, a grant, a batch, or a transaction.
     pub reference: String,
     /// The account it leaves.
     pub debit: &'static str,
@@ -43,6 +44,7 @@ pub struct TransferCursor {
     funding: (DateTime<Utc>, i64, i32, i32),
     post: (DateTime<Utc>, Uuid, i32),
     void: (DateTime<Utc>, i64, i32),
+    returned: i32,
 }
 
 impl TransferCursor {
@@ -52,15 +54,16 @@ impl TransferCursor {
         funding: (DateTime::UNIX_EPOCH, -1, -1, -1),
         post: (DateTime::UNIX_EPOCH, Uuid::nil(), -1),
         void: (DateTime::UNIX_EPOCH, -1, -1),
+        returned: -1,
     };
 }
 
 impl fmt::Display for TransferCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { hold, funding, post, void } = self;
+        let Self { hold, funding, post, void, returned } = self;
         let [funded, posted, voided] = [funding.0, post.0, void.0].map(|at| at.timestamp_micros());
         write!(f, "{hold}.{funded}.{}.{}.{}.", funding.1, funding.2, funding.3)?;
-        write!(f, "{posted}.{}.{}.{voided}.{}.{}", post.1.simple(), post.2, void.1, void.2)
+        write!(f, "{posted}.{}.{}.{voided}.{}.{}.{returned}", post.1.simple(), post.2, void.1, void.2)
     }
 }
 
@@ -74,7 +77,8 @@ impl FromStr for TransferCursor {
 
     fn from_str(text: &str) -> Result<Self, NoTransferCursor> {
         let parts: Vec<&str> = text.split('.').collect();
-        let [hold, funded, block, log, taken_back, posted, batch, turn, voided, number, undone] = parts[..]
+        let [hold, funded, block, log, taken_back, posted, batch, turn, voided, number, undone, returned] =
+            parts[..]
         else {
             return Err(NoTransferCursor);
         };
@@ -91,6 +95,7 @@ impl FromStr for TransferCursor {
             funding: (time(funded)?, part(block)?, part(log)?, part(taken_back)?),
             post: (time(posted)?, part(batch)?, part(turn)?),
             void: (time(voided)?, part(number)?, part(undone)?),
+            returned: part(returned)?,
         })
     }
 }
@@ -119,6 +124,7 @@ enum Kind {
     Hold(i64),
     Post(Uuid),
     Void(i64),
+    Return,
 }
 
 impl Row {
@@ -141,6 +147,10 @@ impl Row {
                 cursor.void = (self.recorded_at, number, turn);
                 (["void", "void_undone"], "reserved", "available")
             }
+            Kind::Return => {
+                cursor.returned = turn;
+                (["return", "return_undone"], "available", "returned")
+            }
         };
         let (kind, debit, credit) =
             if turn % 2 == 0 { (written, debit, credit) } else { (undone, credit, debit) };
@@ -161,11 +171,12 @@ pub async fn list_transfers(
     limit: i64,
 ) -> Result<Vec<Transfer>, LedgerError> {
     // Where times are equal, the first of these comes first.
-    let mut kinds: [Peekable<IntoIter<Row>>; 4] = [
+    let mut kinds: [Peekable<IntoIter<Row>>; 5] = [
         fundings(conn, campaign, after, limit).await?.into_iter().peekable(),
         holds(conn, campaign, after, limit).await?.into_iter().peekable(),
         posts(conn, campaign, after, limit).await?.into_iter().peekable(),
         voids(conn, campaign, after, limit).await?.into_iter().peekable(),
+        returns(conn, campaign, after, limit).await?.into_iter().peekable(),
     ];
     let mut cursor = after;
     let mut transfers = Vec::new();
@@ -302,6 +313,35 @@ async fn voids(
     Ok(rows.collect())
 }
 
+async fn returns(
+    conn: &mut PgConnection,
+    campaign: CampaignId,
+    after: TransferCursor,
+    limit: i64,
+) -> Result<Vec<Row>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT turn, '0x' || encode(tx, 'hex') AS "tx!", amount, recorded_at FROM returns
+        WHERE campaign = $1 AND turn > $2
+        ORDER BY turn
+        LIMIT $3
+        "#,
+        campaign.number(),
+        after.returned,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let rows = rows.into_iter().map(|row| Row {
+        recorded_at: row.recorded_at,
+        reference: row.tx,
+        amount: row.amount,
+        kind: Kind::Return,
+        turn: row.turn,
+    });
+    Ok(rows.collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -313,6 +353,7 @@ mod tests {
             funding: (DateTime::from_timestamp_micros(7).unwrap(), 3, 4, 1),
             post: (DateTime::from_timestamp_micros(1_767_225_600_000_001).unwrap(), Uuid::from_u128(5), 2),
             void: (DateTime::UNIX_EPOCH, 6, 1),
+            returned: 2,
         };
         for cursor in [cursor, TransferCursor::START] {
             assert_eq!(cursor.to_string().parse(), Ok(cursor));

@@ -54,7 +54,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 34] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 36] = [
     ("acknowledge", "no world pays without the ledger"),
     ("api_key_made", "nobody signs in: worlds sign their tokens themselves"),
     ("api_key_revoked", "nobody signs in: worlds sign their tokens themselves"),
@@ -62,10 +62,10 @@ pub(crate) const ELSEWHERE: [(&str, &str); 34] = [
     ("audit_forgotten", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
     ("audit_raised", "a reconciliation that does not end is a world that fails"),
     ("audit_report", "worlds are reconciled when they are at rest, and nothing goes wrong any more"),
+    ("budget_withdrawn", "the treasury waits by the clock of the machine"),
     ("campaign_changed", "campaigns are made before a world begins, and not changed"),
+    ("campaign_closed", "a world's owner closes its campaigns on the chain"),
     ("campaign_created", "campaigns are made before a world begins"),
-    ("funding_alert", "the treasury waits by the clock of the machine"),
-    ("funding_failed", "the treasury waits by the clock of the machine"),
     ("funding_requested", "the treasury waits by the clock of the machine"),
     ("halt_ended", "an operator's command for a halt without a reason, which few worlds have"),
     ("history_rebuilt", "an operator's command"),
@@ -86,6 +86,8 @@ pub(crate) const ELSEWHERE: [(&str, &str); 34] = [
     ("stats_rebuilt", "an operator's command"),
     ("totp_begun", "nobody signs in: worlds sign their tokens themselves"),
     ("totp_confirmed", "nobody signs in: worlds sign their tokens themselves"),
+    ("treasury_alert", "the treasury waits by the clock of the machine"),
+    ("treasury_failed", "the treasury waits by the clock of the machine"),
     ("unpaused", "an operator's command"),
     ("vault_pinned", "worlds have their vault before they begin"),
     ("wrong_password", "nobody signs in: worlds sign their tokens themselves"),

@@ -58,7 +58,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 54] = [
+pub const MATRIX: [Right; 56] = [
     to_everybody("POST", "/v1/auth/token"),
     to_everybody("POST", "/v1/auth/refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge"),
@@ -98,6 +98,8 @@ pub const MATRIX: [Right; 54] = [
     to("POST", "/v1/campaigns/{campaign_id}/pause", &[Manager]),
     to("POST", "/v1/campaigns/{campaign_id}/resume", &[Manager]),
     to("POST", "/v1/campaigns/{campaign_id}/end", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/close", &[Manager]),
+    to("GET", "/v1/campaigns/{campaign_id}/close", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/statistics", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/ledger", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/grants", READERS),

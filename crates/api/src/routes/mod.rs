@@ -93,6 +93,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(campaigns::moves::pause))
         .routes(routes!(campaigns::moves::resume))
         .routes(routes!(campaigns::moves::end))
+        .routes(routes!(campaigns::close::post, campaigns::close::get))
         .routes(routes!(campaigns::statistics::handler))
         .routes(routes!(campaigns::ledger::handler))
         .routes(routes!(campaigns::grants::handler))

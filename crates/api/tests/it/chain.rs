@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use alloy::{
-    primitives::{Address, B256, Bytes, hex, keccak256},
+    primitives::{Address, B256, Bytes, U256, hex, keccak256},
     sol_types::{SolCall, SolConstructor},
 };
 use laurel_api::Role;
 use laurel_chain::{
-    ChainNode, HttpNode, LaneSigner, LocalKey, NonceAt, RewardToken, RewardVault, TxRequest, funding_call,
+    Call, ChainNode, Erc20, HttpNode, LaneSigner, LocalKey, NonceAt, RewardToken, RewardVault, TxRequest,
+    funding_call,
 };
-use laurel_devnet::{Anvil, Mining, dev_keys::DEV_KEYS, testing::anvil};
+use laurel_devnet::{Anvil, Mining, chain_control::ChainControl, dev_keys::DEV_KEYS, testing::anvil};
 use laurel_events::{Amount, CampaignId};
 use serde_json::json;
 
@@ -73,6 +74,29 @@ impl Chain {
         self.deploy([RewardToken::BYTECODE.as_ref(), &arguments.abi_encode()].concat()).await
     }
 
+    /// A transaction of the owner, in a block.
+    async fn owner_sends(&self, to: Address, data: Bytes) {
+        let owner = self.owner.address();
+        let nonce = self.node.nonce(owner, NonceAt::Pending).await.unwrap();
+        let fees = self.node.fees().await.unwrap();
+        let request = TxRequest {
+            chain_id: CHAIN,
+            nonce,
+            to: Some(to),
+            data,
+            gas_limit: 500_000,
+            max_fee_per_gas: fees.base_fee * 2 + fees.priority_fee,
+            max_priority_fee_per_gas: fees.priority_fee,
+        };
+        self.node.send(self.owner.sign(&request).unwrap().raw).await.unwrap();
+        let mined = async {
+            while self.node.nonce(owner, NonceAt::Latest).await.unwrap() <= nonce {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(MINED_WITHIN, mined).await.unwrap();
+    }
+
     async fn world(&self, vault: Address) -> World {
         self.world_with(vault, false).await
     }
@@ -108,6 +132,54 @@ async fn without_a_treasury_the_owner_is_told_what_to_call() {
     // Nothing is kept of it but the answer.
     assert_eq!(world.rows("funding_requests").await, 0);
     assert_eq!(fund().send().await.header("idempotency-replayed"), Some("true"));
+}
+
+/// Each answer is sent by the owner, and the next one goes on from there.
+#[tokio::test]
+async fn without_a_treasury_the_owner_is_led_through_closing() {
+    let chain = Chain::start().await;
+    let (vault, token) = (chain.vault().await, chain.token().await);
+    let world = chain.world(vault).await;
+    let mut definition = definition();
+    definition["token"] = json!(token);
+    let made = world.call(Role::Manager, "POST /v1/campaigns").json(&definition).send().await.created();
+    let id = made["id"].as_str().unwrap();
+    let send = async |call: &serde_json::Value| {
+        let data: Bytes = call["data"].as_str().unwrap().parse().unwrap();
+        chain.owner_sends(call["to"].as_str().unwrap().parse().unwrap(), data).await;
+    };
+    let owner = chain.owner.address();
+    let mint = RewardToken::mintCall { to: vault, amount: U256::from(1_000) };
+    chain.owner_sends(token, mint.abi_encode().into()).await;
+    let fund = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/fund"));
+    send(&fund.json(&json!({ "cap": "1000" })).send().await.accepted()).await;
+    world.fund(id, 1_000).await;
+    world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/end")).send().await.ok();
+    let close = async || {
+        let request = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/close"));
+        request.send().await.accepted()
+    };
+    let answer = close().await;
+    assert_eq!(answer["call"]["step"], "close");
+    send(&answer["call"]).await;
+    let answer = close().await;
+    assert_eq!(answer["call"], json!(null), "its time has not come");
+    assert!(answer["closes_at"].is_string());
+    ChainControl::new(chain.anvil.rpc_url()).unwrap().warp(86_401).await.unwrap();
+    let answer = close().await;
+    assert_eq!(answer["call"]["step"], "release");
+    send(&answer["call"]).await;
+    assert_eq!(close().await["call"], json!(null), "not before that is final");
+    // What the books say then.
+    let back = "UPDATE accounts SET returned = available, available = 0";
+    sqlx::query(back).execute(world.pool()).await.unwrap();
+    let answer = close().await;
+    assert_eq!((&answer["call"]["step"], &answer["returned"]), (&json!("withdraw"), &json!("1000")));
+    send(&answer["call"]).await;
+    let data = Erc20::balanceOfCall { owner }.abi_encode().into();
+    let owned = chain.node.call(Call { from: owner, to: token, data, gas: None }).await.unwrap();
+    assert_eq!(U256::from_be_slice(&owned), U256::from(1_000));
+    assert_eq!(world.rows("closings").await, 0);
 }
 
 #[tokio::test]

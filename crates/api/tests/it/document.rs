@@ -51,6 +51,39 @@ fn every_operation_is_told_apart_and_explained() {
     }
 }
 
+/// The document has one schema of a name, whichever of two types came last.
+#[test]
+fn no_two_types_share_a_name_in_the_document() {
+    let sources = concat!(env!("CARGO_MANIFEST_DIR"), "/src");
+    let mut folders = vec![std::path::PathBuf::from(sources)];
+    let mut names = std::collections::BTreeMap::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let source = std::fs::read_to_string(&path).unwrap();
+            for shape in source.split("ToSchema)]\n").skip(1) {
+                let named = shape.lines().take(6).find_map(|line| {
+                    line.strip_prefix("#[schema(as = ")?.split([',', ')']).next().map(str::to_owned)
+                });
+                let declared = |line: &'_ str| {
+                    let (_, rest) = line.split_once("struct ").or_else(|| line.split_once("enum "))?;
+                    Some(rest.to_owned())
+                };
+                let declared = shape.lines().find_map(declared).unwrap();
+                let declared = declared.split(|c: char| !c.is_alphanumeric()).next().unwrap();
+                let name = named.unwrap_or_else(|| declared.to_owned());
+                let before = names.insert(name.clone(), path.clone());
+                assert_eq!(before, None, "{name} is also in {}", path.display());
+            }
+        }
+    }
+    assert!(names.len() > 50, "{names:?}");
+}
+
 #[tokio::test]
 async fn the_document_is_served_to_everybody() {
     let world = World::new().await;

@@ -9,6 +9,7 @@ mod bad_requests;
 mod call;
 mod campaigns;
 mod chain;
+mod closing;
 mod document;
 mod funding;
 mod idempotency;

@@ -80,6 +80,7 @@ pub(crate) struct Row {
     pub(crate) holds: BigDecimal,
     pub(crate) posts: BigDecimal,
     pub(crate) voids: BigDecimal,
+    pub(crate) returns: BigDecimal,
 }
 
 /// What a campaign's transfers of each kind sum up to.
@@ -88,6 +89,7 @@ pub(crate) struct Sums {
     pub(crate) holds: BigDecimal,
     pub(crate) posts: BigDecimal,
     pub(crate) voids: BigDecimal,
+    pub(crate) returns: BigDecimal,
 }
 
 impl Row {
@@ -98,12 +100,13 @@ impl Row {
             holds: self.holds.clone(),
             posts: self.posts.clone(),
             voids: self.voids.clone(),
+            returns: self.returns.clone(),
         }
     }
 
     /// The balances that are not what these transfers make them, in words.
     pub(crate) fn differing(&self, sums: &Sums) -> Vec<String> {
-        let left = &sums.fundings - &sums.holds + &sums.voids;
+        let left = &sums.fundings - &sums.holds + &sums.voids - &sums.returns;
         let nothing = BigDecimal::default();
         let (available, overdrawn) = if left < nothing { (nothing, -left) } else { (left, nothing) };
         let expected = [
@@ -111,6 +114,7 @@ impl Row {
             ("available", &self.available, available),
             ("reserved", &self.reserved, &sums.holds - &sums.posts - &sums.voids),
             ("paid", &self.paid, sums.posts.clone()),
+            ("returned", &self.returned, sums.returns.clone()),
             ("overdrawn", &self.overdrawn, overdrawn),
         ];
         let differing = expected.into_iter().filter(|(_, balance, sum)| *balance != sum);
@@ -178,7 +182,8 @@ pub(crate) async fn balances(conn: &mut PgConnection) -> Result<Vec<Row>, AuditE
                (SELECT coalesce(sum(added), 0) FROM fundings t WHERE t.campaign = a.campaign) AS "fundings!",
                (SELECT coalesce(sum(amount), 0) FROM grants t WHERE t.campaign = a.campaign) AS "holds!",
                (SELECT coalesce(sum(amount), 0) FROM postings t WHERE t.campaign = a.campaign) AS "posts!",
-               (SELECT coalesce(sum(amount), 0) FROM voids t WHERE t.campaign = a.campaign) AS "voids!"
+               (SELECT coalesce(sum(amount), 0) FROM voids t WHERE t.campaign = a.campaign) AS "voids!",
+               (SELECT coalesce(sum(amount), 0) FROM returns t WHERE t.campaign = a.campaign) AS "returns!"
         FROM accounts a
         JOIN campaigns c ON c.id = a.campaign
         JOIN vaults v ON v.id = c.vault

@@ -23,6 +23,7 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
             holds: &row.holds + &deltas.holds,
             posts: &row.posts + &deltas.posts,
             voids: &row.voids + &deltas.voids,
+            returns: &row.returns + &deltas.returns,
         };
         let differ = row.differing(&sums);
         let about = format!("campaign:{id}");

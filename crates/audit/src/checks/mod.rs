@@ -2,6 +2,7 @@
 
 mod balances;
 mod batches;
+mod closings;
 mod counters;
 mod fundings;
 mod grants;
@@ -39,6 +40,7 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<Questions, Au
     postings::compare(snapshot).await?;
     fundings::compare(snapshot).await?;
     voids::compare(snapshot).await?;
+    closings::compare(snapshot).await?;
     balances::compare(snapshot).await?;
     counters::compare(snapshot).await?;
     wallets::compare(snapshot).await?;

@@ -2,6 +2,7 @@
 
 mod budget;
 mod caps;
+mod closing;
 mod decisions;
 mod funding;
 mod postings;

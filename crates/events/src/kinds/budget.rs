@@ -1,6 +1,6 @@
 //! The campaign's money, as the ledger moved it.
 
-use alloy_primitives::{B256, U256};
+use alloy_primitives::{Address, B256, U256};
 use serde::{Deserialize, Serialize};
 
 use crate::{Amount, BatchId, CampaignId, GrantId, Payload, Subject};
@@ -136,5 +136,77 @@ impl Payload for BudgetReheld {
 
     fn key(&self) -> String {
         self.grant.to_string()
+    }
+}
+
+/// available -> returned: the vault released the campaign, and nothing of it is held any more.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetReturned {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// What was left.
+    pub amount: Amount,
+    /// The transaction that released it.
+    pub tx: B256,
+}
+
+impl Payload for BudgetReturned {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.campaign)
+    }
+
+    fn key(&self) -> String {
+        format!("{}/{}", self.campaign, self.tx)
+    }
+}
+
+/// returned -> available: the chain took back the block in which the vault had released the campaign.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetReclaimed {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// What is available again, unless it covers what is overdrawn.
+    pub amount: Amount,
+    /// The transaction that had released it.
+    pub tx: B256,
+}
+
+impl Payload for BudgetReclaimed {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.campaign)
+    }
+
+    fn key(&self) -> String {
+        format!("{}/{}", self.campaign, self.tx)
+    }
+}
+
+/// What was returned has left the vault, in a final block.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetWithdrawn {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// How much.
+    pub amount: Amount,
+    /// Who has it now.
+    pub to: Address,
+    /// The transaction; none where there was nothing to withdraw.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tx: Option<B256>,
+}
+
+impl Payload for BudgetWithdrawn {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.campaign)
+    }
+
+    fn key(&self) -> String {
+        self.campaign.to_string()
     }
 }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod batching;
+mod closing;
 mod compensation;
 mod faulty_node;
 mod lanes;

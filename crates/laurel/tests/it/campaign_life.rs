@@ -66,6 +66,7 @@ async fn a_campaigns_life_is_lived_as_it_is_written() {
         .env("api", format!("http://127.0.0.1:{port}/v1"))
         .env("config", world.config(port))
         .env("chain", world.chain_id.to_string())
+        .env("rpc", world.rpc_url.as_str())
         .env("token", world.token.to_checksum(None))
         .env_remove("DATABASE_URL")
         .kill_on_drop(true);

@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::{
-    process::Running,
+    process::{Running, output},
     rest::Rest,
     world::{REWARD, World, free_port},
 };
@@ -111,11 +111,10 @@ async fn what_waits_when_the_vault_has_released_its_campaign_is_compensated() {
     let statistics = format!("/campaigns/{campaign}/statistics");
     let waits = |of: &Value| of["paid"] == *REWARD.to_string() && of["reserved"] == *REWARD.to_string();
     rest.until(&statistics, waits).await;
-    let campaign: u64 = campaign.parse().unwrap();
-    world.owner_calls(RewardVault::closeCall { campaign }).await;
+    let id: u64 = campaign.parse().unwrap();
+    world.owner_calls(RewardVault::closeCall { campaign: id }).await;
     world.warp(CLOSE_DELAY_S + 1).await;
-    world.owner_calls(RewardVault::releaseCall { campaign }).await;
-    rest.link("late", world.chain_id).await;
+    world.owner_calls(RewardVault::releaseCall { campaign: id }).await;
     // The books are first, what counts steps comes after them.
     let released = rest.until(&statistics, |of| of["compensated"] == 1).await;
     assert_eq!(
@@ -123,7 +122,23 @@ async fn what_waits_when_the_vault_has_released_its_campaign_is_compensated() {
         (&json!(REWARD.to_string()), &json!("0")),
         "{released}"
     );
+    assert_eq!(
+        (&released["available"], &released["returned"]),
+        (&json!("0"), &json!("999000")),
+        "{released}"
+    );
+    let closed = rest.must(Method::GET, &format!("/campaigns/{campaign}"), None).await;
+    assert_eq!((&closed["state"], &closed["state_reason"]), (&json!("closed"), &json!("campaign_released")));
     assert_eq!(running.terminate().await, Some(0));
     world.assert_books_balance(port).await;
     world.assert_reconciled(port).await;
+    // Had the books forgotten it, a reconciliation would say so.
+    let forget = "ALTER TABLE returns DISABLE TRIGGER USER; DELETE FROM returns;
+                  UPDATE accounts SET available = returned, returned = 0";
+    sqlx::raw_sql(forget).execute(world.database.pool()).await.unwrap();
+    let audit = output(world.laurel(port, &["audit", "reconcile"])).await;
+    assert_eq!(audit.status.code(), Some(1));
+    let printed = String::from_utf8_lossy(&audit.stdout);
+    assert_eq!(printed.matches("_differs").count() + printed.matches("_missing").count(), 1, "{printed}");
+    assert!(printed.contains("return_missing"), "{printed}");
 }

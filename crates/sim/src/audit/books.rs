@@ -97,8 +97,9 @@ const BALANCES: &str = r"
                         WHERE g.campaign = a.campaign) g
     CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS sum FROM postings p WHERE p.campaign = a.campaign) p
     CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS sum FROM voids v WHERE v.campaign = a.campaign) v
-    WHERE a.funded - a.overdrawn <> f.sum OR a.paid <> p.sum OR a.reserved <> g.sum - p.sum - v.sum OR a.returned <> 0
-       OR a.available - a.overdrawn <> f.sum - g.sum + v.sum OR a.grants <> g.count
+    CROSS JOIN LATERAL (SELECT coalesce(sum(amount), 0) AS sum FROM returns r WHERE r.campaign = a.campaign) r
+    WHERE a.funded - a.overdrawn <> f.sum OR a.paid <> p.sum OR a.reserved <> g.sum - p.sum - v.sum
+       OR a.returned <> r.sum OR a.available - a.overdrawn <> f.sum - g.sum + v.sum - r.sum OR a.grants <> g.count
 ";
 
 /// Where each place is that was given, unless its grant has come to an end without payment: it waits in one place, or is in a batch

@@ -20,6 +20,7 @@ const SUBJECT_BYTES_MAX: usize = 128;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewApiKey)]
 pub(crate) struct Request {
     /// The game server. Its outcomes are known by this name and their ids, so a new key of the same server needs the same name.
     subject: String,
@@ -61,6 +62,7 @@ impl Request {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ApiKeyMade)]
 pub(crate) struct Answer {
     #[serde(flatten)]
     made: ApiKeyOut,

@@ -19,6 +19,7 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = SignInChallengeWanted)]
 pub(crate) struct Request {
     /// The organisation whose player you are.
     org: String,
@@ -35,6 +36,7 @@ pub(crate) struct Request {
 impl RequestBody for Request {}
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = SignInChallenge)]
 pub(crate) struct Answer {
     /// What the wallet has to sign (EIP-191), letter by letter.
     message: String,

@@ -8,6 +8,7 @@ use crate::{ApiState, AuthMode, Jwk, TokenKey};
 
 /// Keys (RFC 7517).
 #[derive(Serialize, ToSchema)]
+#[schema(as = Jwks)]
 pub(crate) struct Answer {
     /// All keys that access tokens may be signed with. The first one signs new ones.
     keys: Vec<Jwk>,

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 use crate::{ApiState, Principal, Problem, Role, auth::name_of};
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = Caller)]
 pub(crate) struct Answer {
     /// Your id, as the journal has it: for a player, the game server's id; for a game server, its name.
     subject: String,

@@ -14,6 +14,7 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewPassword)]
 pub(crate) struct Request {
     /// The password that you have.
     current: String,

@@ -14,6 +14,7 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Refresh)]
 pub(crate) struct Request {
     /// The refresh token that came last.
     refresh_token: String,

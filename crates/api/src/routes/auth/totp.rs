@@ -14,6 +14,7 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = BeginTotp)]
 pub(crate) struct Begin {
     /// Your password.
     password: String,
@@ -22,6 +23,7 @@ pub(crate) struct Begin {
 impl RequestBody for Begin {}
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = TotpBegun)]
 pub(crate) struct Begun {
     /// What an authenticator reads as a QR code. It is shown once.
     uri: String,
@@ -61,6 +63,7 @@ pub(crate) async fn begin(
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ConfirmTotp)]
 pub(crate) struct Confirm {
     /// The code that your authenticator shows now.
     code: String,

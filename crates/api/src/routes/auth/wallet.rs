@@ -16,6 +16,7 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = WalletSignIn)]
 pub(crate) struct Request {
     /// The challenge's message, unchanged.
     message: String,

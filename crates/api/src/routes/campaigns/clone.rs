@@ -19,6 +19,7 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CloneName)]
 pub(crate) struct Request {
     /// What people call the copy; without, as the original.
     #[serde(default)]

@@ -19,6 +19,7 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Cap)]
 pub(crate) struct Request {
     /// The whole cap in the token's base units, not the difference. It only rises.
     #[schema(value_type = String)]
@@ -28,6 +29,7 @@ pub(crate) struct Request {
 impl RequestBody for Request {}
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = CapAsked)]
 pub(crate) struct Answer {
     /// The cap that was asked for.
     #[schema(value_type = String)]

@@ -1,6 +1,7 @@
 //! Campaigns.
 
 pub(crate) mod clone;
+pub(crate) mod close;
 pub(crate) mod declines;
 pub(crate) mod fund;
 pub(crate) mod get;

@@ -21,6 +21,7 @@ use crate::{
 /// Why; the whole body may be left out.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = MoveReason)]
 pub(crate) struct Request {
     /// For whoever asks later: up to 500 characters. The journal has their hash only.
     #[serde(default)]
@@ -28,6 +29,12 @@ pub(crate) struct Request {
 }
 
 impl RequestBody for Request {}
+
+/// Somebody's reason, with what hides it in the journal.
+pub(super) async fn reason(state: &ApiState, request: Option<Request>) -> Result<Option<Reason>, Problem> {
+    let Some(words) = request.and_then(|request| request.reason) else { return Ok(None) };
+    Ok(Some(Reason::new(words, &mut state.rng().await)?))
+}
 
 async fn apply(
     state: ApiState,
@@ -38,13 +45,11 @@ async fn apply(
     MaybeKeyed { request, idempotency }: MaybeKeyed<Request>,
 ) -> Result<Reply, Problem> {
     let context = state.context(&request_id);
-    let words = request.and_then(|request| request.reason);
     let mut once = match Once::begin(&state.pool, context.now, &principal, idempotency.as_ref()).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
-    let mut rng = state.rng().await;
-    let why = words.map(|words| Reason::new(words, &mut rng)).transpose()?;
+    let why = reason(&state, request).await?;
     let by = By { who: &principal.subject, why: why.as_ref() };
     move_campaign(&mut once.tx, &context, principal.org, id, action, by).await?;
     if matches!(action, Move::Activate | Move::Schedule) {

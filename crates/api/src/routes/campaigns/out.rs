@@ -1,16 +1,35 @@
 //! A campaign as the interface shows it.
 
+use alloy_primitives::B256;
 use axum::http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{ETAG, IF_MATCH},
 };
 use chrono::{DateTime, Utc};
-use laurel_campaign::{Campaign, CampaignState, Caps, PendingFunding, Windows, reward::Reward};
+use laurel_campaign::{Campaign, CampaignState, Caps, PendingFunding, Sent, Windows, reward::Reward};
 use laurel_events::{Amount, CampaignId};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::Problem;
+
+/// A transaction that the treasury has sent, or is about to send.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct SentOut {
+    /// What for: transfer, cap, close, release or withdraw.
+    step: String,
+    /// Its hash.
+    #[schema(value_type = String)]
+    tx: B256,
+    /// When.
+    sent_at: DateTime<Utc>,
+}
+
+impl From<Sent> for SentOut {
+    fn from(Sent { step, tx, at }: Sent) -> Self {
+        Self { step, tx, sent_at: at }
+    }
+}
 
 /// A cap that is not on the chain yet.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -22,12 +41,14 @@ pub(crate) struct FundingOut {
     requested_at: DateTime<Utc>,
     /// Why it is not there; null while it is on its way.
     error: Option<String>,
+    /// The treasury's last transaction for it; null before there is one.
+    transaction: Option<SentOut>,
 }
 
 impl From<PendingFunding> for FundingOut {
     fn from(pending: PendingFunding) -> Self {
-        let PendingFunding { cap, requested_at, error } = pending;
-        Self { cap, requested_at, error }
+        let PendingFunding { cap, requested_at, error, sent } = pending;
+        Self { cap, requested_at, error, transaction: sent.map(Into::into) }
     }
 }
 
@@ -39,7 +60,7 @@ pub(crate) struct CampaignOut {
     pub(crate) id: CampaignId,
     /// What people call it.
     name: String,
-    /// draft, scheduled, active, paused or ended.
+    /// draft, scheduled, active, paused, ended, closing or closed.
     #[schema(value_type = String)]
     state: CampaignState,
     /// Why Laurel itself put it there.

@@ -22,6 +22,7 @@ use crate::{
 /// What is absent stays as it is.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = CampaignPatch)]
 pub(crate) struct Request {
     /// What people call it.
     #[serde(default)]

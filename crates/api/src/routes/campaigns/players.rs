@@ -86,6 +86,7 @@ pub(crate) async fn list(
 /// Up to 1,000 players in all, each named once.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ListChange)]
 pub(crate) struct Request {
     /// They may earn something, also where not everybody may (`only_allowed`).
     #[serde(default)]
@@ -103,6 +104,7 @@ impl RequestBody for Request {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = ListChanged)]
 pub(crate) struct Answer {
     /// How many were put on the list of those who may.
     allowed: usize,

@@ -25,6 +25,7 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = NewCampaign)]
 pub(crate) struct Request {
     /// What people call it.
     name: String,

@@ -13,6 +13,7 @@ use super::campaign;
 use crate::{ApiState, Principal, Problem, extract::Path};
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = CampaignStatistics)]
 pub(crate) struct Answer {
     /// The vault's cap, and what is overdrawn: the sum of the next four.
     #[schema(value_type = String)]

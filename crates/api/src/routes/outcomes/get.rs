@@ -30,6 +30,7 @@ pub(crate) struct Decline {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = OutcomeState)]
 pub(crate) struct Answer {
     /// pending, granted once any campaign granted, or declined: also if an operator has given it up.
     state: &'static str,

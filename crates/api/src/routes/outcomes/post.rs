@@ -29,6 +29,7 @@ const ROUNDS_MAX: usize = 5;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = Outcomes)]
 pub(crate) struct Request {
     /// 1 to 1,000 outcomes.
     #[schema(value_type = Vec<OutcomeIn>, min_items = 1, max_items = 1000)]
@@ -68,6 +69,7 @@ pub(crate) struct ItemResult {
 }
 
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
+#[schema(as = OutcomesTaken)]
 pub(crate) struct Answer {
     /// How many are recorded now.
     accepted: usize,

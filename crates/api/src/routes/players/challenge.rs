@@ -17,6 +17,7 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = WalletChallengeWanted)]
 pub(crate) struct Request {
     /// The wallet.
     #[serde(deserialize_with = "checksummed")]
@@ -29,6 +30,7 @@ pub(crate) struct Request {
 impl RequestBody for Request {}
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = WalletChallenge)]
 pub(crate) struct Answer {
     /// What the wallet has to sign (EIP-191), letter by letter.
     message: String,

@@ -21,6 +21,7 @@ pub(crate) struct Wallet {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = Player)]
 pub(crate) struct Answer {
     /// The game server's id.
     player_id: String,

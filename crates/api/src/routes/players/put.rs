@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use crate::{ApiState, Principal, Problem, extract::Path, request_id::RequestId};
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = PlayerPut)]
 pub(crate) struct Answer {
     /// The game server's id.
     player_id: String,

@@ -18,6 +18,7 @@ use crate::{
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = WalletProof)]
 pub(crate) struct Request {
     /// The challenge's message, unchanged.
     message: String,
@@ -29,6 +30,7 @@ pub(crate) struct Request {
 impl RequestBody for Request {}
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = WalletLinked)]
 pub(crate) struct Answer {
     /// The chain.
     chain_id: u64,

@@ -27,7 +27,8 @@ impl World {
                     coalesce((SELECT sum(added) FROM fundings f WHERE f.campaign = a.campaign), 0) AS fundings,
                     coalesce((SELECT sum(amount) FROM grants g WHERE g.campaign = a.campaign), 0) AS holds,
                     coalesce((SELECT sum(amount) FROM postings p WHERE p.campaign = a.campaign), 0) AS postings,
-                    coalesce((SELECT sum(amount) FROM voids v WHERE v.campaign = a.campaign), 0) AS voids
+                    coalesce((SELECT sum(amount) FROM voids v WHERE v.campaign = a.campaign), 0) AS voids,
+                    coalesce((SELECT sum(amount) FROM returns r WHERE r.campaign = a.campaign), 0) AS returns
              FROM accounts a",
         )
         .fetch_all(self.pool())
@@ -41,7 +42,7 @@ impl World {
             assert_eq!(of("funded") - of("overdrawn"), of("fundings"), "campaign {campaign}: funded");
             assert_eq!(
                 of("available") - of("overdrawn"),
-                of("fundings") - of("holds") + of("voids"),
+                of("fundings") - of("holds") + of("voids") - of("returns"),
                 "campaign {campaign}: available"
             );
             assert_eq!(
@@ -50,6 +51,7 @@ impl World {
                 "campaign {campaign}: reserved"
             );
             assert_eq!(of("paid"), of("postings"), "campaign {campaign}: paid");
+            assert_eq!(of("returned"), of("returns"), "campaign {campaign}: returned");
             for column in ["available", "reserved", "paid", "returned", "overdrawn"] {
                 assert!(of(column) >= 0, "campaign {campaign}: {column}");
             }

@@ -38,6 +38,19 @@ async fn a_funding_that_no_block_has() {
 }
 
 #[tokio::test]
+async fn something_given_back_of_a_campaign_that_goes_on() {
+    let mut ledger = Ledger::copy().await;
+    let campaign = ledger
+        .corrupt(
+            "INSERT INTO returns (campaign, turn, tx, amount, recorded_at)
+             VALUES ($1, 0, decode(repeat('ab', 32), 'hex'), 5, now()) RETURNING campaign::text",
+        )
+        .await;
+    let about = format!("campaign:{campaign}");
+    ledger.assert_found(&[("return_differs", &about), ("balance_differs", &about)]).await;
+}
+
+#[tokio::test]
 async fn a_posting_that_no_block_has() {
     let mut ledger = Ledger::copy().await;
     let batch = ledger

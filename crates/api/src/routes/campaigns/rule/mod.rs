@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 /// What is to be different; what is absent is as the campaign has it.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RuleChange)]
 pub(crate) struct Change {
     /// The games whose outcomes it would meet.
     #[serde(default)]

@@ -23,6 +23,7 @@ const OUTCOMES_DEFAULT: i64 = 1_000;
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RuleReplay)]
 pub(crate) struct Request {
     /// How many of the outcomes that were recorded last are looked at, 1 to 10,000; 1,000 without.
     #[serde(default)]
@@ -49,6 +50,7 @@ pub(crate) struct WinnerOut {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = RuleReplayed)]
 pub(crate) struct Answer {
     /// How many outcomes there were that the campaign meets, among those that were looked at.
     outcomes: u64,

@@ -24,6 +24,7 @@ use crate::{
 /// How a game might end.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TriedOutcome)]
 pub(crate) struct OutcomeIn {
     /// The game; without, the first of the campaign.
     #[serde(default)]
@@ -63,6 +64,7 @@ pub(crate) struct PlayerIn {
 
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = RuleTrial)]
 pub(crate) struct Request {
     /// How a game might end.
     outcome: OutcomeIn,
@@ -112,6 +114,7 @@ impl From<Explained> for PartOut {
 }
 
 #[derive(Serialize, ToSchema)]
+#[schema(as = RuleTried)]
 pub(crate) struct Answer {
     /// granted or declined.
     decision: &'static str,
