@@ -9,7 +9,7 @@ use alloy::{
 };
 use sqlx::{PgConnection, Row};
 
-use super::{Auditor, Payment, PlaceId};
+use super::{Auditor, Payment, PlaceId, Release};
 use crate::chain::{Sealed, SimChain};
 
 sol! {
@@ -80,7 +80,8 @@ impl Auditor {
     fn read_cancels(&mut self, block: u64, logs: &[Log], findings: &mut Vec<String>) {
         let ours = || logs.iter().filter(|log| log.address == self.vault);
         for released in ours().filter_map(|log| CampaignReleased::decode_log(log).ok()) {
-            self.released.insert(released.campaign, block);
+            let amount = U256::from(released.released);
+            self.released.insert(released.campaign, Release { block, amount });
         }
         for cancelled in ours().filter_map(|log| GrantsCancelled::decode_log(log).ok()) {
             for bit in bits(cancelled.mask) {

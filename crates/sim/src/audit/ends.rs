@@ -39,7 +39,7 @@ pub(super) async fn outcomes(conn: &mut PgConnection, told: usize) -> anyhow::Re
          LEFT JOIN met m ON m.campaign = c.id AND m.outcome = r.outcome
          GROUP BY r.outcome, c.id
          -- a campaign that has ended plays no more
-         HAVING count(m.outcome) > 1 OR count(m.outcome) = 0 AND c.state <> 'ended'
+         HAVING count(m.outcome) > 1 OR count(m.outcome) = 0 AND c.state NOT IN ('ended', 'closed')
          UNION ALL
          SELECT format('INV 2: grant %s was completed %s times', line::json -> 'data' ->> 'grant',
                        sum(CASE kind WHEN 'TokenGrantCompleted' THEN 1 ELSE -1 END))
@@ -182,6 +182,28 @@ impl Auditor {
             ));
         }
         findings.extend(self.stats(&mut *conn).await?);
+        findings.extend(self.closed(&mut *conn).await?);
+        Ok(findings)
+    }
+
+    /// What the vault released was given back to the last unit, and nothing else was.
+    async fn closed(&self, conn: &mut PgConnection) -> anyhow::Result<Vec<String>> {
+        let rows: Vec<(i64, String, String, bool)> = sqlx::query_as(
+            "SELECT a.campaign, c.state, a.returned::text, a.overdrawn > 0
+             FROM accounts a JOIN campaigns c ON c.id = a.campaign",
+        )
+        .fetch_all(conn)
+        .await?;
+        let mut findings = Vec::new();
+        for (campaign, state, returned, overdrawn) in rows {
+            let released = self.released.get(&campaign.cast_unsigned()).map(|release| &release.amount);
+            let due = released.map_or_else(|| "0".to_owned(), U256::to_string);
+            if !overdrawn && (returned != due || released.is_some() != (state == "closed")) {
+                findings.push(format!(
+                    "INV 3: the vault released {due} of campaign {campaign}, which is {state} and was given back {returned}"
+                ));
+            }
+        }
         Ok(findings)
     }
 

@@ -25,6 +25,13 @@ pub(crate) struct Payment {
     block: u64,
 }
 
+/// What the final chain released of a campaign.
+#[derive(Clone, Debug)]
+struct Release {
+    amount: U256,
+    block: u64,
+}
+
 /// What an auditor remembers.
 #[derive(Clone, Debug)]
 pub(crate) struct Auditor {
@@ -46,8 +53,8 @@ pub(crate) struct Auditor {
     taken_back: bool,
     /// Whether it has, and the books may not know: what they say of it is then what was.
     being_undone: bool,
-    /// The campaigns that the vault has released, and in which block.
-    released: BTreeMap<u64, u64>,
+    /// The campaigns that the vault has released.
+    released: BTreeMap<u64, Release>,
     /// What was wrong with the chain itself.
     seen: Vec<String>,
 }
@@ -82,7 +89,7 @@ impl Auditor {
         self.read_to = self.read_to.min(to);
         self.paid.retain(|_, payment| payment.block <= to);
         self.cancelled.retain(|_, block| *block <= to);
-        self.released.retain(|_, block| *block <= to);
+        self.released.retain(|_, release| release.block <= to);
         self.ended.retain(|_, block| u64::try_from(*block).is_ok_and(|block| block <= to));
         (self.taken_back, self.being_undone) = (true, true);
     }
