@@ -18,6 +18,7 @@ mod request_id;
 mod routes;
 mod shape;
 mod state;
+mod statistics;
 
 pub use self::{
     auth::{
@@ -27,4 +28,5 @@ pub use self::{
     problem::Problem,
     routes::{openapi, router},
     state::{ApiParts, ApiState},
+    statistics::follow_statistics,
 };

@@ -9,9 +9,10 @@ use laurel_events::Clock;
 use laurel_ledger::Context;
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::PgPool;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Semaphore, watch};
+use tokio_util::sync::CancellationToken;
 
-use crate::{AuthMode, SecretsKey, request_id::RequestId};
+use crate::{AuthMode, SecretsKey, request_id::RequestId, statistics::StatisticsCache};
 
 /// What the interface is made of.
 #[derive(Clone, Debug)]
@@ -34,6 +35,8 @@ pub struct ApiParts {
     pub public_url: String,
     /// By the id of each chain whose caps a treasury brings onto it: the organisations that may spend it.
     pub treasuries: BTreeMap<u64, Vec<String>>,
+    /// When nothing more is served.
+    pub shutdown: CancellationToken,
 }
 
 /// What every route can use. Cheap to clone.
@@ -41,12 +44,36 @@ pub struct ApiParts {
 pub struct ApiState {
     parts: Arc<ApiParts>,
     rng: Arc<Mutex<StdRng>>,
+    statistics: StatisticsCache,
+    streams: Arc<Semaphore>,
 }
+
+/// How many callers may watch something at the same time.
+const STREAMS_MAX: usize = 1_000;
 
 impl ApiState {
     /// The state; `seed` is for ids and nonces.
     pub fn new(parts: ApiParts, seed: [u8; 32]) -> Self {
-        Self { parts: Arc::new(parts), rng: Arc::new(Mutex::new(StdRng::from_seed(seed))) }
+        Self {
+            parts: Arc::new(parts),
+            rng: Arc::new(Mutex::new(StdRng::from_seed(seed))),
+            statistics: StatisticsCache::default(),
+            streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+        }
+    }
+
+    pub(crate) const fn statistics(&self) -> &StatisticsCache {
+        &self.statistics
+    }
+
+    /// Says when campaigns' statistics may have changed.
+    pub fn statistics_changes(&self) -> watch::Receiver<()> {
+        self.statistics.changes()
+    }
+
+    /// Whoever watches something holds one of these.
+    pub(crate) fn streams(&self) -> Arc<Semaphore> {
+        self.streams.clone()
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

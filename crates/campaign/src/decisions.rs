@@ -21,6 +21,7 @@ use crate::{
     decide::Used,
     lists::lists_of,
     meeting::{campaigns_that_meet, load_active},
+    notices::note_budget,
     schedule::handle_due,
 };
 
@@ -72,6 +73,7 @@ impl Stage for DecisionStage {
         }
         // Read again: whoever changes a campaign holds its books, so from here on nothing about it changes.
         let (campaigns, paused) = load_active(conn, (now, reached), &self.rules, &candidates).await?;
+        let before = books.clone();
         let mut round = Round::new(&campaigns, books);
         round.counters = load_counters(conn, &round.counter_keys(&outcomes)).await?;
         round.lists = round.load_lists(conn, &outcomes).await?;
@@ -81,8 +83,13 @@ impl Stage for DecisionStage {
         save_counters(conn, &round.changed_counters()).await?;
         hold(conn, now, &round.holds).await?;
         insert_declines(conn, now, &round.declines).await?;
+        let mut noticed = Vec::new();
+        for (campaign, after) in &round.books {
+            noticed.extend(note_budget(conn, now, *campaign, &before[campaign], after).await?);
+        }
         let mut events = moved;
         events.extend(round.into_events()?);
+        events.extend(noticed.into_iter().map(NewEvent::from));
         events.extend(paused.into_iter().map(NewEvent::from));
         Ok(events)
     }

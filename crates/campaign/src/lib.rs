@@ -22,6 +22,7 @@ mod definition;
 mod funding;
 mod lists;
 mod meeting;
+mod notices;
 mod overdrafts;
 mod recovered;
 pub mod reward;
@@ -47,6 +48,7 @@ pub use self::{
     definition::{CAMPAIGN_NAME_MAX, Definition, DefinitionError, GAME_NAME_MAX, GAMES_MAX},
     funding::{PendingFunding, Sent, pending_funding, request_funding},
     lists::{LISTED_MAX, ListedPlayer, PlayerList, PlayersListed, change_lists, list_players},
+    notices::{BudgetNotice, NOTICED, list_notices},
     recovered::judge_payments,
     rules::RuleCache,
     schedule::REPORTED_WITHIN,

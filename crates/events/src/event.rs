@@ -133,6 +133,7 @@ events! {
     budget::BudgetReturned,
     budget::BudgetReclaimed,
     budget::BudgetWithdrawn,
+    budget::BudgetNoticed,
     campaign::CampaignCreated,
     campaign::CampaignChanged,
     campaign::CampaignStateChanged,

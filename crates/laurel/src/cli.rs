@@ -445,11 +445,20 @@ mod tests {
     }
 }
 
-/// What can be dropped and rebuilt.
+/// What can be built anew.
 #[derive(Clone, Copy, Debug, clap::ValueEnum)]
 pub(crate) enum View {
     /// What became of the outcomes that campaigns met
     CampaignStats,
     /// The steps of grants and batches
     TransactionHistory,
+}
+
+impl From<View> for laurel_views::View {
+    fn from(view: View) -> Self {
+        match view {
+            View::CampaignStats => Self::CampaignStats,
+            View::TransactionHistory => Self::TransactionHistory,
+        }
+    }
 }

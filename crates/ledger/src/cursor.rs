@@ -184,18 +184,20 @@ pub async fn is_handled(conn: &mut PgConnection, stage: &str, event: EventId) ->
     Ok(handled.fetch_one(conn).await?)
 }
 
-/// Sets a stage back to the beginning of the journal: for projections that are rebuilt.
-///
-/// # Errors
-/// If the database does not answer.
-pub async fn reset_cursors(conn: &mut PgConnection, stage: &str) -> Result<(), LedgerError> {
-    sqlx::query!("UPDATE cursors SET next = 0 WHERE stage = $1", stage).execute(conn).await?;
-    Ok(())
-}
-
 /// How far the journal went at a moment.
 #[derive(Clone, Debug)]
 pub struct JournalHeads(Vec<(i16, i64)>);
+
+/// Holds all partitions of a stage until the transaction ends: it waits for whoever is in the middle of a batch, and nobody begins one.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn lock_cursors(conn: &mut PgConnection, stage: &str) -> Result<(), LedgerError> {
+    sqlx::query!("SELECT FROM cursors WHERE stage = $1 ORDER BY part FOR UPDATE", stage)
+        .execute(conn)
+        .await?;
+    Ok(())
+}
 
 /// How far the journal goes now.
 ///

@@ -5,8 +5,8 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use laurel_bus::{Stage, StageError};
 use laurel_events::{BatchId, Envelope, Event, EventId, EventKind, GrantId, NewEvent, Partition, Sighting};
-use laurel_ledger::{LedgerError, commit, read_one, reset_cursors};
-use sqlx::{Connection, PgConnection};
+use laurel_ledger::{LedgerError, read_one};
+use sqlx::PgConnection;
 
 use crate::GrantView;
 
@@ -15,7 +15,10 @@ use crate::GrantView;
 pub struct HistoryStage;
 
 /// The stage's name.
-const NAME: &str = "transaction-history";
+pub(crate) const NAME: &str = "transaction-history";
+
+/// Its table.
+pub(crate) const TABLES: &[&str] = &["history"];
 
 #[async_trait]
 impl Stage for HistoryStage {
@@ -113,19 +116,6 @@ fn of_grant(grant: GrantId) -> String {
 
 fn of_batch(batch: BatchId) -> String {
     format!("batch:{batch}")
-}
-
-/// Drops the view; its stage rebuilds it from the beginning of the journal.
-///
-/// # Errors
-/// If the database does not answer.
-pub async fn rebuild_history(conn: &mut PgConnection) -> Result<(), LedgerError> {
-    let mut tx = conn.begin().await?;
-    reset_cursors(&mut tx, NAME).await?;
-    // Not row by row, which would take longer than a statement may.
-    sqlx::query!("TRUNCATE history").execute(&mut *tx).await?;
-    commit(tx, "history_rebuilt").await?;
-    Ok(())
 }
 
 /// A step on a grant's way.

@@ -7,22 +7,28 @@
 //!            ╰─► HistoryStage ────────► history ────────────────────► TimelineEntry
 //! ```
 //!
-//! A grant's state is derived from where it is, not kept. What is kept here is a projection, which `laurel replay` drops
-//! and rebuilds from the journal.
+//! A grant's state is derived from where it is, not kept. What is kept here is a projection, which `laurel replay` builds anew
+//! from the journal, beside the one that is in use.
 
 mod candidates;
+mod forecast;
 mod grants;
 mod history;
 mod latency;
+mod rebuild;
+mod states;
 mod stats;
 mod tokens;
 mod transactions;
 
 pub use self::{
+    forecast::{FORECAST_HOURS, Forecast, forecast, forecast_from},
     grants::{GrantFilter, GrantPage, GrantView, find_grant_view, grant_outcome_id, list_grant_views},
-    history::{HistoryStage, TimelineEntry, grant_timeline, rebuild_history},
+    history::{HistoryStage, TimelineEntry, grant_timeline},
     latency::{LatencyStage, ViewsMetrics},
-    stats::{CampaignStats, CampaignStatsStage, campaign_stats, rebuild_campaign_stats},
+    rebuild::{RebuildError, Rebuilt, View, rebuild},
+    states::grant_counts,
+    stats::{CampaignHour, CampaignStats, CampaignStatsStage, campaign_hours, campaign_stats},
     tokens::{TokenBalance, token_balances},
     transactions::{
         TransactionFilter, TransactionView, find_transaction, grants_of_transaction, list_transactions,

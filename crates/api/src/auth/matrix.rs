@@ -58,7 +58,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 56] = [
+pub const MATRIX: [Right; 58] = [
     to_everybody("POST", "/v1/auth/token"),
     to_everybody("POST", "/v1/auth/refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge"),
@@ -101,6 +101,8 @@ pub const MATRIX: [Right; 56] = [
     to("POST", "/v1/campaigns/{campaign_id}/close", &[Manager]),
     to("GET", "/v1/campaigns/{campaign_id}/close", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/statistics", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/statistics/live", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/statistics/hours", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/ledger", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/grants", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/declines", READERS),

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use axum::{
     body::{Body, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode},
+    response::Response,
 };
 use chrono::TimeDelta;
 use laurel_api::Role;
@@ -64,14 +65,18 @@ impl<'w> Call<'w> {
         self.header("content-type", "application/json")
     }
 
-    pub(crate) async fn send(self) -> Answer {
+    /// Sends it, and leaves the answer's body to be read.
+    pub(crate) async fn begin(self) -> Response {
         let mut request = Request::builder().method(self.method).uri(&self.path);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
         let request = request.body(Body::from(self.body)).unwrap();
-        let response = self.world.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        self.world.router.clone().oneshot(request).await.unwrap()
+    }
+
+    pub(crate) async fn send(self) -> Answer {
+        let (parts, body) = self.begin().await.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
         Answer { status: parts.status, headers: parts.headers, bytes }
     }

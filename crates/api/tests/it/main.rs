@@ -22,6 +22,7 @@ mod reads;
 mod request_id;
 mod shapes;
 mod sign_in;
+mod statistics;
 mod token_node;
 mod trials;
 mod wallets;

@@ -16,6 +16,7 @@ use laurel_views::CampaignStatsStage;
 use prometheus::Registry;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, PgPool, postgres::PgPoolOptions};
+use tokio_util::sync::CancellationToken;
 
 use crate::{call::Call, token_node::TokenNode};
 
@@ -35,6 +36,9 @@ const SIGNING_KEY: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703ba
 pub(crate) struct World {
     pub(crate) database: TestDatabase,
     pub(crate) router: Router,
+    pub(crate) state: ApiState,
+    pub(crate) wakes: Wakes,
+    pub(crate) shutdown: CancellationToken,
     pub(crate) read_pool: PgPool,
     pub(crate) clock: Arc<MockClock>,
     pub(crate) vault: VaultId,
@@ -97,18 +101,21 @@ impl World {
             .max_connections(READ_CONNECTIONS)
             .acquire_timeout(READ_ACQUIRE_TIMEOUT)
             .connect_lazy_with((*database.pool().connect_options()).clone());
+        let (wakes, shutdown) = (Wakes::new().0, CancellationToken::new());
         let parts = ApiParts {
             pool: database.pool().clone(),
             read_pool: read_pool.clone(),
             clock: clock.clone(),
-            wakes: Wakes::new().0,
+            wakes: wakes.clone(),
             nodes: BTreeMap::from([(CHAIN, node)]),
             auth,
             secrets: Some(SecretsKey::from_hex(&"5a".repeat(32)).unwrap()),
             public_url: "https://play.example".to_owned(),
             treasuries: setup.treasury.then(|| (CHAIN, vec!["default".to_owned()])).into_iter().collect(),
+            shutdown: shutdown.clone(),
         };
-        Self { database, router: router(ApiState::new(parts, [7; 32])), read_pool, clock, vault }
+        let state = ApiState::new(parts, [7; 32]);
+        Self { database, router: router(state.clone()), state, wakes, shutdown, read_pool, clock, vault }
     }
 
     pub(crate) fn pool(&self) -> &PgPool {

@@ -210,3 +210,28 @@ impl Payload for BudgetWithdrawn {
         self.campaign.to_string()
     }
 }
+
+/// A campaign has granted so much of its cap, for the first time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetNoticed {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// How much of it, at least.
+    pub percent: u8,
+    /// The cap at that moment.
+    pub cap: Amount,
+    /// What was held or paid of it.
+    pub granted: Amount,
+}
+
+impl Payload for BudgetNoticed {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.campaign)
+    }
+
+    fn key(&self) -> String {
+        format!("{}/{}/{}", self.campaign, self.cap, self.percent)
+    }
+}

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use laurel_api::{ApiParts, ApiState, router};
+use laurel_api::{ApiParts, ApiState, follow_statistics, router};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::net::TcpListener;
 
@@ -31,10 +31,13 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
             .filter(|chain| chain.treasury_key.is_some())
             .map(|chain| (chain.id, chain.treasury_orgs.clone()))
             .collect(),
+        shutdown: app.shutdown.clone(),
     };
     let mut seed = [0; 32];
     StdRng::from_os_rng().fill_bytes(&mut seed);
-    let router = router(ApiState::new(parts, seed));
+    let state = ApiState::new(parts, seed);
+    app.spawn(follow_statistics(state.clone()));
+    let router = router(state);
     let shutdown = app.shutdown.clone();
     app.spawn(async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;

@@ -52,7 +52,7 @@ async fn every_command_with_a_result_gives_it_as_json() {
     assert_eq!((&token["role"], &token["org"]), (&"manager".into(), &"studio".into()));
     assert!(token["expires_at"].is_string(), "{token}");
     assert_eq!(json(&["dlq", "list", "--json"]).await["items"], Value::Array(Vec::new()));
-    assert_eq!(json(&["replay", "--json", "campaign-stats"]).await["dropped"], "campaign-stats");
+    assert_eq!(json(&["replay", "--json", "campaign-stats"]).await["view"], "campaign-stats");
     assert!(json(&["migrate", "--json"]).await["applied"].as_u64().is_some_and(|applied| applied > 0));
     assert_eq!(json(&["audit", "books", "--json"]).await["findings"], Value::Array(Vec::new()));
     assert!(json(&["openapi", "--json"]).await["paths"].is_object());

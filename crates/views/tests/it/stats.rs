@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
+use chrono::TimeDelta;
 use laurel_bus::Runner;
 use laurel_events::{
-    Amount, BudgetReleased, CampaignId, GrantId, NewEvent, OutcomeKey, RewardDeclined,
-    TokenGrantAwaitingWallet, TokenGrantCompleted, TokenGrantFailed, TokenGrantHeld, TokenGrantRequested,
-    TokenGrantStarted, VoidProof,
+    Amount, BudgetPosted, BudgetReleased, BudgetUnposted, CampaignId, GrantId, NewEvent, OutcomeKey,
+    RewardDeclined, TokenGrantAwaitingWallet, TokenGrantCompleted, TokenGrantFailed, TokenGrantHeld,
+    TokenGrantRequested, TokenGrantStarted, VoidProof,
 };
 use laurel_ledger::claim_cursor;
-use laurel_views::{CampaignStatsStage, campaign_stats, rebuild_campaign_stats};
+use laurel_views::{
+    CampaignStatsStage, RebuildError, Rebuilt, View, campaign_hours, campaign_stats, rebuild,
+};
 
 use crate::world::{CHAIN, World, batch_of, drain, player_of};
 
@@ -97,42 +100,145 @@ async fn it_counts_steps_and_reasons() {
     assert_eq!((none.grants, none.declined.len()), (0, 0));
 }
 
+/// Tables, columns, indexes and options, so that what takes a place is what it was made for.
+async fn shape(world: &World) -> Vec<String> {
+    sqlx::query_scalar(
+        "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' AND tablename LIKE 'campaign_%'
+         UNION ALL
+         SELECT relname || coalesce(reloptions::text, '') FROM pg_class
+         WHERE relnamespace = 'public'::regnamespace AND relname LIKE 'campaign_%'
+         UNION ALL
+         SELECT conrelid::regclass || ' ' || conname || ' ' || pg_get_constraintdef(oid) FROM pg_constraint
+         WHERE conrelid::regclass::text LIKE 'campaign_%'
+         ORDER BY 1",
+    )
+    .fetch_all(world.pool())
+    .await
+    .unwrap()
+}
+
+async fn build(world: &World) -> Rebuilt {
+    let mut conn = world.pool().acquire().await.unwrap().detach();
+    rebuild(&mut conn, world.now(), View::CampaignStats).await.unwrap()
+}
+
 #[tokio::test]
-async fn rebuilt_from_the_journal_it_is_the_same_row_by_row() {
+async fn it_knows_who_takes_part_and_what_each_hour_adds_up_to() {
+    let world = World::new().await;
+    let campaign = CampaignId::from(7_u64);
+    let grant = |number| GrantId { campaign, number };
+    let requested = |number, player| TokenGrantRequested {
+        grant: grant(number),
+        outcome: OutcomeKey::derive(laurel_events::OrgId(1), "s", &number.to_string()),
+        player: player_of(player),
+        amount: Amount::from(5_u64),
+        rule_version: 1,
+        chain_id: CHAIN,
+        vault: alloy_primitives::Address::ZERO,
+        wallet_deadline_hours: 1,
+    };
+    let declined = |player| RewardDeclined {
+        campaign,
+        outcome: OutcomeKey::derive(laurel_events::OrgId(1), "s", "declined"),
+        player: player_of(player),
+        reason: "rule_not_met".to_owned(),
+    };
+    world.append(&[requested(0, 1).into(), requested(1, 1).into(), declined(2).into()]).await;
+    world.clock.advance(TimeDelta::hours(1));
+    let amount = Amount::from(5_u64);
+    let posted = BudgetPosted {
+        campaign,
+        batch: batch_of(1),
+        grants: 2,
+        amount: Amount::from(10_u64),
+        tx: alloy_primitives::B256::ZERO,
+        segments: Vec::new(),
+    };
+    let unposted = BudgetUnposted {
+        campaign,
+        batch: posted.batch,
+        grants: 2,
+        amount: posted.amount,
+        tx: posted.tx,
+        segments: Vec::new(),
+    };
+    world
+        .append(&[
+            declined(1).into(),
+            requested(2, 3).into(),
+            BudgetReleased { grant: grant(2), amount }.into(),
+        ])
+        .await;
+    world.append(&[posted.clone().into(), unposted.into(), posted.into()]).await;
+    drain(&mut replica(&world)).await;
+    let mut conn = world.pool().acquire().await.unwrap();
+    let stats = campaign_stats(&mut conn, campaign).await.unwrap();
+    assert_eq!((stats.players, stats.winners), (3, 2));
+    let hours = campaign_hours(&mut conn, campaign, None, None, 10).await.unwrap();
+    let [second, first] = &hours[..] else { panic!("{hours:?}") };
+    assert_eq!(second.hour - first.hour, TimeDelta::hours(1));
+    assert_eq!((first.granted, first.declined, first.paid), (2, 1, 0));
+    assert_eq!((&first.granted_amount, &first.paid_amount), (&10.into(), &0.into()));
+    assert_eq!((second.granted, second.declined, second.released, second.paid), (1, 1, 1, 2));
+    assert_eq!((&second.released_amount, &second.paid_amount), (&5.into(), &10.into()));
+    let later = campaign_hours(&mut conn, campaign, Some(second.hour), None, 10).await.unwrap();
+    assert_eq!(later, hours[..1]);
+    assert_eq!(campaign_hours(&mut conn, campaign, None, Some(second.hour), 10).await.unwrap(), hours[1..]);
+}
+
+#[tokio::test]
+async fn built_anew_beside_the_one_in_use_it_is_the_same_row_by_row() {
     let world = World::new().await;
     let mut stage = replica(&world);
     record(&world, 0..20).await;
     drain(&mut stage).await;
     record(&world, 20..31).await;
     drain(&mut stage).await;
-    let before = rows(&world).await;
+    let (before, shaped) = (rows(&world).await, shape(&world).await);
     assert!(before.len() > 30, "{}", before.len());
-
-    let mut conn = world.pool().acquire().await.unwrap();
-    rebuild_campaign_stats(&mut conn).await.unwrap();
-    assert!(rows(&world).await.is_empty());
-    // Another replica, in other batches, with new events on top.
-    drain(&mut replica(&world)).await;
-    assert_eq!(rows(&world).await, before);
+    let built = build(&world).await;
+    assert_eq!((built.different, rows(&world).await), (0, before.clone()));
+    assert!(built.events > 300 && built.rows > before.len() as u64, "{built:?}");
+    assert_eq!(shape(&world).await, shaped);
+    // The stage goes on where it was, and what it has not read yet is not in the new one either.
     record(&world, 31..40).await;
+    assert_eq!(build(&world).await.different, 0);
+    assert_eq!(rows(&world).await, before);
     drain(&mut stage).await;
     let live = rows(&world).await;
-    rebuild_campaign_stats(&mut conn).await.unwrap();
-    drain(&mut stage).await;
+    assert_ne!(live, before);
+    assert_eq!(build(&world).await.different, 0);
     assert_eq!(rows(&world).await, live);
 }
 
 #[tokio::test]
-async fn replicas_that_race_count_every_event_once() {
+async fn what_was_wrong_is_counted_and_mended() {
+    let world = World::new().await;
+    record(&world, 0..8).await;
+    drain(&mut replica(&world)).await;
+    let right = rows(&world).await;
+    for spoil in [
+        "UPDATE campaign_stats SET count = count + 1 WHERE campaign = 2 AND fact = 'TokenGrantRequested'",
+        "DELETE FROM campaign_met WHERE campaign = 3",
+        "UPDATE campaign_hours SET paid = paid + 1 WHERE campaign = 1",
+    ] {
+        sqlx::query(spoil).execute(world.pool()).await.unwrap();
+        assert!(build(&world).await.different > 0, "{spoil}");
+        assert_eq!(build(&world).await.different, 0, "{spoil}");
+        assert_eq!(rows(&world).await, right);
+    }
+}
+
+#[tokio::test]
+async fn replicas_that_race_count_every_event_once_also_while_it_is_built_anew() {
     let world = World::new().await;
     record(&world, 0..25).await;
     let (mut one, mut two) = (replica(&world), replica(&world));
-    tokio::join!(drain(&mut one), drain(&mut two));
+    let (.., built) = tokio::join!(drain(&mut one), drain(&mut two), build(&world));
+    assert_eq!(built.different, 0);
     drain(&mut one).await;
     let raced = rows(&world).await;
-    let mut conn = world.pool().acquire().await.unwrap();
-    rebuild_campaign_stats(&mut conn).await.unwrap();
-    drain(&mut one).await;
+    assert_eq!(build(&world).await.different, 0);
     assert_eq!(rows(&world).await, raced);
     assert_eq!(raced.iter().filter(|row| row.1 == "TokenGrantRequested").map(|row| row.2).sum::<i64>(), 125);
     assert!(!one.round().await.unwrap(), "handled again, it finds nothing to do");
@@ -140,7 +246,7 @@ async fn replicas_that_race_count_every_event_once() {
 }
 
 #[tokio::test]
-async fn a_rebuild_waits_for_whoever_is_in_the_middle_of_a_batch() {
+async fn it_changes_places_when_nobody_is_in_the_middle_of_a_batch_and_once_at_a_time() {
     let world = World::new().await;
     record(&world, 0..5).await;
     drain(&mut replica(&world)).await;
@@ -148,12 +254,19 @@ async fn a_rebuild_waits_for_whoever_is_in_the_middle_of_a_batch() {
     let partition = laurel_events::Subject::new("campaign", CampaignId::from(1_u64)).partition();
     let mut busy = world.pool().begin().await.unwrap();
     claim_cursor(&mut busy, "campaign-stats", partition).await.unwrap().unwrap();
-    let mut conn = world.pool().acquire().await.unwrap();
-    sqlx::query("SET lock_timeout = '50ms'").execute(&mut *conn).await.unwrap();
-    assert!(rebuild_campaign_stats(&mut conn).await.unwrap_err().is_infrastructure());
-    assert_eq!(rows(&world).await, before, "nothing was dropped");
+    let (pool, now) = (world.pool().clone(), world.now());
+    let waiting = tokio::spawn(async move {
+        let mut conn = pool.acquire().await.unwrap().detach();
+        rebuild(&mut conn, now, View::CampaignStats).await
+    });
+    let waits = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    while sqlx::query_scalar::<_, i64>(waits).fetch_one(world.pool()).await.unwrap() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut another = world.pool().acquire().await.unwrap().detach();
+    let refused = rebuild(&mut another, world.now(), View::TransactionHistory).await;
+    assert!(matches!(refused, Err(RebuildError::Busy)), "{refused:?}");
     busy.rollback().await.unwrap();
-    rebuild_campaign_stats(&mut conn).await.unwrap();
-    drain(&mut replica(&world)).await;
+    assert_eq!(waiting.await.unwrap().unwrap().different, 0);
     assert_eq!(rows(&world).await, before);
 }

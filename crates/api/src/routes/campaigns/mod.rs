@@ -7,6 +7,7 @@ pub(crate) mod fund;
 pub(crate) mod get;
 pub(crate) mod grants;
 pub(crate) mod history;
+pub(crate) mod hours;
 pub(crate) mod ledger;
 pub(crate) mod list;
 pub(crate) mod moves;

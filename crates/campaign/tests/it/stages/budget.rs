@@ -1,8 +1,9 @@
 //! Holds never exceed what is available.
 
-use laurel_campaign::Definition;
+use laurel_campaign::{Definition, list_notices};
+use laurel_events::{Amount, Event, EventKind, TokenGrantFailed, VoidProof};
 
-use crate::world::{World, definition, fixed, outcome};
+use crate::world::{World, data, definition, fixed, outcome};
 
 #[tokio::test]
 async fn of_many_outcomes_in_a_chunk_exactly_as_many_are_granted_as_there_is_money_for() {
@@ -72,5 +73,40 @@ async fn one_campaigns_chunk_never_spends_anothers_money() {
     world.decide_all(&outcomes).await;
     assert_eq!(world.money(poor).await, (0, 20, 0));
     assert_eq!(world.money(rich).await, (630, 70, 0));
+    world.finish().await;
+}
+
+#[tokio::test]
+async fn a_budget_that_comes_to_its_end_is_told_of_once_for_each_cap() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(&definition(), 100).await;
+    let noticed = async |world: &World| {
+        data(world.events(EventKind::BudgetNoticed).await, |event| match event {
+            Event::BudgetNoticed(noticed) => Some((noticed.percent, noticed.cap, noticed.granted)),
+            _ => None,
+        })
+    };
+    let of = |percent: u8, cap: u64, granted: u64| (percent, Amount::from(cap), Amount::from(granted));
+    world.decide_all(&[outcome(1), outcome(1), outcome(1), outcome(1)]).await;
+    assert_eq!(noticed(&world).await, []);
+    world.decide(outcome(1)).await;
+    assert_eq!(noticed(&world).await, [of(50, 100, 50)]);
+    // Given back and granted again, it is nothing new.
+    let failed = TokenGrantFailed { proof: VoidProof::NeverQueued, ..world.failure(campaign, 0).await };
+    world.append(&[failed.into()]).await;
+    world.keep_books().await;
+    world.decide(outcome(1)).await;
+    assert_eq!(noticed(&world).await.len(), 1);
+    // All at once: what is passed on the way is told as well.
+    world.decide_all(&[outcome(1), outcome(1), outcome(1), outcome(1), outcome(1)]).await;
+    assert_eq!(noticed(&world).await, [of(50, 100, 50), of(80, 100, 100), of(100, 100, 100)]);
+    // Of another cap, from the beginning.
+    world.fund(campaign, 210).await;
+    world.decide(outcome(1)).await;
+    assert_eq!(noticed(&world).await[3..], [of(50, 210, 110)]);
+    let mut conn = world.pool().acquire().await.unwrap();
+    let listed: Vec<u8> =
+        list_notices(&mut conn, campaign, 2).await.unwrap().iter().map(|notice| notice.percent).collect();
+    assert_eq!(listed.len(), 2);
     world.finish().await;
 }
