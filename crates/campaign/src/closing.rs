@@ -165,7 +165,7 @@ pub(crate) async fn reclaim(
     sqlx::query!(
         r#"
         UPDATE closings
-        SET withdrawn = NULL, withdrawn_tx = NULL, withdrawn_at = NULL, since_block = least(since_block, $2)
+        SET withdrawn = NULL, withdrawn_tx = NULL, withdrawn_at = NULL, since_block = CASE WHEN since_block > $2 THEN $2 ELSE since_block END
         WHERE campaign = $1
         "#,
         id.number(),
