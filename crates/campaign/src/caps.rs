@@ -2,9 +2,10 @@
 
 use laurel_events::Amount;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// Caps per player; what is absent is unlimited.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Caps {
     /// Grants over the campaign's whole life.
@@ -15,9 +16,11 @@ pub struct Caps {
     pub grants_per_player_per_day: Option<u64>,
     /// Base units over the campaign's whole life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub amount_per_player: Option<Amount>,
     /// Base units granted for outcomes that were recorded on one UTC day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
     pub amount_per_player_per_day: Option<Amount>,
 }
 

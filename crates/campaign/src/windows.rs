@@ -7,6 +7,7 @@ use croner::{
     parser::{CronParser, Seconds, Year},
 };
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 /// The longest window: with a longer one, a week's would never close.
 const MINUTES_MAX: u32 = 7 * 24 * 60;
@@ -24,7 +25,7 @@ const CHANGE_MAX: TimeDelta = TimeDelta::hours(3);
 const OPENINGS_MAX: usize = 1_000;
 
 /// When windows open, and for how long.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Windows {
     /// When one opens: minute, hour, day of the month, month, day of the week, as cron has it.

@@ -125,9 +125,28 @@ fn parts() -> (Router<ApiState>, utoipa::openapi::OpenApi) {
             if let Some(problem) = answers.get("4XX").cloned() {
                 answers.entry("503".to_owned()).or_insert(problem);
             }
+            for (status, answer) in answers {
+                if let RefOr::T(answer) = answer
+                    && answer.description.is_empty()
+                {
+                    answer.description = describe(status).to_owned();
+                }
+            }
         }
     }
     (routes, document)
+}
+
+/// What every answer of a status means, where its route says nothing of its own.
+fn describe(status: &str) -> &'static str {
+    match status {
+        "200" => "It was found, or done",
+        "201" => "It was made",
+        "202" => "It was taken, and is being done",
+        "4XX" => "It was refused; `code` says why, and stays",
+        "503" => "Something is away for a moment, or too much was asked: try again",
+        _ => "As described",
+    }
 }
 
 /// The OpenAPI 3.1 document of all routes.

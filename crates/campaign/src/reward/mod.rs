@@ -18,6 +18,7 @@ mod per_unit;
 
 use laurel_events::Amount;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 pub use self::{
     by_rank::{ByRank, RANKS_MAX},
@@ -29,7 +30,7 @@ pub use self::{
 use crate::rule::RuleInput;
 
 /// What a campaign pays for an accepted outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Reward {
     /// Always the same.

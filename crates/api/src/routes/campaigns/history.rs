@@ -41,10 +41,8 @@ pub(crate) struct VersionOut {
     /// Which outcomes earned (CEL).
     rule: String,
     /// What they earned.
-    #[schema(value_type = Object)]
     reward: Reward,
     /// What one player could get at most.
-    #[schema(value_type = Object)]
     caps: Caps,
     /// The beginning of its window.
     starts_at: Option<DateTime<Utc>>,
@@ -52,7 +50,6 @@ pub(crate) struct VersionOut {
     ends_at: Option<DateTime<Utc>>,
     /// Windows that came again and again within that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     windows: Option<Windows>,
     /// Whether only players could earn something whom its list allowed.
     only_allowed: bool,

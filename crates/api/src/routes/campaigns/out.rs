@@ -77,10 +77,8 @@ pub(crate) struct CampaignOut {
     /// Which outcomes earn (CEL).
     rule: String,
     /// What they earn.
-    #[schema(value_type = Object)]
     reward: Reward,
     /// What one player may get at most.
-    #[schema(value_type = Object)]
     caps: Caps,
     /// The beginning of its window.
     starts_at: Option<DateTime<Utc>>,
@@ -88,7 +86,6 @@ pub(crate) struct CampaignOut {
     ends_at: Option<DateTime<Utc>>,
     /// Windows that come again and again within that.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     windows: Option<Windows>,
     /// Whether only players may earn something whom its list allows.
     only_allowed: bool,

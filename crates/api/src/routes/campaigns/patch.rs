@@ -35,11 +35,9 @@ pub(crate) struct Request {
     rule: Option<String>,
     /// What they earn.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     reward: Option<Reward>,
     /// What one player may get at most.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     caps: Option<Caps>,
     /// The beginning of its window; null for none.
     #[serde(default, deserialize_with = "present")]
@@ -51,7 +49,7 @@ pub(crate) struct Request {
     ends_at: Option<Option<DateTime<Utc>>>,
     /// Windows that come again and again within that; null for none.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<Object>)]
+    #[schema(value_type = Option<Windows>)]
     windows: Option<Option<Windows>>,
     /// Whether only players may earn something whom its list allows.
     #[serde(default)]

@@ -41,11 +41,9 @@ pub(crate) struct Request {
     #[schema(example = "outcome.score >= 100 && player.grants < 5")]
     rule: String,
     /// What they earn.
-    #[schema(value_type = Object, example = json!({"kind": "fixed", "amount": "1000000000000000000"}))]
     reward: Reward,
     /// What one player may get at most.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     caps: Option<Caps>,
     /// The beginning of its window.
     #[serde(default)]
@@ -55,7 +53,6 @@ pub(crate) struct Request {
     ends_at: Option<DateTime<Utc>>,
     /// Windows that come again and again within that.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     windows: Option<Windows>,
     /// Whether only players may earn something whom its list allows.
     #[serde(default)]

@@ -20,11 +20,9 @@ pub(crate) struct Change {
     rule: Option<String>,
     /// What they would earn.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     reward: Option<Reward>,
     /// What one player could get at most.
     #[serde(default)]
-    #[schema(value_type = Option<Object>)]
     caps: Option<Caps>,
 }
 
