@@ -5,7 +5,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_chain::{CallError, RewardVault, TxRequest, revert_reason};
+use laurel_chain::{Call, CallError, RewardVault, TxRequest, revert_reason};
 use laurel_events::{AttemptId, BatchId, CampaignId, NewEvent, alert::FEE_ABOVE_CAP};
 use laurel_ledger::{ChainPlace, Context, append, commit};
 
@@ -66,7 +66,7 @@ impl LaneDriver {
         let deadline = chain_time + self.settings.settlement_lifetime.as_secs();
         let content = match self.fit(&mut plan, deadline).await? {
             Fitted::Pays { data, gas_limit } => Content { data, gas_limit, cancels: false },
-            Fitted::Refused => match self.cancellation(now, &plan).await? {
+            Fitted::Refused { settle } => match self.cancellation(now, &plan, settle).await? {
                 Some(content) => content,
                 None => {
                     self.hold(now, &plan).await?;
@@ -111,8 +111,14 @@ impl LaneDriver {
     }
 
     /// What burns a plan's only place, once its recipient has refused for as long as it is tried. The refusal was asked for
-    /// a moment ago, alone, while the token pays others: a report in a settlement would not do.
-    async fn cancellation(&self, now: DateTime<Utc>, plan: &Plan) -> Result<Option<Content>, LaneError> {
+    /// a moment ago, alone, while the token pays others: a report in a settlement would not do. Nor would one endpoint's word, which
+    /// would do for a place that is tried again: what is burned is burned, so a quorum is asked the same.
+    async fn cancellation(
+        &self,
+        now: DateTime<Utc>,
+        plan: &Plan,
+        settle: Call,
+    ) -> Result<Option<Content>, LaneError> {
         let Some(place) = plan.open().next() else { return Ok(None) };
         let campaign = plan.segment.campaign;
         let tried_for = delta(self.settings.give_up_refused);
@@ -122,6 +128,10 @@ impl LaneDriver {
         }
         drop(conn);
         let ChainPlace { seq, .. } = *place;
+        if let Some(why) = self.refusal_trouble(plan, settle).await? {
+            tracing::warn!(%campaign, seq, why, "a refused place is not burned: no quorum confirms that it is refused");
+            return Ok(None);
+        }
         let cancel = RewardVault::cancelCall {
             campaign: campaign.on_chain(),
             word: seq >> 8,

@@ -5,11 +5,14 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU64, Ordering},
 };
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::{
+    primitives::{Address, B256, Bytes, U256},
+    sol_types::{SolCall, SolError},
+};
 use async_trait::async_trait;
 use laurel_chain::{
-    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, HttpNode, NonceAt, Refusal, SendError,
-    TxReceipt, TxRequest, TxStatus,
+    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, HttpNode, NonceAt, Refusal, RewardVault,
+    SendError, TxReceipt, TxRequest, TxStatus,
 };
 use tokio::sync::Notify;
 
@@ -31,11 +34,24 @@ pub(crate) enum Line {
     Refuses(Refusal),
 }
 
+/// What the node says that a call would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// What it would do.
+    #[default]
+    True,
+    /// That nobody takes what a settlement pays.
+    Refused,
+    /// Nothing.
+    Nothing,
+}
+
 /// A real node behind such a line.
 #[derive(Debug)]
 pub(crate) struct FaultyNode {
     node: HttpNode,
     line: Mutex<Line>,
+    says: Mutex<Says>,
     /// Everything that was given to be sent, in order.
     sent: Mutex<Vec<Bytes>>,
     /// The next one who asks for fees, the last thing before signing, is stopped.
@@ -57,6 +73,7 @@ impl FaultyNode {
         Self {
             node: HttpNode::new(url).unwrap(),
             line: Mutex::default(),
+            says: Mutex::default(),
             sent: Mutex::default(),
             stop_next: AtomicBool::default(),
             stop_call: AtomicBool::default(),
@@ -69,6 +86,10 @@ impl FaultyNode {
 
     pub(crate) fn set_line(&self, line: Line) {
         *self.line.lock().unwrap() = line;
+    }
+
+    pub(crate) fn set_says(&self, says: Says) {
+        *self.says.lock().unwrap() = says;
     }
 
     pub(crate) fn stop_before_call(&self) {
@@ -153,7 +174,15 @@ impl ChainNode for FaultyNode {
         if self.stop_call.swap(false, Ordering::SeqCst) {
             self.stop().await;
         }
-        self.node.call(call).await
+        let says = *self.says.lock().unwrap();
+        match says {
+            Says::Refused if call.data.starts_with(&RewardVault::settleCall::SELECTOR) => {
+                let nobody = RewardVault::NothingPaid { campaign: 7, firstSeq: 0 };
+                Err(CallError::Reverted(nobody.abi_encode().into()))
+            }
+            Says::Nothing => Err(ChainError::Untrue("the line is dead".to_owned()).into()),
+            Says::True | Says::Refused => self.node.call(call).await,
+        }
     }
 
     async fn call_at(&self, call: Call, block: u64) -> Result<Bytes, CallError> {

@@ -5,6 +5,7 @@ mod batching;
 mod compensation;
 mod faulty_node;
 mod lanes;
+mod lying;
 mod monitor;
 mod recovering;
 mod sending;
