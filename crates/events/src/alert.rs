@@ -48,6 +48,8 @@ codes! {
     LANE_ABANDONED = "lane_abandoned";
     /// Nothing is signed.
     PAYOUTS_STOPPED = "payouts_stopped";
+    /// A vault that should be paused is not, because its guardian cannot.
+    VAULT_NOT_PAUSED = "vault_not_paused";
     /// The database is not the one that it was.
     QUARANTINE = "quarantine";
     /// Gas costs more than a lane may spend.

@@ -54,7 +54,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 34] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 35] = [
     ("acknowledge", "no world pays without the ledger"),
     ("api_key_made", "nobody signs in: worlds sign their tokens themselves"),
     ("api_key_revoked", "nobody signs in: worlds sign their tokens themselves"),
@@ -67,6 +67,7 @@ pub(crate) const ELSEWHERE: [(&str, &str); 34] = [
     ("funding_alert", "the treasury waits by the clock of the machine"),
     ("funding_failed", "the treasury waits by the clock of the machine"),
     ("funding_requested", "the treasury waits by the clock of the machine"),
+    ("guardian_alert", "no world has a guardian"),
     ("halt_ended", "an operator's command for a halt without a reason, which few worlds have"),
     ("history_rebuilt", "an operator's command"),
     ("lane_abandoned", "a replica that died is there again before its lanes have stood for a minute more"),

@@ -4,6 +4,7 @@
 mod batching;
 mod compensation;
 mod faulty_node;
+mod guardian;
 mod lanes;
 mod lying;
 mod monitor;
