@@ -46,6 +46,8 @@ codes! {
     LANE_REJECTED = "lane_rejected";
     /// Nobody drives a lane that has batches in no block.
     LANE_ABANDONED = "lane_abandoned";
+    /// Whatever a lane is to do fails.
+    LANE_FAILING = "lane_failing";
     /// Nothing is signed.
     PAYOUTS_STOPPED = "payouts_stopped";
     /// A vault that should be paused is not, because its guardian cannot.

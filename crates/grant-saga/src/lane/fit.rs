@@ -31,11 +31,21 @@ pub(super) enum Fitted {
     PaysNobody(String),
     /// The chain would pay nothing of it.
     Never(String),
+    /// Only errors are answered when it is asked what the chain would do.
+    Unanswered(String),
 }
 
 impl LaneDriver {
-    /// Cuts a plan to what the vault's limits, a transaction's gas and the recipients let through.
+    /// Cuts a plan to what the chain would pay of it. An error in answer may be the plan's own doing: other campaigns do not wait for it.
     pub(super) async fn fit(&mut self, plan: &mut Plan, deadline: u64) -> Result<Fitted, LaneError> {
+        match self.cut(plan, deadline).await {
+            Err(LaneError::Chain(error)) if error.is_answer() => Ok(Fitted::Unanswered(error.in_short())),
+            fitted => fitted,
+        }
+    }
+
+    /// Cuts a plan to what the vault's limits, a transaction's gas and the recipients let through.
+    async fn cut(&mut self, plan: &mut Plan, deadline: u64) -> Result<Fitted, LaneError> {
         let campaign = plan.segment.campaign;
         for _ in 0..FITS_MAX {
             let gas = self.gas.get(&campaign).copied().unwrap_or_default();

@@ -1,19 +1,25 @@
 //! A real node behind a line that fails when told to.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use alloy::{
     primitives::{Address, B256, Bytes, U256},
+    rpc::json_rpc::ErrorPayload,
     sol_types::{SolCall, SolError},
+    transports::RpcError,
 };
 use async_trait::async_trait;
 use laurel_chain::{
     Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, HttpNode, NonceAt, Refusal, RewardVault,
     SendError, TxReceipt, TxRequest, TxStatus,
 };
+use laurel_events::CampaignId;
 use tokio::sync::Notify;
 
 /// What happens to a transaction that is given to the node.
@@ -42,6 +48,8 @@ pub(crate) enum Says {
     True,
     /// That nobody takes what a settlement pays.
     Refused,
+    /// An error to whatever a settlement of this campaign would do.
+    ErrorAbout(CampaignId),
     /// Nothing.
     Nothing,
 }
@@ -60,6 +68,8 @@ pub(crate) struct FaultyNode {
     stop_call: AtomicBool,
     /// The next one who asks for a nonce is stopped.
     stop_nonce: AtomicBool,
+    /// Nobody is told blocks and nonces.
+    pub(crate) silent: AtomicBool,
     /// So many blocks is its head behind what it counts transactions by, as one of several nodes may be.
     pub(crate) behind: AtomicU64,
     /// Somebody was stopped.
@@ -78,6 +88,7 @@ impl FaultyNode {
             stop_next: AtomicBool::default(),
             stop_call: AtomicBool::default(),
             stop_nonce: AtomicBool::default(),
+            silent: AtomicBool::default(),
             behind: AtomicU64::default(),
             stopped: Notify::default(),
             go_on: Notify::default(),
@@ -105,9 +116,22 @@ impl FaultyNode {
         self.go_on.notified().await;
     }
 
+    fn speaks(&self, operation: &'static str) -> Result<(), ChainError> {
+        match self.silent.load(Ordering::SeqCst) {
+            true => Err(ChainError::TimedOut { operation, after: Duration::from_secs(10) }),
+            false => Ok(()),
+        }
+    }
+
     pub(crate) fn sent(&self) -> Vec<Bytes> {
         self.sent.lock().unwrap().clone()
     }
+}
+
+/// Whether a call would settle something of a campaign.
+fn settles(call: &Call, campaign: CampaignId) -> bool {
+    let settle = RewardVault::settleCall::abi_decode(&call.data);
+    settle.is_ok_and(|settle| settle.segments.iter().any(|segment| segment.campaign == campaign.on_chain()))
 }
 
 /// Whether a transaction settles nothing.
@@ -122,6 +146,7 @@ impl ChainNode for FaultyNode {
     }
 
     async fn block(&self, which: BlockRef) -> Result<Option<Block>, ChainError> {
+        self.speaks("eth_getBlock")?;
         let block = self.node.block(which).await?;
         let behind = self.behind.load(Ordering::SeqCst);
         match block {
@@ -144,6 +169,7 @@ impl ChainNode for FaultyNode {
         if self.stop_nonce.swap(false, Ordering::SeqCst) {
             self.stop().await;
         }
+        self.speaks("eth_getTransactionCount")?;
         self.node.nonce(account, at).await
     }
 
@@ -180,8 +206,13 @@ impl ChainNode for FaultyNode {
                 let nobody = RewardVault::NothingPaid { campaign: 7, firstSeq: 0 };
                 Err(CallError::Reverted(nobody.abi_encode().into()))
             }
+            Says::ErrorAbout(campaign) if settles(&call, campaign) => {
+                let message = "so be it".into();
+                let source = RpcError::ErrorResp(ErrorPayload { code: -32_000, message, data: None });
+                Err(ChainError::Rpc { operation: "eth_call", source }.into())
+            }
             Says::Nothing => Err(ChainError::Untrue("the line is dead".to_owned()).into()),
-            Says::True | Says::Refused => self.node.call(call).await,
+            Says::True | Says::Refused | Says::ErrorAbout(_) => self.node.call(call).await,
         }
     }
 
