@@ -52,9 +52,6 @@ const MISFITS_MAX: u32 = 2;
 /// How long a chain may not be followed before people are told.
 const NOT_FOLLOWED: TimeDelta = TimeDelta::seconds(60);
 
-/// Why a chain is not followed whose blocks can be read.
-const SHORT: &str = "fewer endpoints than the quorum say what is final";
-
 /// Below that a chain may have no final block yet: several times what the slowest in wide use takes.
 const YOUNG: u64 = 1_000;
 
@@ -196,8 +193,10 @@ impl Watcher {
         match done {
             // Whoever has the lease notes it.
             Ok(None) => Ok(()),
-            Ok(Some(_)) if self.parts.node.is_short_of_quorum() => self.note_not_followed(now, SHORT).await,
-            Ok(Some(_)) => self.note_followed(began).await,
+            Ok(Some(_)) => match self.parts.node.held_up() {
+                Some(why) => self.note_not_followed(now, &why).await,
+                None => self.note_followed(began).await,
+            },
             // Told already.
             Err(WatcherError::Halted(_)) => Ok(()),
             Err(error @ WatcherError::Ledger(LedgerError::Unanswered { .. })) => {

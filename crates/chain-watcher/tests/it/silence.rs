@@ -115,6 +115,33 @@ async fn a_chain_that_the_database_keeps_from_being_followed_is_told_of() {
     assert!(alerts(&world).await.is_empty());
 }
 
+/// All answer, and one of the two that are needed for a quorum with what was final long ago.
+#[tokio::test]
+async fn a_chain_of_which_an_endpoint_stays_behind_is_told_of() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    let branch = Branch::of(&chain).await;
+    let head = branch.head().header.number;
+    let late = Recorded::new(branch.clone());
+    late.change(|script| script.finalized = branch.block(head - 4).cloned());
+    let node = endpoints(&world, vec![Recorded::new(branch.clone()), late.clone()], 2).await;
+    let watcher = replica(&world, "one", node);
+    let look = async |minutes: i64| {
+        world.clock.advance(TimeDelta::minutes(minutes));
+        catch_up(&watcher).await;
+    };
+    catch_up(&watcher).await;
+    for _ in 0..16 {
+        look(1).await;
+    }
+    assert!(alerts(&world).await.is_empty());
+    look(1).await;
+    assert_eq!(alerts(&world).await, not_followed());
+    late.change(|script| script.finalized = None);
+    look(1).await;
+    assert!(alerts(&world).await.is_empty());
+}
+
 /// Its question was asked when nobody answered, and fails when somebody else has had an answer.
 #[tokio::test]
 async fn whoever_has_lost_the_lease_tells_nothing_of_the_chain() {
