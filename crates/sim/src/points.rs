@@ -71,7 +71,10 @@ pub(crate) const ELSEWHERE: [(&str, &str); 35] = [
     ("halt_ended", "an operator's command for a halt without a reason, which few worlds have"),
     ("history_rebuilt", "an operator's command"),
     ("lane_abandoned", "a replica that died is there again before its lanes have stood for a minute more"),
-    ("lane_alerted", "lanes have gas money, sign what nodes take, and nodes keep all states"),
+    (
+        "lane_alerted",
+        "few lanes fail for a minute; they have gas money, sign what nodes take, and nodes keep all states",
+    ),
     ("letter_dropped", "an operator's command"),
     ("passed", "few plans have nothing left but places whose grants have failed"),
     ("password_changed", "nobody signs in: worlds sign their tokens themselves"),
