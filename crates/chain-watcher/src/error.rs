@@ -41,11 +41,6 @@ impl WatcherError {
     pub(crate) const fn is_misfit(&self) -> bool {
         matches!(self, Self::Reconcile(_) | Self::Behind { .. } | Self::Chain(ChainError::Untrue(_)))
     }
-
-    /// Whether it is what is said of the chain, and not the ledger's doing or known already.
-    pub(crate) const fn is_chains(&self) -> bool {
-        !matches!(self, Self::Ledger(_) | Self::Halted(_))
-    }
 }
 
 impl From<sqlx::Error> for WatcherError {

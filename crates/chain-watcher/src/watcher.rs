@@ -42,15 +42,15 @@ const LEASE: TimeDelta = TimeDelta::seconds(2);
 /// How long a step may take before it is given up: all its blocks from a node that answers no sooner than it must.
 const STEP_TIMEOUT: Duration = Duration::from_secs(600);
 
+/// How long it may take to note how a step went: some statements.
+const NOTE_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// After so many steps in a row whose blocks did not fit together it is the node's doing: a chain that changed while it was read is
 /// read in the next step.
 const MISFITS_MAX: u32 = 2;
 
 /// How long a chain may not be followed before people are told.
 const NOT_FOLLOWED: TimeDelta = TimeDelta::seconds(60);
-
-/// Why a chain is not followed whose blocks can be read.
-const SHORT: &str = "fewer endpoints than the quorum say what is final";
 
 /// Below that a chain may have no final block yet: several times what the slowest in wide use takes.
 const YOUNG: u64 = 1_000;
@@ -81,6 +81,7 @@ pub struct Watcher {
     parts: WatcherParts,
     holder: String,
     poll: Duration,
+    step_timeout: Duration,
     /// Steps in a row whose blocks did not fit together.
     misfits: AtomicU32,
     /// Whether it was noted that the chain is not followed, when that was looked at last.
@@ -102,9 +103,16 @@ impl Watcher {
             parts,
             holder,
             poll,
+            step_timeout: STEP_TIMEOUT,
             misfits: AtomicU32::new(0),
             noted: AtomicBool::new(false),
         }
+    }
+
+    /// The same, but a step that takes longer than that is given up.
+    pub const fn giving_up_after(mut self, step_timeout: Duration) -> Self {
+        self.step_timeout = step_timeout;
+        self
     }
 
     /// Watches until `shutdown`.
@@ -112,7 +120,7 @@ impl Watcher {
         // What was logged last: an error that lasts is told once.
         let mut told: Option<String> = None;
         while !shutdown.is_cancelled() {
-            let rest = match answered(STEP_TIMEOUT, self.step()).await {
+            let rest = match self.step().await {
                 Ok(moved) => {
                     if told.take().is_some() {
                         tracing::info!(chain.id = self.chain_id, "the watcher goes on");
@@ -141,15 +149,36 @@ impl Watcher {
     /// Follows the chain by some blocks. Says whether anything changed.
     ///
     /// # Errors
-    /// If the node or the database does not answer, the chain changed while it was read, or it is halted. Nothing is
-    /// half done then.
+    /// If the node or the database does not answer, or not in time, the chain changed while it was read, or it is halted.
+    /// Nothing is half done then.
     pub async fn step(&self) -> Result<bool, WatcherError> {
-        let now = self.parts.clock.now();
-        if !self.holds_lease(now).await? {
-            return Ok(false);
+        let began = self.parts.clock.now();
+        let done = answered(self.step_timeout, self.follow_if_leased(began)).await;
+        if let Err(error) = answered(NOTE_TIMEOUT, self.note(began, &done)).await
+            // Else the step's own error tells.
+            && !matches!(done, Err(WatcherError::Ledger(_)))
+        {
+            tracing::warn!(chain.id = self.chain_id, %error, "whether the chain is followed could not be noted");
         }
-        let done = self.follow(now).await;
-        match &done {
+        Ok(done?.unwrap_or(false))
+    }
+
+    /// `None` if another replica follows the chain.
+    async fn follow_if_leased(&self, now: DateTime<Utc>) -> Result<Option<bool>, WatcherError> {
+        if !self.holds_lease(now).await? {
+            return Ok(None);
+        }
+        Ok(Some(self.follow(now).await?))
+    }
+
+    /// Notes how a step went that began at `began`, however it ended: one that was given up has followed nothing, nor has one to
+    /// which the database did not answer.
+    async fn note(
+        &self,
+        began: DateTime<Utc>,
+        done: &Result<Option<bool>, WatcherError>,
+    ) -> Result<(), LedgerError> {
+        match done {
             Err(error) if error.is_misfit() => {
                 if self.misfits.fetch_add(1, Ordering::Relaxed) + 1 >= MISFITS_MAX {
                     self.misfits.store(0, Ordering::Relaxed);
@@ -157,18 +186,24 @@ impl Watcher {
                 }
             }
             Err(_) => {}
-            Ok(_) => self.misfits.store(0, Ordering::Relaxed),
+            Ok(None) => {}
+            Ok(Some(_)) => self.misfits.store(0, Ordering::Relaxed),
         }
-        let noted = match &done {
-            Ok(_) if self.parts.node.is_short_of_quorum() => self.note_not_followed(SHORT).await,
-            Ok(_) => self.note_followed(now).await,
-            Err(error) if error.is_chains() => self.note_not_followed(&error.to_string()).await,
-            Err(_) => Ok(()),
-        };
-        if let Err(error) = noted {
-            tracing::warn!(chain.id = self.chain_id, %error, "whether the chain is followed could not be noted");
+        let now = self.parts.clock.now();
+        match done {
+            // Whoever has the lease notes it.
+            Ok(None) => Ok(()),
+            Ok(Some(_)) => match self.parts.node.held_up() {
+                Some(why) => self.note_not_followed(now, &why).await,
+                None => self.note_followed(began).await,
+            },
+            // Told already.
+            Err(WatcherError::Halted(_)) => Ok(()),
+            Err(error @ WatcherError::Ledger(LedgerError::Unanswered { .. })) => {
+                self.note_not_followed(began, &error.to_string()).await
+            }
+            Err(error) => self.note_not_followed(now, &error.to_string()).await,
         }
-        done
     }
 
     async fn holds_lease(&self, now: DateTime<Utc>) -> Result<bool, LedgerError> {
@@ -194,8 +229,9 @@ impl Watcher {
         Ok(())
     }
 
-    /// Notes since when the chain is not followed, and raises an alert if that lasts. Whoever has the lease by now sees for itself.
-    async fn note_not_followed(&self, why: &str) -> Result<(), LedgerError> {
+    /// Notes that the chain is not followed since then, or since earlier, and raises an alert if that lasts. Whoever has the lease by now
+    /// sees for itself.
+    async fn note_not_followed(&self, then: DateTime<Utc>, why: &str) -> Result<(), LedgerError> {
         let now = self.parts.clock.now();
         if !self.holds_lease(now).await? {
             return Ok(());
@@ -207,7 +243,7 @@ impl Watcher {
             RETURNING unfollowed_since AS "since!"
             "#,
             self.chain_id.cast_signed(),
-            now,
+            then,
         )
         .fetch_one(&mut *tx)
         .await?;

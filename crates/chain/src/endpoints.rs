@@ -97,6 +97,10 @@ struct State {
     agreed: Option<FinalBlock>,
     /// When that was; forgotten when another endpoint comes to be asked first, which has to be compared with it.
     agreed_at: Option<DateTime<Utc>>,
+    /// Since when what a quorum calls final has stood, while somebody calls a later block final.
+    stands_since: Option<DateTime<Utc>>,
+    /// What they said, once that has lasted too long.
+    behind: Option<String>,
     /// Whether fewer than the quorum answered when they were asked last.
     short: bool,
 }
@@ -112,6 +116,8 @@ impl Endpoints {
             sent: VecDeque::new(),
             agreed: None,
             agreed_at: None,
+            stands_since: None,
+            behind: None,
             short: false,
         };
         let quorum = final_quorum.clamp(1, endpoints.len().max(1));

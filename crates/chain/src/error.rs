@@ -136,8 +136,13 @@ impl ChainError {
         }
     }
 
+    /// Whether the question was answered, by an error or by what cannot be true: it may be the question's fault, and others may do well.
+    pub fn is_answer(&self) -> bool {
+        matches!(self, Self::Untrue(_)) || self.trouble() == Trouble::Refused
+    }
+
     /// What happened, in few words: no bodies of answers, in which a server may repeat the address with its key.
-    pub(crate) fn in_short(&self) -> String {
+    pub fn in_short(&self) -> String {
         match self {
             Self::Rpc { operation, source: RpcError::ErrorResp(payload) } => {
                 format!("{operation}: {} (code {})", shortened(payload.message.to_string()), payload.code)

@@ -252,9 +252,10 @@ pub trait ChainNode: Send + Sync + std::fmt::Debug {
     /// another one first for a while.
     fn doubt(&self, _why: &str) {}
 
-    /// Whether too few nodes answered to agree on anything, when they were asked last what is final.
-    fn is_short_of_quorum(&self) -> bool {
-        false
+    /// Why nothing becomes final by the word of a quorum, as it was when the nodes were asked last what is final: too few answered, or some
+    /// stay behind what others call final. `None` where that is well.
+    fn held_up(&self) -> Option<String> {
+        None
     }
 
     /// Gives a signed transaction to the node. Giving the same bytes again is always safe.

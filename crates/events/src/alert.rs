@@ -46,8 +46,12 @@ codes! {
     LANE_REJECTED = "lane_rejected";
     /// Nobody drives a lane that has batches in no block.
     LANE_ABANDONED = "lane_abandoned";
+    /// Whatever a lane is to do fails.
+    LANE_FAILING = "lane_failing";
     /// Nothing is signed.
     PAYOUTS_STOPPED = "payouts_stopped";
+    /// A vault that should be paused is not, because its guardian cannot.
+    VAULT_NOT_PAUSED = "vault_not_paused";
     /// The database is not the one that it was.
     QUARANTINE = "quarantine";
     /// Gas costs more than a lane may spend.

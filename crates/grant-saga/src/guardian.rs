@@ -6,7 +6,11 @@ use std::{sync::Arc, time::Duration};
 
 use alloy::{primitives::Address, sol_types::SolCall};
 use laurel_chain::{ChainNode, LaneSigner, RewardVault};
-use laurel_ledger::{LedgerError, Vault, answered, is_chain_stopped};
+use laurel_events::{Clock, NewEvent, OperatorAlertRaised, SystemClock, alert::VAULT_NOT_PAUSED};
+use laurel_ledger::{
+    Context, LedgerError, Vault, answered, append, clear_alert, commit, has_alert, is_chain_stopped,
+    raise_alert,
+};
 use sqlx::PgPool;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +22,10 @@ const POLL: Duration = Duration::from_millis(200);
 
 /// How long a step may take before it is given up: twice what is waited for its transaction.
 const STEP_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// After so many steps in a row that failed people are told: longer than a block takes, for which another guardian with the same key
+/// may have been quicker. A step that has waited in vain for its transaction, for longer than that, is enough.
+const FAILURES_MAX: u32 = 15;
 
 /// How long to rest after an error.
 const ERROR_REST: Duration = Duration::from_secs(1);
@@ -47,6 +55,12 @@ pub struct Guardian {
     account: Account,
     pool: PgPool,
     failures: u32,
+    /// Whether what goes to the chain was stopped, when that was looked at last.
+    stopped: bool,
+    /// Whether people were told since it was all right last: where another guardian says that the vault is paused, once is enough.
+    told: bool,
+    /// Whether there may be an alert to end.
+    may_be_raised: bool,
 }
 
 impl Guardian {
@@ -55,18 +69,17 @@ impl Guardian {
         let chain_id = vault.identity.chain_id;
         // What a thief may take is more than any gas.
         let account = Account { chain_id, signer, node, max_fee_per_gas: None };
-        Self { vault, account, pool, failures: 0 }
+        Self { vault, account, pool, failures: 0, stopped: false, told: false, may_be_raised: true }
     }
 
     /// Watches over the vault until `shutdown`.
     pub async fn run(mut self, shutdown: CancellationToken) {
         while !shutdown.is_cancelled() {
-            // A step that is given up has sent its transaction, or not: the next one sees.
-            let step = tokio::select! {
+            let round = tokio::select! {
                 () = shutdown.cancelled() => return,
-                step = answered(STEP_TIMEOUT, self.step()) => step,
+                round = self.round() => round,
             };
-            let rest = match step {
+            let rest = match round {
                 Ok(_) => POLL,
                 Err(error) => {
                     tracing::error!(%error, vault = %self.vault.identity.vault, "the vault is not paused yet");
@@ -78,6 +91,82 @@ impl Guardian {
                 () = tokio::time::sleep(rest) => {}
             }
         }
+    }
+
+    /// Takes a step, and sees to it that people are told while that does not help.
+    ///
+    /// # Errors
+    /// As [`Guardian::step`], and if a step takes too long.
+    pub async fn round(&mut self) -> Result<bool, GuardianError> {
+        // A step that is given up has sent its transaction, or not: the next one sees.
+        let done = answered(STEP_TIMEOUT, self.step()).await;
+        if let Err(error) = answered(STEP_TIMEOUT, self.note(&done)).await {
+            tracing::warn!(%error, vault = %self.vault.identity.vault, "whether the vault is paused could not be noted");
+        }
+        done
+    }
+
+    /// Raises an alert that the vault is not paused, or ends it once it is, or need not be.
+    async fn note(&mut self, done: &Result<bool, GuardianError>) -> Result<(), LedgerError> {
+        match done {
+            // Sent and mined: the next step sees whether it is paused.
+            Ok(true) => {}
+            Ok(false) => {
+                self.told = false;
+                if self.may_be_raised {
+                    self.clear().await?;
+                    self.may_be_raised = self.stopped;
+                }
+            }
+            Err(error) => {
+                let waited = matches!(
+                    error,
+                    GuardianError::Call(CallFailed::NotMined { .. })
+                        | GuardianError::Ledger(LedgerError::Unanswered { .. })
+                );
+                if self.stopped && !self.told && (waited || self.failures >= FAILURES_MAX) {
+                    self.tell(error).await?;
+                    self.told = true;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn tell(&self, error: &GuardianError) -> Result<(), LedgerError> {
+        let now = SystemClock.now();
+        let alert = OperatorAlertRaised {
+            code: VAULT_NOT_PAUSED.to_owned(),
+            about: self.about(),
+            detail: format!(
+                "payouts to chain {} are stopped, and {} could not pause the vault: {error}",
+                self.vault.identity.chain_id,
+                self.account.address()
+            ),
+        };
+        let mut tx = self.pool.begin().await?;
+        if let Some(raised) = raise_alert(&mut tx, now, alert).await? {
+            append(&mut tx, &Context::at(now), &[raised.into()]).await?;
+        }
+        Ok(commit(tx, "guardian_alert").await?)
+    }
+
+    async fn clear(&self) -> Result<(), LedgerError> {
+        let about = self.about();
+        // Nearly always there is none, and a look is cheaper than a transaction.
+        if !has_alert(&mut *self.pool.acquire().await?, VAULT_NOT_PAUSED, &about).await? {
+            return Ok(());
+        }
+        let mut tx = self.pool.begin().await?;
+        if let Some(cleared) = clear_alert(&mut tx, VAULT_NOT_PAUSED, &about).await? {
+            append(&mut tx, &Context::at(SystemClock.now()), &[NewEvent::from(cleared)]).await?;
+        }
+        Ok(commit(tx, "guardian_alert").await?)
+    }
+
+    /// What alerts of the vault are about.
+    fn about(&self) -> String {
+        format!("vault:{}", self.vault.identity.vault)
     }
 
     /// Takes steps until one succeeds, for so long: another guardian may have the same key and nonce and be quicker, so that this one's
@@ -101,7 +190,9 @@ impl Guardian {
     /// If the database or the chain does not answer, or the vault does not take the call.
     pub async fn step(&mut self) -> Result<bool, GuardianError> {
         let chain_id = self.vault.identity.chain_id;
-        if !is_chain_stopped(&mut *self.pool.acquire().await?, chain_id).await? {
+        self.stopped = is_chain_stopped(&mut *self.pool.acquire().await?, chain_id).await?;
+        self.may_be_raised |= self.stopped;
+        if !self.stopped {
             self.failures = 0;
             return Ok(false);
         }

@@ -1,6 +1,7 @@
 //! Driving a lane: plan, simulate, sign, commit, and only then send.
 
 mod abandoned;
+mod failing;
 mod fit;
 mod heartbeat;
 mod monitor;
@@ -9,7 +10,11 @@ mod send;
 mod sign;
 mod unmined;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use alloy::primitives::Address;
 use chrono::{DateTime, TimeDelta, Utc};
@@ -33,7 +38,7 @@ use crate::{
     submit::{Committed, write_batch},
 };
 
-use self::{abandoned::Suspects, heartbeat::Heartbeat, monitor::Searched, send::Tries};
+use self::{abandoned::Suspects, failing::Failing, heartbeat::Heartbeat, monitor::Searched, send::Tries};
 pub(crate) use self::{monitor::LANE_ALERTS, unmined::attempt_hashes};
 
 /// How lanes are driven.
@@ -101,6 +106,16 @@ pub enum LaneError {
     Key(#[from] KeyError),
 }
 
+impl LaneError {
+    /// What happened, in few words that may be shown.
+    fn in_short(&self) -> String {
+        match self {
+            Self::Chain(error) => error.in_short(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl From<sqlx::Error> for LaneError {
     fn from(error: sqlx::Error) -> Self {
         Self::Ledger(error.into())
@@ -123,6 +138,8 @@ pub struct LaneDriver {
     rng: StdRng,
     /// Campaigns to pass over, and until when.
     resting: HashMap<CampaignId, DateTime<Utc>>,
+    /// Campaigns of which only errors were said when they were simulated last.
+    unanswered: HashSet<CampaignId>,
     /// Campaigns whose settlements need more gas than most.
     gas: HashMap<CampaignId, GasPlan>,
     /// What nodes made of the unmined batches.
@@ -134,6 +151,8 @@ pub struct LaneDriver {
     searched: Option<Searched>,
     /// The vault's other lanes that may be abandoned.
     suspects: Suspects,
+    /// How its steps go.
+    failing: Failing,
 }
 
 /// What a driver works with.
@@ -176,12 +195,14 @@ impl LaneDriver {
             holder,
             rng: StdRng::seed_from_u64(seed),
             resting: HashMap::new(),
+            unanswered: HashSet::new(),
             gas: HashMap::new(),
             tries: Tries::default(),
             check_at: None,
             fence: None,
             searched: None,
             suspects: Suspects::new(),
+            failing: Failing::default(),
         }
     }
 
@@ -195,7 +216,7 @@ impl LaneDriver {
             clock: Arc::clone(&self.clock),
         };
         while !shutdown.is_cancelled() {
-            let rest = match heartbeat.during(answered(STEP_TIMEOUT, self.step())).await {
+            let rest = match heartbeat.during(self.round()).await {
                 Ok(Progress::Sent) => continue,
                 Ok(Progress::Idle) => POLL,
                 Err(error) => {
@@ -209,6 +230,19 @@ impl LaneDriver {
                 () = wake.notified(), if rest == POLL => {}
             }
         }
+    }
+
+    /// Takes a step, and sees to it that people are told where none succeeds for long.
+    ///
+    /// # Errors
+    /// As [`LaneDriver::step`], and if a step takes too long.
+    pub async fn round(&mut self) -> Result<Progress, LaneError> {
+        let began = self.clock.now();
+        let done = answered(STEP_TIMEOUT, self.step()).await;
+        if let Err(error) = answered(STEP_TIMEOUT, self.note(began, &done)).await {
+            tracing::warn!(lane.id = %self.lane, error = ?error, "whether the lane's steps fail could not be noted");
+        }
+        done
     }
 
     /// Does the next thing that there is to do.

@@ -40,13 +40,33 @@ pub(crate) enum Verdict {
     Never(String),
 }
 
+/// Who is asked what a call would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whom {
+    /// Whoever answers first: of what the chain refuses if it is wrong, and what is tried again.
+    Anybody,
+    /// A quorum: of what cannot be taken back.
+    Quorum,
+}
+
+impl Whom {
+    /// What a call returns.
+    pub(crate) async fn call(self, node: &dyn ChainNode, call: Call) -> Result<Bytes, CallError> {
+        match self {
+            Self::Anybody => node.call(call).await,
+            Self::Quorum => node.agreed_call(call).await,
+        }
+    }
+}
+
 /// Asks what a settlement of one segment from `first_seq` on would do.
 pub(crate) async fn simulate(
     node: &dyn ChainNode,
+    whom: Whom,
     first_seq: u64,
     call: Call,
 ) -> Result<Verdict, ChainError> {
-    match node.call(call).await {
+    match whom.call(node, call).await {
         Ok(answer) => {
             let masks = RewardVault::settleCall::abi_decode_returns(&answer)
                 .map_err(|error| ChainError::Untrue(format!("the vault's answer to settle: {error}")))?;

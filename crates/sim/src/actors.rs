@@ -136,7 +136,7 @@ async fn step(work: Work) -> Ended {
             told(Work::Stage(runner), done, |more| *more)
         }
         Work::Lane(mut driver) => {
-            let done = driver.step().await;
+            let done = driver.round().await;
             told(Work::Lane(driver), done.map(|progress| progress == Progress::Sent), |sent| *sent)
         }
         Work::Watcher { watcher, endpoints } => {

@@ -54,7 +54,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 34] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 35] = [
     ("acknowledge", "no world pays without the ledger"),
     ("api_key_made", "nobody signs in: worlds sign their tokens themselves"),
     ("api_key_revoked", "nobody signs in: worlds sign their tokens themselves"),
@@ -67,9 +67,13 @@ pub(crate) const ELSEWHERE: [(&str, &str); 34] = [
     ("campaign_closed", "a world's owner closes its campaigns on the chain"),
     ("campaign_created", "campaigns are made before a world begins"),
     ("funding_requested", "the treasury waits by the clock of the machine"),
+    ("guardian_alert", "no world has a guardian"),
     ("halt_ended", "an operator's command for a halt without a reason, which few worlds have"),
     ("lane_abandoned", "a replica that died is there again before its lanes have stood for a minute more"),
-    ("lane_alerted", "lanes have gas money, sign what nodes take, and nodes keep all states"),
+    (
+        "lane_alerted",
+        "few lanes fail for a minute; they have gas money, sign what nodes take, and nodes keep all states",
+    ),
     ("letter_dropped", "an operator's command"),
     ("passed", "few plans have nothing left but places whose grants have failed"),
     ("password_changed", "nobody signs in: worlds sign their tokens themselves"),

@@ -81,10 +81,7 @@ async fn verify_range(
     for row in &rows {
         let about = format!("journal:{part}/{}", row.position);
         match &row.kind {
-            Some(kind) => {
-                let detail = format!("the payload of this chunk of {kind} does not hash to its digest");
-                findings.add(Code::JournalDigestDiffers, about, None, detail);
-            }
+            Some(kind) => add_broken(findings, about, kind),
             None => {
                 let detail = format!(
                     "the partition's head is beyond it; there is no chunk of the offset {}",
@@ -95,6 +92,12 @@ async fn verify_range(
         }
     }
     Ok(rows.is_empty())
+}
+
+/// Names a chunk whose payload does not hash to its digest.
+pub(crate) fn add_broken(findings: &mut Findings, about: String, kind: &str) {
+    let detail = format!("the payload of this chunk of {kind} does not hash to its digest");
+    findings.add(Code::JournalDigestDiffers, about, None, detail);
 }
 
 /// Looks for the rows that were committed together with what the journal says. Says whether all are there.

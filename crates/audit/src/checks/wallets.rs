@@ -2,6 +2,7 @@
 
 use alloy::primitives::Address;
 
+use super::journal::add_broken;
 use crate::{AuditError, error::inconsistent, finding::Code, snapshot::Snapshot};
 
 /// Compares each with the last link in the journal, both ways.
@@ -9,10 +10,11 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
     if snapshot.only.is_some() {
         return Ok(());
     }
+    name_broken(snapshot).await?;
     let rows = sqlx::query!(
         r#"
-        -- In a chunk that was tampered with anything may stand: nothing here can fail for it. That is named elsewhere, and its players
-        -- are not compared.
+        -- In a chunk that was tampered with anything may stand: nothing here can fail for it. Its players are not compared; it is
+        -- named instead.
         WITH lines AS MATERIALIZED (
             SELECT chunks.whole,
                    substring(line FROM '"player":"([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})"')::uuid AS player,
@@ -56,6 +58,25 @@ pub(crate) async fn compare(snapshot: &mut Snapshot<'_>) -> Result<(), AuditErro
             row.proved_version.unwrap_or(0),
         );
         snapshot.findings.add(Code::WalletDiffers, format!("player:{}", row.player), None, detail);
+    }
+    Ok(())
+}
+
+/// Names the chunks of links that do not hash to their digests, also those that were verified long ago: their players are not compared,
+/// and nobody would know.
+async fn name_broken(snapshot: &mut Snapshot<'_>) -> Result<(), AuditError> {
+    let broken = sqlx::query!(
+        r#"
+        SELECT part, position FROM journal
+        WHERE kind = 'WalletLinked' AND digest IS DISTINCT FROM sha256(payload)
+        ORDER BY part, position
+        "#,
+    )
+    .fetch_all(&mut *snapshot.conn)
+    .await?;
+    for chunk in broken {
+        let about = format!("journal:{}/{}", chunk.part, chunk.position);
+        add_broken(snapshot.findings, about, "WalletLinked");
     }
     Ok(())
 }

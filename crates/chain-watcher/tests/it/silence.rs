@@ -4,14 +4,16 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use laurel_chain::{ChainNode, HttpNode};
-use laurel_chain_watcher::{Finality, Watcher};
+use laurel_chain_watcher::{Finality, Watcher, WatcherError};
 use laurel_devnet::testing::{Line, LineState};
 use laurel_events::alert;
+use laurel_ledger::LedgerError;
 use tokio::{task::yield_now, time::timeout};
 
 use crate::{
     chain::{CHAIN_ID, Chain},
     endpoints::endpoints,
+    recorded::{Branch, Recorded},
     world::{World, catch_up},
 };
 
@@ -69,6 +71,75 @@ async fn a_chain_that_is_silent_for_long_is_told_of_until_it_answers() {
     catch_up(&replica(&world, "three", over(&line))).await;
     assert!(alerts(&world).await.is_empty());
     assert_eq!(told(&world).await, ["OperatorAlertRaised", "OperatorAlertCleared"]);
+}
+
+/// A node that answers every question, and never the last one of a step in time.
+#[tokio::test]
+async fn a_chain_whose_steps_take_too_long_is_told_of() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    catch_up(&replica(&world, "before", Arc::new(chain.node.clone()))).await;
+    world.settle(&chain, 0, 3).await;
+    chain.mine(1).await;
+    world.clock.advance(LEASE_OVER);
+    let node = Recorded::gated(Branch::of(&chain).await);
+    let slow = replica(&world, "slow", node.clone()).giving_up_after(Duration::from_secs(3));
+    let step = tokio::spawn(async move { slow.step().await });
+    timeout(PATIENCE, node.gate().reached.acquire()).await.expect("it asks").unwrap().forget();
+    world.clock.advance(TimeDelta::minutes(10));
+    let given_up = step.await.unwrap().unwrap_err();
+    assert!(matches!(given_up, WatcherError::Ledger(LedgerError::Unanswered { .. })), "{given_up:?}");
+    assert_eq!(alerts(&world).await, not_followed());
+    catch_up(&replica(&world, "slow", Arc::new(chain.node.clone()))).await;
+    assert!(alerts(&world).await.is_empty());
+}
+
+/// The chain is well, and what it is compared with cannot be read.
+#[tokio::test]
+async fn a_chain_that_the_database_keeps_from_being_followed_is_told_of() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    let watcher = replica(&world, "one", Arc::new(chain.node.clone()));
+    catch_up(&watcher).await;
+    sqlx::query("ALTER TABLE blocks RENAME TO gone").execute(world.pool()).await.unwrap();
+    for _ in 0..20 {
+        let error = watcher.step().await.unwrap_err();
+        assert!(matches!(error, WatcherError::Ledger(_)), "{error:?}");
+        assert!(alerts(&world).await.is_empty());
+        world.clock.advance(LEASE_OVER);
+    }
+    watcher.step().await.unwrap_err();
+    assert_eq!(alerts(&world).await, not_followed());
+    sqlx::query("ALTER TABLE gone RENAME TO blocks").execute(world.pool()).await.unwrap();
+    catch_up(&watcher).await;
+    assert!(alerts(&world).await.is_empty());
+}
+
+/// All answer, and one of the two that are needed for a quorum with what was final long ago.
+#[tokio::test]
+async fn a_chain_of_which_an_endpoint_stays_behind_is_told_of() {
+    let chain = Chain::funded().await;
+    let world = World::new(&chain).await;
+    let branch = Branch::of(&chain).await;
+    let head = branch.head().header.number;
+    let late = Recorded::new(branch.clone());
+    late.change(|script| script.finalized = branch.block(head - 4).cloned());
+    let node = endpoints(&world, vec![Recorded::new(branch.clone()), late.clone()], 2).await;
+    let watcher = replica(&world, "one", node);
+    let look = async |minutes: i64| {
+        world.clock.advance(TimeDelta::minutes(minutes));
+        catch_up(&watcher).await;
+    };
+    catch_up(&watcher).await;
+    for _ in 0..16 {
+        look(1).await;
+    }
+    assert!(alerts(&world).await.is_empty());
+    look(1).await;
+    assert_eq!(alerts(&world).await, not_followed());
+    late.change(|script| script.finalized = None);
+    look(1).await;
+    assert!(alerts(&world).await.is_empty());
 }
 
 /// Its question was asked when nobody answered, and fails when somebody else has had an answer.

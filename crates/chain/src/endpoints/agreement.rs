@@ -16,6 +16,20 @@ const AGREED_LASTS: TimeDelta = TimeDelta::seconds(1);
 /// mended. It is asked again after that, and outvoted again.
 const OUTVOTED_REST: Duration = Duration::from_secs(60);
 
+/// How long what a quorum calls final may stand while somebody calls a later block final, before people are told that others stay
+/// behind: more than two epochs of Ethereum, in each of which the tag moves once. Whoever is early by one of them is no trouble.
+const TAG_STANDS_MAX: TimeDelta = TimeDelta::minutes(15);
+
+/// The same where what is final moves with every block.
+const DEPTH_STANDS_MAX: TimeDelta = TimeDelta::seconds(60);
+
+const fn stands_max(finality: Finality) -> TimeDelta {
+    match finality {
+        Finality::Finalized => TAG_STANDS_MAX,
+        Finality::Depth { .. } => DEPTH_STANDS_MAX,
+    }
+}
+
 /// What the endpoints' words for one height come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
@@ -60,6 +74,7 @@ impl Endpoints {
         }
         let words = self.words(finality).await?;
         let found = self.highest_agreed(&words, agreed).await?;
+        self.note_progress(finality, &words, agreed, found);
         let mut state = self.lock();
         // Whoever is asked first by now has not been compared yet.
         state.agreed_at = (state.preferred == preferred).then_some(now);
@@ -109,6 +124,43 @@ impl Endpoints {
             return Err(error.unwrap_or_else(|| self.no_endpoint()));
         }
         Ok(words)
+    }
+
+    /// Notes since when what a quorum calls final stands while somebody is beyond it. An endpoint that answers with an old block is not
+    /// outvoted, because it contradicts nobody, and may be the one without which there is no quorum.
+    fn note_progress(
+        &self,
+        finality: Finality,
+        words: &[(usize, FinalBlock)],
+        known: Option<FinalBlock>,
+        found: Option<FinalBlock>,
+    ) {
+        let now = self.clock.now();
+        let number = |block: Option<FinalBlock>| block.map(|block| block.number);
+        let is_beyond = words.iter().any(|(_, block)| Some(block.number) > number(found));
+        let mut state = self.lock();
+        if number(found) > number(known) || !is_beyond {
+            (state.stands_since, state.behind) = (None, None);
+            return;
+        }
+        let since = *state.stands_since.get_or_insert(now);
+        if now - since < stands_max(finality) {
+            return;
+        }
+        let agreed = number(found).map_or_else(|| "nothing".to_owned(), |number| format!("block {number}"));
+        let told =
+            words.iter().map(|(index, block)| format!("{}: {}", self.endpoints[*index].host, block.number));
+        let told = told.collect::<Vec<_>>().join(", ");
+        state.behind = Some(format!(
+            "since {since} a quorum calls {agreed} final and nothing later, because endpoints stay behind ({told})"
+        ));
+    }
+
+    /// Why nothing becomes final, as it was when they were asked last.
+    pub(super) fn why_held_up(&self) -> Option<String> {
+        let state = self.lock();
+        let short = || state.short.then(|| "fewer endpoints than the quorum say what is final".to_owned());
+        short().or_else(|| state.behind.clone())
     }
 
     /// The highest of the told blocks that a quorum agrees on; the one that was known where none is higher.

@@ -124,8 +124,8 @@ impl ChainNode for Endpoints {
         self.leave_first_alone(why);
     }
 
-    fn is_short_of_quorum(&self) -> bool {
-        self.lock().short
+    fn held_up(&self) -> Option<String> {
+        self.why_held_up()
     }
 
     async fn send(&self, raw: Bytes) -> Result<B256, SendError> {

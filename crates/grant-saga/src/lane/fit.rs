@@ -13,7 +13,7 @@ use laurel_ledger::ChainPlace;
 use super::{LaneDriver, LaneError};
 use crate::{
     plan::Plan,
-    simulate::{Verdict, simulate, words_within},
+    simulate::{Verdict, Whom, simulate, words_within},
 };
 
 /// How often a plan is made smaller, or its gas raised, before it is passed over: 2^24 gas are reached in nine steps.
@@ -23,19 +23,29 @@ const FITS_MAX: usize = 12;
 pub(super) enum Fitted {
     /// The chain would pay all that is left of it.
     Pays { data: Bytes, gas_limit: u64 },
-    /// Its only place is refused by the recipient: the token pays others.
-    Refused,
+    /// Its only place is refused by the recipient: the token pays others. That was the answer to this settlement.
+    Refused { settle: Call },
     /// Only places are left of it that are not sent.
     Empty,
     /// The campaign's token would pay what the first place is due to nobody.
     PaysNobody(String),
     /// The chain would pay nothing of it.
     Never(String),
+    /// Only errors are answered when it is asked what the chain would do.
+    Unanswered(String),
 }
 
 impl LaneDriver {
-    /// Cuts a plan to what the vault's limits, a transaction's gas and the recipients let through.
+    /// Cuts a plan to what the chain would pay of it. An error in answer may be the plan's own doing: other campaigns do not wait for it.
     pub(super) async fn fit(&mut self, plan: &mut Plan, deadline: u64) -> Result<Fitted, LaneError> {
+        match self.cut(plan, deadline).await {
+            Err(LaneError::Chain(error)) if error.is_answer() => Ok(Fitted::Unanswered(error.in_short())),
+            fitted => fitted,
+        }
+    }
+
+    /// Cuts a plan to what the vault's limits, a transaction's gas and the recipients let through.
+    async fn cut(&mut self, plan: &mut Plan, deadline: u64) -> Result<Fitted, LaneError> {
         let campaign = plan.segment.campaign;
         for _ in 0..FITS_MAX {
             let gas = self.gas.get(&campaign).copied().unwrap_or_default();
@@ -46,7 +56,7 @@ impl LaneDriver {
             let gas_limit = gas.limit(plan.segment.words.len());
             let data = Settlement { deadline, segments: vec![plan.segment.clone()] }.calldata();
             let call = self.to_vault(data.clone(), Some(gas_limit));
-            match simulate(&*self.node, plan.segment.first_seq, call).await? {
+            match simulate(&*self.node, Whom::Anybody, plan.segment.first_seq, call.clone()).await? {
                 Verdict::Pays(mask) => {
                     let unpaid = |place: &&ChainPlace| !mask.contains(place.seq);
                     let unpaid: Vec<ChainPlace> = plan.open().filter(unpaid).copied().collect();
@@ -57,11 +67,11 @@ impl LaneDriver {
                     plan.leave_out(&unpaid, &burned);
                 }
                 Verdict::NothingPaid => {
-                    if let Some(problem) = self.token_trouble(plan).await? {
+                    if let Some(problem) = self.token_trouble(Whom::Anybody, plan).await? {
                         return Ok(Fitted::PaysNobody(problem));
                     }
                     if plan.open().nth(1).is_none() {
-                        return Ok(Fitted::Refused);
+                        return Ok(Fitted::Refused { settle: call });
                     }
                     plan.cut_to_one();
                 }
@@ -72,7 +82,7 @@ impl LaneDriver {
                 Verdict::Never(problem) => return Ok(Fitted::Never(problem)),
                 Verdict::OverLimit { left } => match words_within(&plan.segment.words, left) {
                     0 => {
-                        let terms = self.terms(campaign).await?;
+                        let terms = self.terms(Whom::Anybody, campaign).await?;
                         let limit = U256::from(terms.windowLimit);
                         if terms.window != 0 && words_within(&plan.segment.words, limit) == 0 {
                             // No window will ever let the first one through: it alone is set back.
@@ -85,7 +95,7 @@ impl LaneDriver {
                     fits => plan.cut(fits),
                 },
                 Verdict::GasTooLow => {
-                    let grant_gas = self.terms(campaign).await?.grantGas;
+                    let grant_gas = self.terms(Whom::Anybody, campaign).await?.grantGas;
                     let Some(raised) = gas.raised(grant_gas.into()) else { break };
                     self.gas.insert(campaign, raised);
                 }
@@ -94,13 +104,37 @@ impl LaneDriver {
         Ok(Fitted::Never("it needs more gas than a transaction may have".to_owned()))
     }
 
+    /// Why a quorum does not confirm that a plan's only place is refused by its recipient, which `settle` was answered with; `None` if it
+    /// does. Too few who answer, or who agree, confirm nothing.
+    pub(super) async fn refusal_trouble(
+        &self,
+        plan: &Plan,
+        settle: Call,
+    ) -> Result<Option<String>, LaneError> {
+        match simulate(&*self.node, Whom::Quorum, plan.segment.first_seq, settle).await {
+            Ok(Verdict::NothingPaid) => {}
+            Ok(Verdict::Pays(_)) => {
+                let why = "a quorum says that a place is paid which is refused here";
+                // Whoever says that would be asked again and again else, and the grant held for as long.
+                self.node.doubt(why);
+                return Ok(Some(why.to_owned()));
+            }
+            Ok(verdict) => return Ok(Some(format!("a quorum says of it: {verdict:?}"))),
+            Err(error) => return Ok(Some(error.to_string())),
+        }
+        match self.token_trouble(Whom::Quorum, plan).await {
+            Err(LaneError::Chain(error)) => Ok(Some(error.to_string())),
+            trouble => trouble,
+        }
+    }
+
     pub(super) fn to_vault(&self, data: Bytes, gas: Option<u64>) -> Call {
         Call { from: self.address(), to: self.vault.identity.vault, data, gas }
     }
 
     /// What the vault was told about a campaign.
-    async fn terms(&self, campaign: CampaignId) -> Result<Terms, LaneError> {
-        let found = self.asked(RewardVault::campaignCall { id: campaign.on_chain() }).await?;
+    async fn terms(&self, whom: Whom, campaign: CampaignId) -> Result<Terms, LaneError> {
+        let found = self.asked(whom, RewardVault::campaignCall { id: campaign.on_chain() }).await?;
         Ok(found.terms)
     }
 
@@ -111,16 +145,16 @@ impl LaneDriver {
         let mut words = Vec::new();
         for word in segment.first_seq >> 8..=last_seq >> 8 {
             let campaign = segment.campaign.on_chain();
-            words.push(self.asked(RewardVault::burnedCall { campaign, word }).await?);
+            words.push(self.asked(Whom::Anybody, RewardVault::burnedCall { campaign, word }).await?);
         }
         Ok(PaidMask::new(segment.first_seq, words))
     }
 
-    async fn asked<C: SolCall>(&self, question: C) -> Result<C::Return, LaneError> {
+    async fn asked<C: SolCall>(&self, whom: Whom, question: C) -> Result<C::Return, LaneError> {
         let untrue =
             |why: String| ChainError::Untrue(format!("the vault's answer to {}: {why}", C::SIGNATURE));
         let call = self.to_vault(question.abi_encode().into(), None);
-        let answer = self.node.call(call).await.map_err(|error| match error {
+        let answer = whom.call(&*self.node, call).await.map_err(|error| match error {
             CallError::Chain(error) => error,
             CallError::Reverted(_) => untrue("it reverts".to_owned()),
         })?;
@@ -129,15 +163,15 @@ impl LaneDriver {
 
     /// Why a campaign's token would not transfer what a plan's first place is due to anybody; `None` if it would. The control is a
     /// transfer of that from the vault to the lane, a plain account.
-    async fn token_trouble(&self, plan: &Plan) -> Result<Option<String>, LaneError> {
-        let token = self.terms(plan.segment.campaign).await?.token;
+    async fn token_trouble(&self, whom: Whom, plan: &Plan) -> Result<Option<String>, LaneError> {
+        let token = self.terms(whom, plan.segment.campaign).await?.token;
         let first = plan.segment.words.iter().find(|word| !word.is_zero());
         let amount =
             first.and_then(|word| GrantWord::decode(*word)).map(GrantWord::amount).unwrap_or_default();
         let value = amount.units();
         let data = Erc20::transferCall { to: self.address(), value }.abi_encode().into();
         let call = Call { from: self.vault.identity.vault, to: token, data, gas: None };
-        match self.node.call(call).await {
+        match whom.call(&*self.node, call).await {
             // Some tokens return nothing, as the vault knows too.
             Ok(answer) if answer.is_empty() => Ok(None),
             Ok(answer) => Ok(match Erc20::transferCall::abi_decode_returns(&answer) {

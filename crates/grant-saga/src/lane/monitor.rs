@@ -8,8 +8,8 @@ use laurel_chain::{
 use laurel_events::{
     NewEvent, OperatorAlertRaised,
     alert::{
-        self, FEE_ABOVE_CAP, LANE_ABANDONED, LANE_REJECTED, NONCE_USED_ELSEWHERE, NONCE_USER_UNKNOWN,
-        OUT_OF_GAS_MONEY,
+        self, FEE_ABOVE_CAP, LANE_ABANDONED, LANE_FAILING, LANE_REJECTED, NONCE_USED_ELSEWHERE,
+        NONCE_USER_UNKNOWN, OUT_OF_GAS_MONEY,
     },
 };
 #[cfg(feature = "faults")]
@@ -29,8 +29,8 @@ use crate::{
 };
 
 /// The alerts about a lane that end when it is resumed.
-pub(crate) const LANE_ALERTS: [&str; 5] =
-    [FEE_ABOVE_CAP, OUT_OF_GAS_MONEY, NONCE_USED_ELSEWHERE, NONCE_USER_UNKNOWN, LANE_REJECTED];
+pub(crate) const LANE_ALERTS: [&str; 6] =
+    [FEE_ABOVE_CAP, OUT_OF_GAS_MONEY, NONCE_USED_ELSEWHERE, NONCE_USER_UNKNOWN, LANE_REJECTED, LANE_FAILING];
 
 /// Why a lane cannot go on, until that has passed.
 pub(super) struct Trouble {
@@ -342,7 +342,7 @@ impl LaneDriver {
     }
 
     /// Takes back alerts of these codes about the lane.
-    async fn clear(&self, now: DateTime<Utc>, codes: &[String]) -> Result<(), LaneError> {
+    pub(super) async fn clear(&self, now: DateTime<Utc>, codes: &[String]) -> Result<(), LaneError> {
         let about = format!("lane:{}", self.lane);
         // Most of the time there is none, and a look is cheaper than a transaction.
         if codes.is_empty() || !has_alert_of(&mut *self.pool.acquire().await?, codes, &about).await? {

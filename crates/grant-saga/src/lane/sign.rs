@@ -5,7 +5,7 @@ use alloy::{
     sol_types::SolCall,
 };
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_chain::{CallError, RewardVault, TxRequest, revert_reason};
+use laurel_chain::{Call, CallError, RewardVault, TxRequest, revert_reason};
 use laurel_events::{AttemptId, BatchId, CampaignId, NewEvent, alert::FEE_ABOVE_CAP};
 use laurel_ledger::{ChainPlace, Context, append, commit};
 
@@ -20,7 +20,7 @@ use crate::{
     submit::{SignedBatch, pass_over},
 };
 
-/// How long a campaign is passed over after a simulation said that its settlement would revert.
+/// How long a campaign is passed over after a simulation said that its settlement would revert, or only errors were answered.
 const REVERT_REST: TimeDelta = TimeDelta::seconds(15);
 
 /// What burning a place may use: measured at 50,753, and what rollups add for their parent chain.
@@ -64,9 +64,11 @@ impl LaneDriver {
     ) -> Result<Option<SignedBatch>, LaneError> {
         let chain_time = self.chain_time().await?;
         let deadline = chain_time + self.settings.settlement_lifetime.as_secs();
-        let content = match self.fit(&mut plan, deadline).await? {
+        let fitted = self.fit(&mut plan, deadline).await?;
+        let answered_before = !self.unanswered.remove(&plan.segment.campaign);
+        let content = match fitted {
             Fitted::Pays { data, gas_limit } => Content { data, gas_limit, cancels: false },
-            Fitted::Refused => match self.cancellation(now, &plan).await? {
+            Fitted::Refused { settle } => match self.cancellation(now, &plan, settle).await? {
                 Some(content) => content,
                 None => {
                     self.hold(now, &plan).await?;
@@ -79,6 +81,16 @@ impl LaneDriver {
             }
             Fitted::PaysNobody(problem) => {
                 self.set_back(now, &plan, setbacks::Trouble::Token, problem).await?;
+                return Ok(None);
+            }
+            Fitted::Unanswered(problem) => {
+                self.unanswered.insert(plan.segment.campaign);
+                if answered_before {
+                    self.rest(now, plan.segment.campaign, &problem);
+                } else {
+                    let problem = format!("nobody says what it would pay: {problem}");
+                    self.set_back(now, &plan, setbacks::Trouble::Unknown, problem).await?;
+                }
                 return Ok(None);
             }
             Fitted::Never(problem) => {
@@ -110,9 +122,21 @@ impl LaneDriver {
         Ok(Some(SignedBatch { batch, attempt, plan, cancels, deadline, chain_time, request, signed }))
     }
 
+    /// Has a campaign rest without a word: an error that comes once is a node's.
+    fn rest(&mut self, now: DateTime<Utc>, campaign: CampaignId, problem: &str) {
+        tracing::warn!(lane.id = %self.lane, %campaign, problem, "a campaign is passed over: its settlement could not be simulated");
+        self.resting.insert(campaign, now + REVERT_REST);
+    }
+
     /// What burns a plan's only place, once its recipient has refused for as long as it is tried. The refusal was asked for
-    /// a moment ago, alone, while the token pays others: a report in a settlement would not do.
-    async fn cancellation(&self, now: DateTime<Utc>, plan: &Plan) -> Result<Option<Content>, LaneError> {
+    /// a moment ago, alone, while the token pays others: a report in a settlement would not do. Nor would one endpoint's word, which
+    /// would do for a place that is tried again: what is burned is burned, so a quorum is asked the same.
+    async fn cancellation(
+        &self,
+        now: DateTime<Utc>,
+        plan: &Plan,
+        settle: Call,
+    ) -> Result<Option<Content>, LaneError> {
         let Some(place) = plan.open().next() else { return Ok(None) };
         let campaign = plan.segment.campaign;
         let tried_for = delta(self.settings.give_up_refused);
@@ -122,6 +146,10 @@ impl LaneDriver {
         }
         drop(conn);
         let ChainPlace { seq, .. } = *place;
+        if let Some(why) = self.refusal_trouble(plan, settle).await? {
+            tracing::warn!(%campaign, seq, why, "a refused place is not burned: no quorum confirms that it is refused");
+            return Ok(None);
+        }
         let cancel = RewardVault::cancelCall {
             campaign: campaign.on_chain(),
             word: seq >> 8,
@@ -132,6 +160,10 @@ impl LaneDriver {
             Ok(_) => Ok(Some(Content { data, gas_limit: CANCEL_GAS, cancels: true })),
             Err(CallError::Reverted(why)) => {
                 tracing::warn!(%campaign, seq, why = revert_reason(&why), "a refused place cannot be burned yet");
+                Ok(None)
+            }
+            Err(CallError::Chain(error)) if error.is_answer() => {
+                tracing::warn!(%campaign, seq, %error, "a refused place cannot be burned yet");
                 Ok(None)
             }
             Err(CallError::Chain(error)) => Err(error.into()),

@@ -38,7 +38,7 @@ mod fussy_token {
 use fussy_token::FussyToken;
 
 /// The longest rest of a place that was set back, and a bit.
-const RESTED: TimeDelta = TimeDelta::minutes(11);
+pub(crate) const RESTED: TimeDelta = TimeDelta::minutes(11);
 
 /// Grants of a campaign, in the order of their places; those of `refused` go to a recipient that the token refuses.
 pub(crate) async fn queue_with_refused(

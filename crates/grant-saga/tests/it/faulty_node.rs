@@ -1,16 +1,25 @@
 //! A real node behind a line that fails when told to.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicBool, AtomicU64, Ordering},
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-use alloy::primitives::{Address, B256, Bytes, U256};
+use alloy::{
+    primitives::{Address, B256, Bytes, U256},
+    rpc::json_rpc::ErrorPayload,
+    sol_types::{SolCall, SolError},
+    transports::RpcError,
+};
 use async_trait::async_trait;
 use laurel_chain::{
-    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, HttpNode, NonceAt, Refusal, SendError,
-    TxReceipt, TxRequest, TxStatus,
+    Block, BlockRef, Call, CallError, ChainError, ChainNode, Fees, HttpNode, NonceAt, Refusal, RewardVault,
+    SendError, TxReceipt, TxRequest, TxStatus,
 };
+use laurel_events::CampaignId;
 use tokio::sync::Notify;
 
 /// What happens to a transaction that is given to the node.
@@ -31,11 +40,26 @@ pub(crate) enum Line {
     Refuses(Refusal),
 }
 
+/// What the node says that a call would do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Says {
+    /// What it would do.
+    #[default]
+    True,
+    /// That nobody takes what a settlement pays.
+    Refused,
+    /// An error to whatever a settlement of this campaign would do.
+    ErrorAbout(CampaignId),
+    /// Nothing.
+    Nothing,
+}
+
 /// A real node behind such a line.
 #[derive(Debug)]
 pub(crate) struct FaultyNode {
     node: HttpNode,
     line: Mutex<Line>,
+    says: Mutex<Says>,
     /// Everything that was given to be sent, in order.
     sent: Mutex<Vec<Bytes>>,
     /// The next one who asks for fees, the last thing before signing, is stopped.
@@ -44,6 +68,8 @@ pub(crate) struct FaultyNode {
     stop_call: AtomicBool,
     /// The next one who asks for a nonce is stopped.
     stop_nonce: AtomicBool,
+    /// Nobody is told blocks and nonces.
+    pub(crate) silent: AtomicBool,
     /// So many blocks is its head behind what it counts transactions by, as one of several nodes may be.
     pub(crate) behind: AtomicU64,
     /// Somebody was stopped.
@@ -57,10 +83,12 @@ impl FaultyNode {
         Self {
             node: HttpNode::new(url).unwrap(),
             line: Mutex::default(),
+            says: Mutex::default(),
             sent: Mutex::default(),
             stop_next: AtomicBool::default(),
             stop_call: AtomicBool::default(),
             stop_nonce: AtomicBool::default(),
+            silent: AtomicBool::default(),
             behind: AtomicU64::default(),
             stopped: Notify::default(),
             go_on: Notify::default(),
@@ -69,6 +97,10 @@ impl FaultyNode {
 
     pub(crate) fn set_line(&self, line: Line) {
         *self.line.lock().unwrap() = line;
+    }
+
+    pub(crate) fn set_says(&self, says: Says) {
+        *self.says.lock().unwrap() = says;
     }
 
     pub(crate) fn stop_before_call(&self) {
@@ -84,9 +116,22 @@ impl FaultyNode {
         self.go_on.notified().await;
     }
 
+    fn speaks(&self, operation: &'static str) -> Result<(), ChainError> {
+        match self.silent.load(Ordering::SeqCst) {
+            true => Err(ChainError::TimedOut { operation, after: Duration::from_secs(10) }),
+            false => Ok(()),
+        }
+    }
+
     pub(crate) fn sent(&self) -> Vec<Bytes> {
         self.sent.lock().unwrap().clone()
     }
+}
+
+/// Whether a call would settle something of a campaign.
+fn settles(call: &Call, campaign: CampaignId) -> bool {
+    let settle = RewardVault::settleCall::abi_decode(&call.data);
+    settle.is_ok_and(|settle| settle.segments.iter().any(|segment| segment.campaign == campaign.on_chain()))
 }
 
 /// Whether a transaction settles nothing.
@@ -101,6 +146,7 @@ impl ChainNode for FaultyNode {
     }
 
     async fn block(&self, which: BlockRef) -> Result<Option<Block>, ChainError> {
+        self.speaks("eth_getBlock")?;
         let block = self.node.block(which).await?;
         let behind = self.behind.load(Ordering::SeqCst);
         match block {
@@ -123,6 +169,7 @@ impl ChainNode for FaultyNode {
         if self.stop_nonce.swap(false, Ordering::SeqCst) {
             self.stop().await;
         }
+        self.speaks("eth_getTransactionCount")?;
         self.node.nonce(account, at).await
     }
 
@@ -153,7 +200,20 @@ impl ChainNode for FaultyNode {
         if self.stop_call.swap(false, Ordering::SeqCst) {
             self.stop().await;
         }
-        self.node.call(call).await
+        let says = *self.says.lock().unwrap();
+        match says {
+            Says::Refused if call.data.starts_with(&RewardVault::settleCall::SELECTOR) => {
+                let nobody = RewardVault::NothingPaid { campaign: 7, firstSeq: 0 };
+                Err(CallError::Reverted(nobody.abi_encode().into()))
+            }
+            Says::ErrorAbout(campaign) if settles(&call, campaign) => {
+                let message = "so be it".into();
+                let source = RpcError::ErrorResp(ErrorPayload { code: -32_000, message, data: None });
+                Err(ChainError::Rpc { operation: "eth_call", source }.into())
+            }
+            Says::Nothing => Err(ChainError::Untrue("the line is dead".to_owned()).into()),
+            Says::True | Says::Refused | Says::ErrorAbout(_) => self.node.call(call).await,
+        }
     }
 
     async fn call_at(&self, call: Call, block: u64) -> Result<Bytes, CallError> {

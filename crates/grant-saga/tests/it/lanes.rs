@@ -9,12 +9,13 @@ use alloy::{
 use chrono::TimeDelta;
 use laurel_chain::RewardVault;
 use laurel_events::CampaignId;
-use laurel_grant_saga::{LaneState, Progress, list_lanes};
+use laurel_grant_saga::{LaneDriver, LaneState, Progress, list_lanes};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     batching::submitted,
+    faulty_node::Says,
     world::{LEASE_IS_OVER, MAX_FEE_PER_GAS, World},
 };
 
@@ -194,6 +195,62 @@ async fn what_would_revert_is_not_signed() {
     assert_eq!(driver.step().await.unwrap(), Progress::Sent);
     assert_eq!(submitted(&world).await[1].segments[0].campaign, campaign);
     assert_eq!(alerts(&world).await, [], "the alert ends with its cause");
+}
+
+/// What one campaign's settlement makes a node answer is no other campaign's trouble.
+#[tokio::test]
+async fn a_campaign_of_which_only_errors_are_said_rests_alone() {
+    let mut world = World::new().await;
+    let (campaign, fine) = (world.campaign(7).await, world.campaign(8).await);
+    world.queue(campaign, 1).await;
+    world.queue(fine, 1).await;
+    let mut driver = world.driver(1, "a").await;
+    world.node.set_says(Says::ErrorAbout(campaign));
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    assert_eq!(submitted(&world).await[0].segments[0].campaign, fine);
+    assert_eq!(alerts(&world).await, [], "once is nothing");
+    world.clock.advance(TimeDelta::seconds(16));
+    assert_eq!(driver.step().await.unwrap(), Progress::Idle);
+    let about = format!("campaign:{campaign}");
+    assert_eq!(alerts(&world).await, [("settlement_would_revert".to_owned(), about)]);
+    world.node.set_says(Says::True);
+    world.clock.advance(TimeDelta::seconds(16));
+    assert_eq!(driver.step().await.unwrap(), Progress::Sent);
+    assert_eq!(submitted(&world).await[1].segments[0].campaign, campaign);
+    assert_eq!(alerts(&world).await, []);
+}
+
+/// Takes two steps in every second, for so many.
+async fn fail_for(world: &World, driver: &mut LaneDriver, seconds: usize) {
+    for _ in 0..2 * seconds {
+        driver.round().await.unwrap_err();
+        world.clock.advance(TimeDelta::milliseconds(500));
+    }
+}
+
+#[tokio::test]
+async fn a_lane_whose_every_step_fails_is_told_of_until_one_succeeds() {
+    let mut world = World::new().await;
+    let campaign = world.campaign(7).await;
+    world.queue(campaign, 1).await;
+    let mut driver = world.driver(1, "a").await;
+    world.node.silent.store(true, Ordering::SeqCst);
+    fail_for(&world, &mut driver, 59).await;
+    world.node.silent.store(false, Ordering::SeqCst);
+    assert_eq!(driver.round().await.unwrap(), Progress::Sent, "nodes are restarted");
+    // Now it has something to see to, every second, and nothing to sign.
+    world.clock.advance(TimeDelta::seconds(1));
+    world.node.silent.store(true, Ordering::SeqCst);
+    fail_for(&world, &mut driver, 60).await;
+    assert_eq!(alerts(&world).await, []);
+    fail_for(&world, &mut driver, 1).await;
+    assert_eq!(alerts(&world).await, [("lane_failing".to_owned(), "lane:1".to_owned())]);
+    world.node.silent.store(false, Ordering::SeqCst);
+    // Whoever takes the lane over did not raise it.
+    world.clock.advance(LEASE_IS_OVER);
+    world.driver(1, "b").await.round().await.unwrap();
+    assert_eq!(alerts(&world).await, []);
 }
 
 /// As it is when a pooler leads somewhere else since the connection was made.

@@ -15,8 +15,8 @@ use alloy::{
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes, fire_timers};
 use laurel_chain::{
-    BlockRef, Call, ChainNode, Deployed, Erc20, LaneSigner, LocalKey, NonceAt, TxRequest, deploy_contracts,
-    funding_call,
+    BlockRef, Call, ChainNode, Deployed, Endpoint, EndpointMetrics, Endpoints, EndpointsParts, Erc20,
+    LaneSigner, LocalKey, NonceAt, TxRequest, deploy_contracts, funding_call,
 };
 use laurel_devnet::{
     Anvil, AnvilOptions, Mining, chain_control::ChainControl, dev_keys::DEV_KEYS, testing::TestDatabase,
@@ -77,7 +77,7 @@ pub(crate) struct World {
     pub(crate) grants: Runner,
     pub(crate) settlements: Runner,
     numbers: AtomicU64,
-    _anvil: Anvil,
+    anvil: Anvil,
 }
 
 impl World {
@@ -113,7 +113,7 @@ impl World {
             deployed,
             vault,
             numbers: AtomicU64::new(0),
-            _anvil: anvil,
+            anvil,
         }
     }
 
@@ -127,6 +127,16 @@ impl World {
 
     /// A lane of the second or third development account, driven by the replica `holder`.
     pub(crate) async fn driver(&self, account: usize, holder: &str) -> LaneDriver {
+        self.driver_on(self.node.clone(), account, holder).await
+    }
+
+    /// The same, with another way to the chain.
+    pub(crate) async fn driver_on(
+        &self,
+        node: Arc<dyn ChainNode>,
+        account: usize,
+        holder: &str,
+    ) -> LaneDriver {
         let signer: Arc<dyn LaneSigner> = Arc::new(key(account));
         let nonce = self.node.nonce(signer.address(), NonceAt::Latest).await.unwrap();
         let mut conn = self.pool().acquire().await.unwrap();
@@ -144,7 +154,7 @@ impl World {
         };
         let parts = LaneParts {
             signer,
-            node: self.node.clone(),
+            node,
             pool: self.pool().clone(),
             clock: self.clock.clone(),
             wakes: Wakes::new().0,
@@ -152,6 +162,22 @@ impl World {
         };
         let seed = self.numbers.fetch_add(1, Ordering::Relaxed);
         LaneDriver::new(lane, self.vault, parts, settings, holder.to_owned(), seed)
+    }
+
+    /// Three endpoints of the chain, of which two have to agree.
+    pub(crate) async fn endpoints(&self) -> (Arc<Endpoints>, [Arc<FaultyNode>; 3]) {
+        let nodes = [(); 3].map(|()| Arc::new(FaultyNode::new(self.anvil.rpc_url())));
+        let endpoint = |node: &Arc<FaultyNode>| Endpoint { host: "127.0.0.1".to_owned(), node: node.clone() };
+        let endpoints = Endpoints::new(EndpointsParts {
+            chain_id: self.deployed.chain_id,
+            endpoints: nodes.iter().map(endpoint).collect(),
+            final_quorum: 2,
+            clock: self.clock.clone(),
+            seed: 7,
+            metrics: EndpointMetrics::register(&Registry::new()).unwrap(),
+        });
+        endpoints.identify(None).await.unwrap();
+        (Arc::new(endpoints), nodes)
     }
 
     /// A campaign that is open in the vault and funded in the books.

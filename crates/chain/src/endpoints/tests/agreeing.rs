@@ -115,6 +115,47 @@ async fn whoever_calls_an_earlier_block_final_is_outvoted_as_well() {
     assert_eq!(world.states(), ["closed", "closed", "closed", "open"]);
 }
 
+/// Two are a quorum, and one of them answers, with what was final long ago.
+#[rstest]
+#[case::by_the_tag(Finality::Finalized, 15 * 60)]
+#[case::by_depth(Finality::Depth { depth: 10 }, 60)]
+#[tokio::test]
+async fn an_endpoint_that_keeps_the_quorum_from_moving_is_named(
+    #[case] finality: Finality,
+    #[case] stands_max: u64,
+) {
+    let world = World::new(2, 2).await;
+    let told = async |one: u64, other: u64| {
+        for (fake, number) in world.fakes.iter().zip([one, other]) {
+            fake.change(|script| (script.last_final, script.head) = (Some(number), number + 10));
+        }
+        world.wait(1_000);
+        world.all.last_final(finality).await.unwrap().unwrap().number
+    };
+    // The network itself makes nothing final for long.
+    for _ in 0..2 * stands_max {
+        assert_eq!(told(90, 90).await, 90);
+    }
+    assert_eq!(world.all.held_up(), None);
+    // It is late, and comes after.
+    for second in 1..=2 * stands_max {
+        told(90 + second, 90 + second.saturating_sub(stands_max / 2)).await;
+        assert_eq!(world.all.held_up(), None);
+    }
+    let stands = told(10_000, 90 + 3 * stands_max / 2).await;
+    for second in 0..stands_max {
+        assert_eq!(world.all.held_up(), None);
+        assert_eq!(told(10_000 + second, stands).await, stands);
+    }
+    let why = world.all.held_up().unwrap();
+    assert!(
+        why.contains(&format!("calls block {stands} final")) && why.contains(&format!("b: {stands}")),
+        "{why}"
+    );
+    told(20_000, stands + 1).await;
+    assert_eq!(world.all.held_up(), None, "it moves");
+}
+
 #[tokio::test]
 async fn what_is_agreed_on_is_asked_for_once_a_second() {
     let world = World::new(3, 2).await;

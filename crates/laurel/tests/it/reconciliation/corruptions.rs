@@ -161,6 +161,24 @@ async fn a_wallet_that_the_player_did_not_prove() {
     }
 }
 
+/// With the link in the journal that would tell, which was verified long ago.
+#[tokio::test]
+async fn a_wallet_replaced_with_what_the_player_proved() {
+    let mut ledger = Ledger::copy().await;
+    ledger.assert_found(&[]).await;
+    ledger.corrupt(wallet!("address = decode(repeat('ab', 20), 'hex')")).await;
+    let chunk = ledger
+        .corrupt(
+            "UPDATE journal SET payload = convert_to(regexp_replace(convert_from(payload, 'UTF8'),
+                 '\"wallet\":\"0x[0-9a-f]{40}\"', '\"wallet\":\"0x' || repeat('ab', 20) || '\"'), 'UTF8')
+             WHERE kind = 'WalletLinked' AND convert_from(payload, 'UTF8') LIKE
+                 '%' || (SELECT player FROM grants WHERE campaign = $1 AND number = 3) || '%'
+             RETURNING part || '/' || position",
+        )
+        .await;
+    ledger.assert_found(&[("journal_digest_differs", &format!("journal:{chunk}"))]).await;
+}
+
 #[tokio::test]
 async fn a_funding_deleted() {
     let mut ledger = Ledger::copy().await;
