@@ -10,6 +10,7 @@
 
 mod address;
 mod auth;
+mod breaking;
 mod docs;
 mod extract;
 mod idempotency;
@@ -25,6 +26,7 @@ pub use self::{
         AuthError, AuthMode, Claims, EVERY_ROLE, Jwk, MATRIX, Password, Principal, Right, Role, SecretsKey,
         Staff, TokenKey, Who, add_staff, forget_totp, list_staff, set_disabled, set_password,
     },
+    breaking::breaking_changes,
     problem::Problem,
     routes::{openapi, router},
     state::{ApiParts, ApiState},

@@ -96,8 +96,12 @@ pub(crate) enum Command {
         /// The view
         view: View,
     },
-    /// Print the OpenAPI document
-    Openapi,
+    /// Print the OpenAPI document, or what it breaks for those who go by another one
+    Openapi {
+        /// A document of before: prints what breaks for those who go by it, and ends with 1 if anything does
+        #[arg(long, value_name = "FILE")]
+        against: Option<PathBuf>,
+    },
     /// Follow a chain that has taken back what was final, or steer a development chain
     Chain(Chain),
     /// Print a shell's completions

@@ -18,8 +18,9 @@ mod serve;
 mod token;
 mod user;
 
-use std::time::Duration;
+use std::{path::Path, time::Duration};
 
+use anyhow::Context;
 use clap::CommandFactory;
 use clap_complete::Shell;
 use tokio_util::sync::CancellationToken;
@@ -86,7 +87,8 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
         }
         Command::Recover => return until(stop, recover::run(&config()?, json)).await,
         Command::Replay { view } => within(LONG, until(stop, replay::run(&config()?, view, json))).await?,
-        Command::Openapi => openapi(json)?,
+        Command::Openapi { against: None } => openapi(json)?,
+        Command::Openapi { against: Some(file) } => return openapi_against(&file, json),
         Command::Chain(Chain { rpc_url, action: ChainAction::Rebase { chain, dry_run, resume } }) => {
             anyhow::ensure!(
                 rpc_url.is_none(),
@@ -129,6 +131,18 @@ fn openapi(json: Option<&JsonTo>) -> anyhow::Result<()> {
     let document = laurel_api::openapi();
     let text = serde_json::to_string_pretty(&document)?;
     answer(json, &document, || text)
+}
+
+/// What the document breaks for those who go by an older one.
+fn openapi_against(file: &Path, json: Option<&JsonTo>) -> anyhow::Result<Outcome> {
+    let before = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    let before = serde_json::from_slice(&before).with_context(|| format!("{} is no JSON", file.display()))?;
+    let broken = laurel_api::breaking_changes(&before, &serde_json::to_value(laurel_api::openapi())?);
+    answer(json, &serde_json::json!({ "breaking": broken }), || match broken[..] {
+        [] => "Nothing breaks.".to_owned(),
+        _ => broken.join("\n"),
+    })?;
+    Ok(if broken.is_empty() { Outcome::Fine } else { Outcome::Finding })
 }
 
 fn completions(shell: Shell) -> anyhow::Result<()> {

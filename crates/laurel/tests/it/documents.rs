@@ -4,9 +4,19 @@ use std::{fs, path::Path};
 
 use laurel_audit::Code;
 use laurel_events::alert;
+use serde_json::Value;
 
 fn document(name: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name)).unwrap()
+}
+
+/// Integrators go by it. What is only added is written down with `laurel openapi > docs/openapi.json`; what breaks somebody is a new version.
+#[test]
+fn the_openapi_document_is_written_down_and_breaks_nobody() {
+    let written: Value = serde_json::from_str(&document("openapi.json")).unwrap();
+    let now = serde_json::to_value(laurel_api::openapi()).unwrap();
+    assert_eq!(laurel_api::breaking_changes(&written, &now), Vec::<String>::new());
+    assert!(written == now, "something was added: laurel openapi > docs/openapi.json");
 }
 
 /// Whether a table's row begins with the code, alone or among others.
