@@ -24,6 +24,7 @@ mod refusals;
 mod refusing;
 mod rest;
 mod roles;
+mod typescript;
 mod unrecovered;
 mod users;
 mod world;
