@@ -82,7 +82,11 @@ async fn the_client_compiles_and_runs_a_campaign() {
     let said = npm(&client, &["run", "--silent", "campaign"], &variables).await;
     let lived: serde_json::Value = serde_json::from_str(&said).unwrap();
     assert_eq!((&lived["ended"], &lived["closing"]), (&"ended".into(), &"closing".into()), "{lived}");
-    assert_eq!((&lived["books"]["paid"], &lived["books"]["available"]), (&"900".into(), &"99100".into()), "{lived}");
+    assert_eq!(
+        (&lived["books"]["paid"], &lived["books"]["available"]),
+        (&"900".into(), &"99100".into()),
+        "{lived}"
+    );
     assert_eq!(running.terminate().await, Some(0));
     world.assert_books_balance(port).await;
 }
