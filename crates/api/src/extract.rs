@@ -8,6 +8,7 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
 };
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use utoipa::{IntoParams, ToSchema};
 
@@ -181,6 +182,16 @@ impl Paging {
         let cursor = cursor.map(|cursor| cursor.parse().map_err(|_| invalid_cursor())).transpose()?;
         Ok((cursor, i64::from(limit)))
     }
+}
+
+/// A moment of the past.
+#[derive(Clone, Copy, Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Moment {
+    /// As it was at this moment (RFC 3339): what was recorded until then, and nothing else. As it is now without.
+    #[serde(default)]
+    pub(crate) as_of: Option<DateTime<Utc>>,
 }
 
 /// Checks that a filter's value is one that the field can have.

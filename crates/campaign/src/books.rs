@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use laurel_bus::{OnPoison, Stage, StageError};
 use laurel_chain::PaidMask;
 use laurel_events::{
-    Amount, BlockchainTxConfirmed, BudgetPosted, BudgetReleased, CampaignFunded, CampaignId,
+    Amount, BlockchainTxConfirmed, BudgetFunded, BudgetPosted, BudgetReleased, CampaignFunded, CampaignId,
     CampaignReleased, Envelope, Event, EventId, EventKind, NewEvent, OperatorAlertRaised, PaidSegment,
     SegmentRef, SettledSegment, TokenGrantFailed,
     alert::{FUNDING_MISMATCH, PAYMENT_WITHOUT_HOLD},
@@ -255,9 +255,18 @@ async fn post_funding(
         tx: funded.tx,
         cap: funded.cap,
     };
-    fund(conn, now, &funding).await?;
+    let added = fund(conn, now, &funding).await?;
+    let mut events: Vec<Event> = Vec::new();
+    events.extend(added.map(|amount| booked(funded, amount).into()));
     forget_request(conn, funded.campaign, funded.cap).await?;
-    Ok(clear_alert(conn, FUNDING_MISMATCH, &about).await?.map(Event::from).into_iter().collect())
+    events.extend(clear_alert(conn, FUNDING_MISMATCH, &about).await?.map(Event::from));
+    Ok(events)
+}
+
+/// What a funding that is booked says.
+fn booked(funded: &CampaignFunded, amount: Amount) -> BudgetFunded {
+    let CampaignFunded { campaign, cap, tx, block_number, log_index, .. } = *funded;
+    BudgetFunded { campaign, amount, cap, tx, block_number, log_index }
 }
 
 /// Ends a campaign of which the vault pays nothing any more: what it would grant could only fail.

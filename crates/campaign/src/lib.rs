@@ -56,7 +56,7 @@ pub use self::{
     store::{Campaign, CampaignError, create_campaign, find_campaign, list_campaigns},
     trial::{Got, REPLAYED_MAX, Replayed, Trial, Winner, replay_outcomes},
     unexplained::acknowledge_alert,
-    versions::{CampaignVersion, list_versions},
+    versions::{CampaignVersion, campaign_at, list_versions},
     why::{By, REASON_MAX, Reason},
     windows::{Recurrence, Windows},
 };

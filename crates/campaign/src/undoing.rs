@@ -4,7 +4,8 @@ use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{
-    BlockchainTxUndone, BudgetReheld, BudgetUnposted, CampaignId, Event, PaidSegment, SettledSegment,
+    BlockchainTxUndone, BudgetReheld, BudgetUnfunded, BudgetUnposted, CampaignFunded, CampaignId, Event, PaidSegment,
+    SettledSegment,
 };
 use laurel_ledger::{
     begin_rehold, forget_unpaid, move_rehold, next_rehold, planted, undo_suspense, unfund, unpost, unvoid,
@@ -26,8 +27,10 @@ pub(crate) async fn undo(
         Event::BlockchainTxUndone(undone) => unpost_batch(conn, now, undone).await,
         Event::CampaignFundingUndone(_) if planted!(CapStaysBooked) => Ok(Vec::new()),
         Event::CampaignFundingUndone(event) => {
-            unfund(conn, now, &event.undone).await?;
-            Ok(Vec::new())
+            let CampaignFunded { campaign, tx, block_number, log_index, .. } = event.undone;
+            let undone = unfund(conn, now, &event.undone).await?;
+            let unfunded = undone.map(|amount| BudgetUnfunded { campaign, amount, tx, block_number, log_index });
+            Ok(unfunded.map(Event::from).into_iter().collect())
         }
         Event::GrantsCancelUndone(event) => rehold(conn, now, event.undone.campaign, event.undone.tx).await,
         Event::CampaignReleaseUndone(event) => {

@@ -57,6 +57,34 @@ pub(crate) async fn insert_version(
     Ok(())
 }
 
+/// What a campaign was at a moment; `None` if it was not made yet.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn campaign_at(
+    conn: &mut PgConnection,
+    campaign: Campaign,
+    as_of: DateTime<Utc>,
+) -> Result<Option<Campaign>, LedgerError> {
+    let version = sqlx::query_scalar!(
+        "SELECT max(version) FROM campaign_versions WHERE campaign = $1 AND made_at <= $2",
+        campaign.id.number(),
+        as_of,
+    )
+    .fetch_one(&mut *conn)
+    .await?;
+    let Some(version) = version else { return Ok(None) };
+    let found = list_versions(conn, campaign.id, version.checked_add(1), 1).await?.pop();
+    Ok(found.map(|found| Campaign {
+        definition: found.definition,
+        state: found.state,
+        state_reason: found.state_reason,
+        rule_version: found.rule_version,
+        version: found.version,
+        ..campaign
+    }))
+}
+
 /// A campaign's versions before `before`, the newest first.
 ///
 /// # Errors

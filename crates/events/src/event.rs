@@ -125,6 +125,8 @@ events! {
     tx::BlockchainTxConfirmed,
     tx::BlockchainTxReverted,
     tx::BlockchainTxUndone,
+    budget::BudgetFunded,
+    budget::BudgetUnfunded,
     budget::BudgetReserved,
     budget::BudgetPosted,
     budget::BudgetReleased,

@@ -6,7 +6,7 @@ use laurel_events::{Amount, CampaignFunded, CampaignId};
 use sqlx::PgConnection;
 
 use crate::{
-    LedgerError, Written, lock_accounts,
+    LedgerError, lock_accounts,
     numeric::{amount_from_sql, amount_to_sql},
 };
 
@@ -26,7 +26,7 @@ pub struct Funding {
 }
 
 /// Writes a funding, unless it is there: what the books have a cap of becomes `cap`, which only rises. What is overdrawn is covered
-/// first.
+/// first. Returns what it added; nothing if it was there.
 ///
 /// # Errors
 /// [`LedgerError::ExistsDifferent`], or if the campaign has no books, or the database does not answer.
@@ -34,7 +34,7 @@ pub async fn fund(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     funding: &Funding,
-) -> Result<Written, LedgerError> {
+) -> Result<Option<Amount>, LedgerError> {
     let id = || format!("{}/{}/{}", funding.campaign, funding.block_number, funding.log_index);
     let books = lock_accounts(conn, &[funding.campaign]).await?;
     let balances = books
@@ -72,7 +72,7 @@ pub async fn fund(
         .fetch_one(conn)
         .await?;
         return if amount_from_sql(&cap, "fundings", "cap", id())? == funding.cap {
-            Ok(Written::Exists)
+            Ok(None)
         } else {
             Err(LedgerError::ExistsDifferent { transfer: "funding", id: id(), field: "cap" })
         };
@@ -90,11 +90,11 @@ pub async fn fund(
     .execute(conn)
     .await?;
     LedgerError::expect_rows("fund", 1, moved.rows_affected())?;
-    Ok(Written::Created)
+    Ok(Some(added))
 }
 
-/// Takes back a funding, if it is booked: available -> chain. What is not available any more is overdrawn. Says whether it was. The
-/// caller has locked the books.
+/// Takes back a funding, if it is booked: available -> chain. What is not available any more is overdrawn. Returns how much that
+/// was. The caller has locked the books.
 ///
 /// # Errors
 /// If the database does not answer.
@@ -102,7 +102,7 @@ pub async fn unfund(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     funded: &CampaignFunded,
-) -> Result<bool, LedgerError> {
+) -> Result<Option<Amount>, LedgerError> {
     let added = sqlx::query_scalar!(
         r#"
         INSERT INTO fundings (campaign, block_number, log_index, turn, tx, cap, added, recorded_at)
@@ -120,7 +120,7 @@ pub async fn unfund(
     )
     .fetch_optional(&mut *conn)
     .await?;
-    let Some(added) = added else { return Ok(false) };
+    let Some(added) = added else { return Ok(None) };
     let moved = sqlx::query!(
         r#"
         UPDATE accounts
@@ -134,5 +134,5 @@ pub async fn unfund(
     .execute(conn)
     .await?;
     LedgerError::expect_rows("undo a funding", 1, moved.rows_affected())?;
-    Ok(true)
+    amount_from_sql(&added, "fundings", "added", funded.campaign).map(Some)
 }

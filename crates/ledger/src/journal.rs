@@ -219,6 +219,19 @@ pub async fn read_latest(
 /// # Errors
 /// If its row cannot be read or the database does not answer.
 pub async fn read_one(conn: &mut PgConnection, id: EventId) -> Result<Option<Envelope>, LedgerError> {
+    let events = read_chunk(conn, id.partition, id.offset).await?;
+    Ok(events.into_iter().find(|envelope| envelope.id.index == id.index))
+}
+
+/// Reads all events of a chunk; none if there is no such chunk.
+///
+/// # Errors
+/// If its row cannot be read or the database does not answer.
+pub async fn read_chunk(
+    conn: &mut PgConnection,
+    partition: Partition,
+    offset: i64,
+) -> Result<Vec<Envelope>, LedgerError> {
     let row = sqlx::query_as!(
         Row,
         r#"
@@ -226,11 +239,10 @@ pub async fn read_one(conn: &mut PgConnection, id: EventId) -> Result<Option<Env
         FROM journal
         WHERE part = $1 AND position = $2
         "#,
-        id.partition.number(),
-        id.offset,
+        partition.number(),
+        offset,
     )
     .fetch_optional(conn)
     .await?;
-    let Some(row) = row else { return Ok(None) };
-    Ok(row.envelopes()?.into_iter().find(|envelope| envelope.id.index == id.index))
+    row.map_or_else(|| Ok(Vec::new()), Row::envelopes)
 }

@@ -10,25 +10,31 @@
 //! A grant's state is derived from where it is, not kept. What is kept here is a projection, which `laurel replay` builds anew
 //! from the journal, beside the one that is in use.
 
+mod campaign_journal;
 mod candidates;
 mod forecast;
 mod grants;
 mod history;
 mod latency;
+mod past;
 mod rebuild;
 mod states;
 mod stats;
+mod timeline;
 mod tokens;
 mod transactions;
 
 pub use self::{
+    campaign_journal::{PastBooks, books_at},
     forecast::{FORECAST_HOURS, Forecast, forecast, forecast_from},
     grants::{GrantFilter, GrantPage, GrantView, find_grant_view, grant_outcome_id, list_grant_views},
-    history::{HistoryStage, TimelineEntry, grant_timeline},
+    history::HistoryStage,
     latency::{LatencyStage, ViewsMetrics},
+    past::{PastGrant, grant_at},
     rebuild::{RebuildError, Rebuilt, View, rebuild},
     states::grant_counts,
     stats::{CampaignHour, CampaignStats, CampaignStatsStage, campaign_hours, campaign_stats},
+    timeline::{TimelineEntry, grant_batches, grant_timeline},
     tokens::{TokenBalance, token_balances},
     transactions::{
         TransactionFilter, TransactionView, find_transaction, grants_of_transaction, list_transactions,

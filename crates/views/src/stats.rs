@@ -1,4 +1,5 @@
-//! CampaignStatsView: what became of the outcomes that campaigns met, who takes part, and what is spent when.
+//! CampaignStatsView: what became of the outcomes that campaigns met, who takes part, what is spent when, and what the books said at any
+//! moment.
 //!
 //! A batch of events is a handful of rows: the counts of its campaigns, and of their hours. Only a player whom a campaign meets for the first
 //! time, or grants something for the first time, is a row of their own.
@@ -16,6 +17,8 @@ use laurel_ledger::{LedgerError, amount_to_sql};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+use crate::campaign_journal;
+
 /// Counts the steps of grants and the reasons of declines per campaign, the players who take part, and the amounts of each hour.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CampaignStatsStage;
@@ -24,7 +27,7 @@ pub struct CampaignStatsStage;
 pub(crate) const NAME: &str = "campaign-stats";
 
 /// Its tables.
-pub(crate) const TABLES: &[&str] = &["campaign_stats", "campaign_met", "campaign_hours"];
+pub(crate) const TABLES: &[&str] = &["campaign_stats", "campaign_met", "campaign_hours", campaign_journal::TABLE];
 
 /// The players whose outcomes a campaign met, and those whom it granted something, as facts.
 const PLAYERS: &str = "players";
@@ -52,6 +55,10 @@ impl Stage for CampaignStatsStage {
             EventKind::BudgetUnposted,
             EventKind::BudgetReleased,
             EventKind::BudgetReheld,
+            EventKind::BudgetFunded,
+            EventKind::BudgetUnfunded,
+            EventKind::BudgetReturned,
+            EventKind::BudgetReclaimed,
             EventKind::RewardDeclined,
         ]
     }
@@ -74,6 +81,7 @@ impl Stage for CampaignStatsStage {
         batch.count_players(conn).await?;
         batch.save_facts(conn).await?;
         batch.save_hours(conn).await?;
+        campaign_journal::note(conn, events).await?;
         Ok(Vec::new())
     }
 }

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use laurel_events::{Amount, AttemptId, BatchId, GrantId, OrgId};
 use laurel_ledger::{LedgerError, amount_from_sql, find_places, find_segments};
 use sqlx::PgConnection;
+use uuid::Uuid;
 
 /// A signed transaction.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,6 +96,8 @@ pub struct TransactionFilter<'a> {
     pub chain_id: Option<u64>,
     /// In this state.
     pub state: Option<&'a str>,
+    /// Of these batches.
+    pub batches: Option<&'a [BatchId]>,
     /// After this one, in the order in which they were signed.
     pub after: Option<AttemptId>,
 }
@@ -106,6 +109,8 @@ async fn select(
     filter: &TransactionFilter<'_>,
     limit: i64,
 ) -> Result<Vec<TransactionView>, LedgerError> {
+    let batches: Option<Vec<Uuid>> =
+        filter.batches.map(|batches| batches.iter().map(|batch| batch.uuid()).collect());
     let rows = sqlx::query_as!(
         Row,
         r#"
@@ -122,6 +127,7 @@ async fn select(
         LEFT JOIN batches m ON m.id = a.batch AND m.mined_tx = a.tx
         WHERE ($1::bytea IS NULL OR a.tx = $1) AND ($2::uuid IS NULL OR a.id > $2)
           AND ($5::bigint IS NULL OR v.chain_id = $5) AND ($6::text IS NULL OR s.state = $6)
+          AND ($7::uuid[] IS NULL OR a.batch = ANY ($7))
           AND (EXISTS (SELECT FROM segments s JOIN campaigns c ON c.id = s.campaign
                        WHERE s.batch = b.id AND c.org = $4)
                OR EXISTS (SELECT FROM cancels x JOIN campaigns c ON c.id = x.campaign
@@ -135,6 +141,7 @@ async fn select(
         org.0,
         filter.chain_id.map(u64::cast_signed),
         filter.state,
+        batches.as_deref(),
     )
     .fetch_all(conn)
     .await?;

@@ -58,7 +58,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 58] = [
+pub const MATRIX: [Right; 59] = [
     to_everybody("POST", "/v1/auth/token"),
     to_everybody("POST", "/v1/auth/refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge"),
@@ -103,6 +103,7 @@ pub const MATRIX: [Right; 58] = [
     to("GET", "/v1/campaigns/{campaign_id}/statistics", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/statistics/live", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/statistics/hours", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/budget", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/ledger", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/grants", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/declines", READERS),

@@ -97,6 +97,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(campaigns::statistics::get))
         .routes(routes!(campaigns::statistics::live))
         .routes(routes!(campaigns::hours::handler))
+        .routes(routes!(campaigns::budget::handler))
         .routes(routes!(campaigns::ledger::handler))
         .routes(routes!(campaigns::grants::handler))
         .routes(routes!(campaigns::declines::handler))

@@ -5,6 +5,62 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Amount, BatchId, CampaignId, GrantId, Payload, Subject};
 
+/// chain -> available: what a new cap in the vault adds to the campaign's budget.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetFunded {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// What it adds.
+    pub amount: Amount,
+    /// The whole cap.
+    pub cap: Amount,
+    /// The transaction that set it.
+    pub tx: B256,
+    /// Its block.
+    pub block_number: u64,
+    /// The log's index in the block.
+    pub log_index: u32,
+}
+
+impl Payload for BudgetFunded {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.campaign)
+    }
+
+    fn key(&self) -> String {
+        format!("{}/{}/{}", self.campaign, self.block_number, self.log_index)
+    }
+}
+
+/// available -> chain: the chain took back the block in which the vault had the cap.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BudgetUnfunded {
+    /// The campaign.
+    pub campaign: CampaignId,
+    /// What it had added.
+    pub amount: Amount,
+    /// The transaction that had set it.
+    pub tx: B256,
+    /// Its block.
+    pub block_number: u64,
+    /// The log's index in the block.
+    pub log_index: u32,
+}
+
+impl Payload for BudgetUnfunded {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("campaign", self.campaign)
+    }
+
+    fn key(&self) -> String {
+        format!("{}/{}/{}", self.campaign, self.block_number, self.log_index)
+    }
+}
+
 /// available -> reserved, for all grants of one decision.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BudgetReserved {

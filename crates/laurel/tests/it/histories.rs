@@ -1,10 +1,11 @@
 //! Every grant's history, as an auditor reads it, is a way through the saga's state machine, and ends where the grant is.
 
+use chrono::{DateTime, Utc};
 use laurel_chain::PaidMask;
-use laurel_events::{Event, EventKind, OrgId};
+use laurel_events::{CampaignId, Event, EventKind, OrgId};
 use laurel_grant_saga::{Applied, GrantState, SagaEvent, Seat};
-use laurel_ledger::read_one;
-use laurel_views::{GrantFilter, GrantView, TimelineEntry, grant_timeline, list_grant_views};
+use laurel_ledger::{Balances, find_balances, read_one};
+use laurel_views::{GrantFilter, GrantView, TimelineEntry, books_at, grant_at, grant_timeline, list_grant_views};
 use sqlx::{PgConnection, PgPool};
 
 /// More grants than any story has.
@@ -33,8 +34,24 @@ pub(crate) async fn assert_histories(pool: &PgPool) -> usize {
             usize::from(timeline.iter().any(|entry| entry.event == EventKind::TokenGrantAwaitingWallet));
         let end = fold(&mut conn, grant, &timeline).await;
         assert_eq!(end.as_str(), grant.state, "{}: {timeline:?}", grant.id);
+        let past = grant_at(grant, &timeline, DateTime::<Utc>::MAX_UTC).expect("it was granted");
+        assert_eq!((past.state, past.seq, past.wallet), (grant.state.as_str(), grant.seq, grant.wallet), "{timeline:?}");
+        assert!(timeline.iter().all(|entry| entry.id.is_some()), "{}: the views are not level: {timeline:?}", grant.id);
     }
+    assert_past_books(&mut conn).await;
     awaited
+}
+
+/// Checks that what the journal adds up to is what the books say.
+async fn assert_past_books(conn: &mut PgConnection) {
+    let campaigns: Vec<i64> =
+        sqlx::query_scalar("SELECT campaign FROM accounts WHERE funded > 0").fetch_all(&mut *conn).await.unwrap();
+    for campaign in campaigns {
+        let campaign = CampaignId::try_from(campaign).unwrap();
+        let balances = find_balances(conn, campaign).await.unwrap().unwrap();
+        let past = books_at(conn, campaign, DateTime::<Utc>::MAX_UTC).await.unwrap().unwrap();
+        assert_eq!(past.balances, Balances { declines: 0, ..balances }, "campaign {campaign}");
+    }
 }
 
 async fn fold(conn: &mut PgConnection, grant: &GrantView, timeline: &[TimelineEntry]) -> GrantState {

@@ -55,7 +55,7 @@ async fn a_transfer_written_twice_moves_money_once() {
         assert_eq!(post(&mut tx, now(), &posting(campaign, 1, 30)).await.unwrap(), expected);
         assert_eq!(void(&mut tx, now(), grant, Amount::from(20_u64), &proof).await.unwrap(), expected);
     }
-    assert_eq!(fund(&mut tx, now(), &funding(campaign, 100, 0)).await.unwrap(), Written::Exists);
+    assert_eq!(fund(&mut tx, now(), &funding(campaign, 100, 0)).await.unwrap(), None);
     let balances = find_balances(&mut tx, campaign).await.unwrap().unwrap();
     assert_eq!((balances.paid, balances.available), (Amount::from(30_u64), Amount::from(70_u64)));
 }

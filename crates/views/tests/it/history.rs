@@ -3,14 +3,18 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use alloy_primitives::{Address, B256};
+use laurel_chain::GrantWord;
 use laurel_events::{
     Amount, AttemptId, BlockchainTxConfirmed, BlockchainTxMined, BlockchainTxReorged, BlockchainTxReverted,
     BlockchainTxSubmitted, BudgetReleased, CampaignId, GameOutcomeRecorded, GrantId, LaneId, OutcomeKey,
-    Sighting, Subject, TokenGrantAwaitingWallet, TokenGrantFailed, VoidProof,
+    Sighting, Subject, TokenGrantAwaitingWallet, TokenGrantCompleted, TokenGrantFailed, TokenGrantRequested,
+    TokenGrantStarted, VoidProof,
 };
-use laurel_views::{HistoryStage, TimelineEntry, View, find_grant_view, grant_timeline, rebuild};
+use laurel_views::{
+    CampaignStatsStage, HistoryStage, TimelineEntry, View, find_grant_view, grant_at, grant_timeline, rebuild,
+};
 
-use crate::world::{Batch, CHAIN, ORG, TOKEN, World, batch_of, player_of, tx_of};
+use crate::world::{Batch, CHAIN, ORG, TOKEN, WALLET, World, batch_of, player_of, tx_of};
 
 async fn timeline(world: &World, grant: GrantId) -> Vec<TimelineEntry> {
     let mut conn = world.pool().acquire().await.unwrap();
@@ -176,4 +180,84 @@ async fn rebuilt_it_is_the_same() {
     let built = rebuild(&mut conn, world.now(), View::TransactionHistory).await.unwrap();
     assert!(built.different > 0, "{built:?}");
     assert_eq!(timeline(&world, grant).await, before);
+}
+
+/// The events of [`a_long_way`] that a grant shares with others, in the moments in which they were.
+async fn told(world: &World, grant: GrantId) {
+    let other = |number| GrantId { number, ..grant };
+    let requested = |grant| TokenGrantRequested {
+        grant,
+        outcome: OutcomeKey::derive(ORG, "s", "o"),
+        player: player_of(1),
+        amount: Amount::from(5_u64),
+        rule_version: 3,
+        chain_id: CHAIN,
+        vault: Address::ZERO,
+        wallet_deadline_hours: 1,
+    };
+    let word = GrantWord::new(WALLET, Amount::from(5_u64)).unwrap().encode();
+    let started = |number, seq| TokenGrantStarted { grant: other(number), seq, word };
+    let completed = |number, batch| TokenGrantCompleted { grant: other(number), batch: batch_of(batch) };
+    let known = timeline(world, grant).await;
+    let at = |kind: &str| known.iter().find(|entry| entry.event.as_str() == kind).unwrap().at;
+    world.append_at(at("TokenGrantRequested"), &[requested(grant).into(), requested(other(1)).into()]).await;
+    world.append_at(at("TokenGrantRequested"), &[requested(other(2)).into()]).await;
+    let seats = [started(1, 1).into(), started(0, 0).into(), started(2, 2).into()];
+    world.append_at(at("TokenGrantStarted"), &seats).await;
+    let paid = [completed(1, 3).into(), completed(0, 2).into()];
+    world.append_at(at("TokenGrantCompleted"), &paid).await;
+    world.drain(Arc::new(HistoryStage)).await;
+    world.drain(Arc::new(CampaignStatsStage)).await;
+}
+
+#[tokio::test]
+async fn what_thousands_share_is_found_for_each() {
+    let world = World::new().await;
+    let campaign = world.campaign(7, ORG, TOKEN).await;
+    let grant = a_long_way(&world, campaign).await;
+    told(&world, grant).await;
+    let seen = timeline(&world, grant).await;
+    for kind in ["TokenGrantRequested", "TokenGrantStarted", "TokenGrantCompleted"] {
+        let own: Vec<_> = seen.iter().filter(|entry| entry.event.as_str() == kind && entry.id.is_some()).collect();
+        assert_eq!(own.len(), 1, "{kind}: {seen:?}");
+    }
+    let indexes = |kind: &str| {
+        let entry = seen.iter().find(|entry| entry.event.as_str() == kind && entry.id.is_some()).unwrap();
+        entry.id.unwrap().index
+    };
+    assert_eq!((indexes("TokenGrantRequested"), indexes("TokenGrantStarted")), (0, 1));
+    assert_eq!(indexes("TokenGrantCompleted"), 1, "the chunk's other batch has the first line");
+}
+
+#[tokio::test]
+async fn a_grant_was_what_its_steps_had_made_of_it() {
+    let world = World::new().await;
+    let campaign = world.campaign(7, ORG, TOKEN).await;
+    let grant = a_long_way(&world, campaign).await;
+    told(&world, grant).await;
+    let seen = timeline(&world, grant).await;
+    let mut conn = world.pool().acquire().await.unwrap();
+    let view = find_grant_view(&mut conn, ORG, grant).await.unwrap().unwrap();
+    let mut moments: Vec<_> = seen.iter().map(|entry| entry.at).collect();
+    moments.dedup();
+    let states: Vec<_> = moments
+        .iter()
+        .map(|at| grant_at(&view, &seen, *at).map(|past| (past.state, past.seq, past.tx, past.block)))
+        .collect();
+    let (first, second) = (Some(tx_of(1)), Some(tx_of(2)));
+    let expected = [
+        None,
+        Some(("requested", None, None, None)),
+        Some(("queued", Some(0), None, None)),
+        Some(("submitted", Some(0), first, None)),
+        Some(("mined", Some(0), first, Some(4))),
+        Some(("queued", Some(0), first, Some(4))),
+        Some(("submitted", Some(0), second, None)),
+        Some(("mined", Some(0), second, Some(8))),
+        Some(("mined", Some(0), second, Some(9))),
+        // The settlement says that it paid nothing of it.
+        Some(("held", Some(0), second, Some(9))),
+        Some(("completed", Some(0), second, Some(9))),
+    ];
+    assert_eq!(states, expected);
 }

@@ -1,6 +1,7 @@
 //! What is read, on a real PostgreSQL.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod books;
 mod grants;
 mod history;
 mod lists;

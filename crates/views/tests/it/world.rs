@@ -261,8 +261,13 @@ impl World {
     }
 
     pub(crate) async fn append(&self, events: &[NewEvent]) {
+        self.append_at(self.now(), events).await;
+    }
+
+    /// What somebody records whose clock says `now`.
+    pub(crate) async fn append_at(&self, now: DateTime<Utc>, events: &[NewEvent]) {
         let mut tx = self.pool().begin().await.unwrap();
-        append(&mut tx, &Context::at(self.now()), events).await.unwrap();
+        append(&mut tx, &Context::at(now), events).await.unwrap();
         tx.commit().await.unwrap();
     }
 }

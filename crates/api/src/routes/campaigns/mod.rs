@@ -1,5 +1,6 @@
 //! Campaigns.
 
+pub(crate) mod budget;
 pub(crate) mod clone;
 pub(crate) mod close;
 pub(crate) mod declines;

@@ -45,6 +45,7 @@ pub(crate) async fn handler(
         chain_id: query.chain_id,
         state: known("state", query.state.as_deref(), &STATES)?,
         after,
+        ..TransactionFilter::default()
     };
     let mut conn = state.read_pool.acquire().await?;
     let transactions = list_transactions(&mut conn, principal.org, &filter, limit).await?;
