@@ -1,7 +1,7 @@
 -- What the journal says of each campaign's grants and money, found by time, by number and by batch.
 
 -- Of each campaign, which chunks of the journal moved its grants or its money, and what all of it adds up to behind them: so what its
--- books said at any moment is one row. A chunk that concerns several batches is a row for each.
+-- books said at any moment is one row. A chunk that tells of several batches, or of numbers that do not follow each other, is a row for each.
 CREATE TABLE campaign_journal (
     campaign bigint NOT NULL,
     part smallint NOT NULL,
@@ -17,7 +17,7 @@ CREATE TABLE campaign_journal (
     events integer NOT NULL CHECK (events > 0),
     -- what they moved together
     amount numeric(78, 0) NOT NULL CHECK (amount >= 0),
-    -- the grants' numbers, or their sequence numbers for TokenGrantStarted
+    -- the numbers of new grants, or their sequence numbers when they are given: no two rows of a kind have the same
     first bigint,
     last bigint,
     batch uuid,

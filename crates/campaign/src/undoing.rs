@@ -4,8 +4,8 @@ use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_bus::StageError;
 use laurel_events::{
-    BlockchainTxUndone, BudgetReheld, BudgetUnfunded, BudgetUnposted, CampaignFunded, CampaignId, Event, PaidSegment,
-    SettledSegment,
+    BlockchainTxUndone, BudgetReheld, BudgetUnfunded, BudgetUnposted, CampaignFunded, CampaignId, Event,
+    PaidSegment, SettledSegment,
 };
 use laurel_ledger::{
     begin_rehold, forget_unpaid, move_rehold, next_rehold, planted, undo_suspense, unfund, unpost, unvoid,
@@ -29,7 +29,8 @@ pub(crate) async fn undo(
         Event::CampaignFundingUndone(event) => {
             let CampaignFunded { campaign, tx, block_number, log_index, .. } = event.undone;
             let undone = unfund(conn, now, &event.undone).await?;
-            let unfunded = undone.map(|amount| BudgetUnfunded { campaign, amount, tx, block_number, log_index });
+            let unfunded =
+                undone.map(|amount| BudgetUnfunded { campaign, amount, tx, block_number, log_index });
             Ok(unfunded.map(Event::from).into_iter().collect())
         }
         Event::GrantsCancelUndone(event) => rehold(conn, now, event.undone.campaign, event.undone.tx).await,

@@ -14,9 +14,7 @@ use std::collections::BTreeMap;
 
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, Utc};
-use laurel_events::{
-    Amount, BatchId, CampaignId, Envelope, Event, EventId, EventKind, GrantId, Partition,
-};
+use laurel_events::{Amount, BatchId, CampaignId, Envelope, Event, EventId, EventKind, Partition};
 use laurel_ledger::{Balances, LedgerError, amount_from_sql, amount_to_sql};
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -40,7 +38,7 @@ struct Sums {
 struct Effect {
     campaign: CampaignId,
     batch: Option<BatchId>,
-    /// Of the grant, or its sequence number.
+    /// Of a grant that is new, or its sequence number when that is.
     number: Option<u64>,
     amount: Amount,
 }
@@ -51,22 +49,30 @@ impl Effect {
     }
 
     fn from_event(event: &Event) -> Option<Self> {
-        let of_grant = |grant: GrantId| Self { number: Some(grant.number), ..Self::of(grant.campaign) };
         Some(match event {
             Event::BudgetFunded(event) => Self { amount: event.amount, ..Self::of(event.campaign) },
             Event::BudgetUnfunded(event) => Self { amount: event.amount, ..Self::of(event.campaign) },
-            Event::TokenGrantRequested(event) => Self { amount: event.amount, ..of_grant(event.grant) },
-            Event::TokenGrantStarted(event) => Self { number: Some(event.seq), ..Self::of(event.grant.campaign) },
-            Event::TokenGrantCompleted(event) => Self { batch: Some(event.batch), ..of_grant(event.grant) },
-            Event::TokenGrantReopened(event) => Self { batch: Some(event.batch), ..of_grant(event.grant) },
+            Event::TokenGrantRequested(event) => {
+                let number = Some(event.grant.number);
+                Self { number, amount: event.amount, ..Self::of(event.grant.campaign) }
+            }
+            Event::TokenGrantStarted(event) => {
+                Self { number: Some(event.seq), ..Self::of(event.grant.campaign) }
+            }
+            Event::TokenGrantCompleted(event) => {
+                Self { batch: Some(event.batch), ..Self::of(event.grant.campaign) }
+            }
+            Event::TokenGrantReopened(event) => {
+                Self { batch: Some(event.batch), ..Self::of(event.grant.campaign) }
+            }
             Event::BudgetPosted(event) => {
                 Self { batch: Some(event.batch), amount: event.amount, ..Self::of(event.campaign) }
             }
             Event::BudgetUnposted(event) => {
                 Self { batch: Some(event.batch), amount: event.amount, ..Self::of(event.campaign) }
             }
-            Event::BudgetReleased(event) => Self { amount: event.amount, ..of_grant(event.grant) },
-            Event::BudgetReheld(event) => Self { amount: event.amount, ..of_grant(event.grant) },
+            Event::BudgetReleased(event) => Self { amount: event.amount, ..Self::of(event.grant.campaign) },
+            Event::BudgetReheld(event) => Self { amount: event.amount, ..Self::of(event.grant.campaign) },
             Event::BudgetReturned(event) => Self { amount: event.amount, ..Self::of(event.campaign) },
             Event::BudgetReclaimed(event) => Self { amount: event.amount, ..Self::of(event.campaign) },
             _ => return None,
@@ -109,6 +115,13 @@ struct Entry {
     sums: Sums,
 }
 
+impl Entry {
+    /// Whether an event of this number follows, so that no two rows of a kind tell of the same number.
+    fn takes(&self, number: Option<i64>) -> bool {
+        self.numbers.map(|(_, last)| last + 1) == number
+    }
+}
+
 /// What a row takes from the first of its events.
 #[derive(Clone, Copy)]
 struct Place {
@@ -148,24 +161,26 @@ pub(crate) async fn note(conn: &mut PgConnection, events: &[Envelope]) -> Result
         let sums = last.entry(campaign).or_default();
         sums.add(envelope, &amount);
         behind.insert((envelope.id.offset, campaign), sums.clone());
-        let at = *open.entry((envelope.id.offset, campaign, batch)).or_insert_with(|| {
-            entries.push(Entry {
-                campaign,
-                place: Place::of(envelope),
-                events: 0,
-                amount: BigDecimal::default(),
-                numbers: None,
-                batch,
-                sums: Sums::default(),
-            });
-            entries.len() - 1
-        });
-        let entry = &mut entries[at];
-        entry.events += 1;
-        entry.amount += amount;
-        if let Some(number) = number.map(u64::cast_signed) {
-            let (first, last) = entry.numbers.unwrap_or((number, number));
-            entry.numbers = Some((first.min(number), last.max(number)));
+        let number = number.map(u64::cast_signed);
+        let at = open.entry((envelope.id.offset, campaign, batch)).or_insert(usize::MAX);
+        match entries.get_mut(*at).filter(|entry| entry.takes(number)) {
+            Some(entry) => {
+                entry.events += 1;
+                entry.amount += amount;
+                entry.numbers = entry.numbers.map(|(first, last)| (first, last + 1));
+            }
+            None => {
+                *at = entries.len();
+                entries.push(Entry {
+                    campaign,
+                    place: Place::of(envelope),
+                    events: 1,
+                    amount,
+                    numbers: number.map(|number| (number, number)),
+                    batch,
+                    sums: Sums::default(),
+                });
+            }
         }
     }
     for entry in &mut entries {
@@ -289,8 +304,11 @@ impl BooksRow {
         let reserved = &self.granted_amount - &self.released_amount - &self.paid_amount;
         let left = &self.funded - &reserved - &self.paid_amount - &self.returned;
         // As in the accounts: what grants stand on beyond the cap is overdrawn, and counted as if it were there.
-        let (available, overdrawn) =
-            if left < BigDecimal::default() { (BigDecimal::default(), -left) } else { (left, BigDecimal::default()) };
+        let (available, overdrawn) = if left < BigDecimal::default() {
+            (BigDecimal::default(), -left)
+        } else {
+            (left, BigDecimal::default())
+        };
         let balances = Balances {
             funded: amount(&(&self.funded + &overdrawn), "funded")?,
             available: amount(&available, "funded")?,

@@ -30,10 +30,11 @@ pub struct PastGrant {
     pub block: Option<u64>,
 }
 
-/// What the grant was when everything of its `timeline` up to `as_of` had happened; `None` if it was not granted yet.
+/// What the grant was when everything of its `timeline` had happened that comes before the first step recorded after `as_of`; `None` if
+/// it was not granted yet.
 pub fn grant_at(grant: &GrantView, timeline: &[TimelineEntry], as_of: DateTime<Utc>) -> Option<PastGrant> {
     let mut fold: Option<Fold<'_>> = None;
-    for entry in timeline.iter().filter(|entry| entry.at <= as_of) {
+    for entry in timeline.iter().take_while(|entry| entry.at <= as_of) {
         match (&mut fold, entry.event) {
             (None, EventKind::TokenGrantRequested) => fold = Some(Fold::new(grant, entry)),
             (None, _) => {}
@@ -102,7 +103,9 @@ impl<'a> Fold<'a> {
             }
             EventKind::BlockchainTxConfirmed if in_batch => self.confirm(entry),
             EventKind::TokenGrantCompleted => self.enter("completed", entry),
-            EventKind::BlockchainTxUndone | EventKind::TokenGrantReopened if in_batch => self.send_again(entry),
+            EventKind::BlockchainTxUndone | EventKind::TokenGrantReopened if in_batch => {
+                self.send_again(entry)
+            }
             EventKind::TokenGrantFailed => self.enter("failed", entry),
             EventKind::BudgetReleased => {
                 let reason = self.past.reason.take();

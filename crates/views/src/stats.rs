@@ -27,7 +27,8 @@ pub struct CampaignStatsStage;
 pub(crate) const NAME: &str = "campaign-stats";
 
 /// Its tables.
-pub(crate) const TABLES: &[&str] = &["campaign_stats", "campaign_met", "campaign_hours", campaign_journal::TABLE];
+pub(crate) const TABLES: &[&str] =
+    &["campaign_stats", "campaign_met", "campaign_hours", campaign_journal::TABLE];
 
 /// The players whose outcomes a campaign met, and those whom it granted something, as facts.
 const PLAYERS: &str = "players";

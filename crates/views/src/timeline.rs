@@ -117,7 +117,8 @@ pub async fn grant_timeline(
     let mut timeline = Vec::new();
     for (partition, offset) in chunks {
         let events = read_chunk(conn, partition, offset).await?;
-        let events = events.into_iter().filter(|envelope| own.contains(&envelope.id) || shares(grant, envelope));
+        let events =
+            events.into_iter().filter(|envelope| own.contains(&envelope.id) || shares(grant, envelope));
         timeline.extend(events.map(TimelineEntry::from));
     }
     // What the views have not come to yet is known without them.
@@ -132,9 +133,33 @@ pub async fn grant_timeline(
             timeline.push(TimelineEntry { batch: grant.batch, ..TimelineEntry::plain(kind, at) });
         }
     }
-    // What one transaction recorded has one time; there, and where clocks differ by little, the order of causes decides.
-    timeline.sort_by_key(|entry| (entry.at, rank(entry.event), entry.id));
-    Ok(timeline)
+    Ok(in_order(timeline))
+}
+
+/// The steps in the order in which they were taken. Clocks differ, and a transaction may begin before another that it follows: so nothing
+/// comes before what led to it, nor before what its partition has before it. What one transaction recorded has one time: there the
+/// order of causes decides.
+fn in_order(timeline: Vec<TimelineEntry>) -> Vec<TimelineEntry> {
+    let mut times: Vec<DateTime<Utc>> = timeline.iter().map(|entry| entry.at).collect();
+    let precedes = |one: &TimelineEntry, other: &TimelineEntry| {
+        let (Some(one), Some(id)) = (one.id, other.id) else { return false };
+        other.cause == Some(one) || (one.partition == id.partition && one < id)
+    };
+    // A way of so many steps is known after so many rounds.
+    for _ in 0..timeline.len() {
+        let before = times.clone();
+        for (at, entry) in timeline.iter().enumerate() {
+            let earlier =
+                timeline.iter().zip(&before).filter(|(one, _)| precedes(one, entry)).map(|(_, at)| *at);
+            times[at] = earlier.max().map_or(times[at], |earlier| times[at].max(earlier));
+        }
+        if times == before {
+            break;
+        }
+    }
+    let mut steps: Vec<(DateTime<Utc>, TimelineEntry)> = times.into_iter().zip(timeline).collect();
+    steps.sort_by_key(|(at, entry)| (*at, rank(entry.event), entry.id));
+    steps.into_iter().map(|(_, entry)| entry).collect()
 }
 
 /// A segment holds at most this many places, so that the segments of a place begin within this many before it.
@@ -144,10 +169,7 @@ const SEGMENT_MAX: i64 = 1_000;
 ///
 /// # Errors
 /// If the database does not answer.
-pub async fn grant_batches(
-    conn: &mut PgConnection,
-    grant: &GrantView,
-) -> Result<Vec<BatchId>, LedgerError> {
+pub async fn grant_batches(conn: &mut PgConnection, grant: &GrantView) -> Result<Vec<BatchId>, LedgerError> {
     let batches = sqlx::query_scalar!(
         r#"
         SELECT batch AS "batch!" FROM segments

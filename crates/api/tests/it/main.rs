@@ -1,6 +1,7 @@
 //! The REST interface on a real PostgreSQL, through the real router.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
+mod as_of;
 mod audits;
 mod auth;
 mod bad_campaigns;

@@ -72,6 +72,7 @@ async fn a_grant_is_shown_with_its_way() {
     let grant = world.call(Role::GameServer, &line).send().await.ok();
     insta::assert_json_snapshot!("grant", grant, {
         ".id" => "[id]", ".campaign_id" => "[campaign]", ".outcome_key" => "[outcome]", ".player" => "[player]",
+        ".timeline[].request_id" => "[request]",
     });
     let none = world.call(Role::Auditor, &format!("GET /v1/grants/{campaign}-1"));
     none.refused(404, "not_found", "grant").await;

@@ -9,9 +9,9 @@ use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes};
 use laurel_campaign::DecisionStage;
 use laurel_chain::{ChainNode, HttpNode, LaneSigner, LocalKey};
 use laurel_devnet::testing::TestDatabase;
-use laurel_events::{Amount, CampaignId, Clock, MockClock, VaultId};
+use laurel_events::{Amount, BudgetFunded, CampaignId, Clock, MockClock, VaultId};
 use laurel_grant_saga::register_lane;
-use laurel_ledger::{Funding, MIGRATOR, VaultIdentity, add_organisation, fund, pin_vault};
+use laurel_ledger::{Context, Funding, MIGRATOR, VaultIdentity, add_organisation, append, fund, pin_vault};
 use laurel_views::CampaignStatsStage;
 use prometheus::Registry;
 use serde_json::{Value, json};
@@ -163,7 +163,13 @@ impl World {
         let tx_hash = B256::repeat_byte(7);
         let funding =
             Funding { campaign, block_number: 7, log_index: 0, tx: tx_hash, cap: Amount::from(cap) };
-        fund(&mut tx, self.clock.now(), &funding).await.unwrap();
+        let now = self.clock.now();
+        let added = fund(&mut tx, now, &funding).await.unwrap();
+        let booked = added.map(|amount| {
+            let Funding { campaign, block_number, log_index, tx, cap } = funding;
+            BudgetFunded { campaign, amount, cap, tx, block_number, log_index }.into()
+        });
+        append(&mut tx, &Context::at(now), booked.as_slice()).await.unwrap();
         tx.commit().await.unwrap();
     }
 

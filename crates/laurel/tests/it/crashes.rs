@@ -96,13 +96,13 @@ async fn survive(ports: &[u16]) {
         .until(&format!("/campaigns/{campaign}/statistics"), |statistics| statistics["paid"] == *all_paid)
         .await;
     assert_eq!(statistics["reserved"], "0");
+    let awaited = assert_histories(world.database.pool()).await;
     for replica in replicas {
         assert_eq!(replica.terminate().await, Some(0), "a graceful shutdown is no failure");
     }
     world.assert_books_balance(ports[0]).await;
     world.assert_reconciled(ports[0]).await;
     assert_paid(&world, &wallets, &expected).await;
-    let awaited = assert_histories(world.database.pool()).await;
     assert!(awaited as u64 > late / 2, "{awaited} of {late} awaited a wallet");
 }
 

@@ -20,7 +20,15 @@ fn units(amount: u64) -> Amount {
 }
 
 fn funded(campaign: CampaignId, amount: u64) -> NewEvent {
-    BudgetFunded { campaign, amount: units(amount), cap: units(amount), tx: TX, block_number: 1, log_index: 0 }.into()
+    BudgetFunded {
+        campaign,
+        amount: units(amount),
+        cap: units(amount),
+        tx: TX,
+        block_number: 1,
+        log_index: 0,
+    }
+    .into()
 }
 
 fn unfunded(campaign: CampaignId, amount: u64) -> NewEvent {

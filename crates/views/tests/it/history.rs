@@ -218,14 +218,19 @@ async fn what_thousands_share_is_found_for_each() {
     told(&world, grant).await;
     let seen = timeline(&world, grant).await;
     for kind in ["TokenGrantRequested", "TokenGrantStarted", "TokenGrantCompleted"] {
-        let own: Vec<_> = seen.iter().filter(|entry| entry.event.as_str() == kind && entry.id.is_some()).collect();
+        let own: Vec<_> =
+            seen.iter().filter(|entry| entry.event.as_str() == kind && entry.id.is_some()).collect();
         assert_eq!(own.len(), 1, "{kind}: {seen:?}");
     }
     let indexes = |kind: &str| {
         let entry = seen.iter().find(|entry| entry.event.as_str() == kind && entry.id.is_some()).unwrap();
         entry.id.unwrap().index
     };
-    assert_eq!((indexes("TokenGrantRequested"), indexes("TokenGrantStarted")), (0, 1));
+    assert_eq!(
+        (indexes("TokenGrantRequested"), indexes("TokenGrantStarted")),
+        (0, 1),
+        "of a chunk whose places do not follow"
+    );
     assert_eq!(indexes("TokenGrantCompleted"), 1, "the chunk's other batch has the first line");
 }
 

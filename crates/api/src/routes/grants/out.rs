@@ -84,7 +84,10 @@ impl HoldOut {
                 (EventKind::BudgetReleased, Some(hold)) => {
                     (hold.state, hold.ended_at) = ("released", Some(entry.at));
                 }
-                (EventKind::BudgetUnposted | EventKind::TokenGrantReopened | EventKind::BudgetReheld, Some(hold)) => {
+                (
+                    EventKind::BudgetUnposted | EventKind::TokenGrantReopened | EventKind::BudgetReheld,
+                    Some(hold),
+                ) => {
                     (hold.state, hold.ended_at, hold.proof) = ("reserved", None, None);
                 }
                 _ => {}
