@@ -9,7 +9,7 @@ use laurel_events::{
 use laurel_ledger::{LedgerError, amount_from_sql, read_one};
 use sqlx::PgConnection;
 
-use crate::candidates::{Key, candidates};
+use crate::candidates::{Key, Search, Span};
 
 /// A grant as it is now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,12 +61,59 @@ pub struct GrantView {
 pub struct GrantFilter<'a> {
     /// Of this campaign.
     pub campaign: Option<CampaignId>,
-    /// Of this player.
-    pub player: Option<PlayerId>,
+    /// Of campaigns that pay this token.
+    pub token: Option<Address>,
+    /// Of campaigns on this chain.
+    pub chain_id: Option<u64>,
+    /// Of these players.
+    pub players: Option<&'a [PlayerId]>,
+    /// To this wallet; the players are those who ever linked it.
+    pub wallet: Option<Address>,
     /// In this state.
     pub state: Option<&'a str>,
-    /// After this grant, in the order of their ids.
+    /// Granted in this span of time.
+    pub granted: Span,
+    /// Of this amount at the least.
+    pub amount_min: Option<Amount>,
+    /// Of this amount at the most.
+    pub amount_max: Option<Amount>,
+    /// Whose transaction is in one of these blocks, the last one included.
+    pub blocks: (Option<u64>, Option<u64>),
+    /// After this grant, in the order of the list.
     pub after: Option<GrantId>,
+}
+
+impl GrantFilter<'_> {
+    /// Whether the list is in the order of places, not of ids.
+    pub(crate) fn by_place(&self) -> bool {
+        let in_blocks = self.blocks.0.is_some() || self.blocks.1.is_some();
+        let elsewhere = matches!(
+            self.state,
+            Some("awaiting_wallet" | "held" | "failed" | "compensated" | "submitted" | "mined" | "confirmed" | "queued" | "requested")
+        );
+        in_blocks && self.players.is_none() && !elsewhere
+    }
+
+    /// Whether a grant passes what only its derived state tells.
+    fn passes(&self, grant: &GrantView) -> bool {
+        let (from, until) = self.blocks;
+        let in_blocks = match (from, until, grant.block) {
+            (None, None, _) => true,
+            (_, _, None) => false,
+            (from, until, Some(block)) => {
+                from.is_none_or(|from| block >= from) && until.is_none_or(|until| block <= until)
+            }
+        };
+        let granted = self.granted.0.is_none_or(|from| grant.granted_at >= from)
+            && self.granted.1.is_none_or(|until| grant.granted_at < until);
+        let amount = self.amount_min.is_none_or(|least| grant.amount >= least)
+            && self.amount_max.is_none_or(|most| grant.amount <= most);
+        self.state.is_none_or(|state| state == grant.state)
+            && self.wallet.is_none_or(|wallet| Some(wallet) == grant.wallet)
+            && in_blocks
+            && granted
+            && amount
+    }
 }
 
 struct Row {
@@ -136,7 +183,7 @@ impl TryFrom<Row> for GrantView {
 /// Grants of a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GrantPage {
-    /// In the order of their ids. There may be fewer than wanted also where the list goes on.
+    /// In the order of their ids, or of their places where blocks are asked for. There may be fewer than wanted also where the list goes on.
     pub grants: Vec<GrantView>,
     /// Behind which the list goes on.
     pub next: Option<GrantId>,
@@ -169,15 +216,15 @@ pub async fn list_grant_views(
     filter: &GrantFilter<'_>,
     limit: i64,
 ) -> Result<GrantPage, LedgerError> {
-    let mut after =
+    let after =
         filter.after.map_or((0, -1), |after| (after.campaign.number(), after.number.cast_signed()));
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut page = GrantPage::default();
+    let mut search = Search::begin(conn, org, filter, after, limit).await?;
     for _ in 0..ROUNDS_MAX {
-        let candidates = candidates(conn, org, filter, after, limit).await?;
+        let candidates = search.next(conn).await?;
         let shown = show(conn, org, &candidates.keys).await?;
-        page.grants
-            .extend(shown.into_iter().filter(|grant| filter.state.is_none_or(|state| state == grant.state)));
+        page.grants.extend(shown.into_iter().filter(|grant| filter.passes(grant)));
         if page.grants.len() >= wanted {
             page.grants.truncate(wanted);
             page.next = page.grants.last().map(|grant| grant.id);
@@ -188,7 +235,6 @@ pub async fn list_grant_views(
             return Ok(page);
         };
         page.next = Some(grant_id(next)?);
-        after = next;
     }
     Ok(page)
 }
@@ -198,7 +244,7 @@ fn grant_id((campaign, number): Key) -> Result<GrantId, LedgerError> {
     id.parse().map_err(|_| LedgerError::Inconsistent { table: "grants", column: "number", id })
 }
 
-/// The organisation's grants among `keys`, in the order of their ids.
+/// The organisation's grants among `keys`, in their order.
 async fn show(conn: &mut PgConnection, org: OrgId, keys: &[Key]) -> Result<Vec<GrantView>, LedgerError> {
     if keys.is_empty() {
         return Ok(Vec::new());
@@ -213,12 +259,12 @@ async fn show(conn: &mut PgConnection, org: OrgId, keys: &[Key]) -> Result<Vec<G
                g.part AS "part!", g.position AS "position!", g.idx AS "idx!", g.reason, g.wallet_until, g.seq,
                g.wallet, g.queued_at, g.batch, g.tx, g.block_number, g.posted_at, g.state AS "state!",
                c.org, c.token, v.chain_id, v.address AS vault
-        FROM unnest($2::bigint[], $3::bigint[]) AS k (campaign, number)
+        FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS k (campaign, number, at)
         JOIN grant_states g ON g.campaign = k.campaign AND g.number = k.number
         JOIN campaigns c ON c.id = k.campaign
         JOIN vaults v ON v.id = c.vault
         WHERE c.org = $1
-        ORDER BY k.campaign, k.number
+        ORDER BY k.at
         "#,
         org.0,
         &campaigns,

@@ -4,7 +4,9 @@
 //!   grants ─┬─ exceptions ─┬─ runs ─┬─ segments ─┬─ batches ──► GrantView, with its state
 //!           ╵              ╵        ╵            ╵
 //!   journal ─┬─► CampaignStatsStage ──► campaign_stats ─────────────► CampaignStats
-//!            ╰─► HistoryStage ────────► history ────────────────────► TimelineEntry
+//!            │                         campaign_journal ───────────► PastBooks, which numbers were granted when
+//!            ├─► HistoryStage ────────► history ────────────────────► TimelineEntry, PastGrant
+//!            ╰─► WalletLinksStage ────► wallet_links ───────────────► whose a wallet is
 //! ```
 //!
 //! A grant's state is derived from where it is, not kept. What is kept here is a projection, which `laurel replay` builds anew
@@ -23,8 +25,10 @@ mod stats;
 mod timeline;
 mod tokens;
 mod transactions;
+mod wallets;
 
 pub use self::{
+    candidates::Span,
     campaign_journal::{PastBooks, books_at},
     forecast::{FORECAST_HOURS, Forecast, forecast, forecast_from},
     grants::{GrantFilter, GrantPage, GrantView, find_grant_view, grant_outcome_id, list_grant_views},
@@ -39,4 +43,5 @@ pub use self::{
     transactions::{
         TransactionFilter, TransactionView, find_transaction, grants_of_transaction, list_transactions,
     },
+    wallets::{WalletLinksStage, players_of_wallet},
 };

@@ -13,7 +13,7 @@ use laurel_events::Partition;
 use laurel_ledger::{LedgerError, cursor_position, lock_cursors, read};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
-use crate::{CampaignStatsStage, HistoryStage, history, stats};
+use crate::{CampaignStatsStage, HistoryStage, WalletLinksStage, history, stats, wallets};
 
 /// A view that is a projection of the journal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,17 +22,20 @@ pub enum View {
     CampaignStats,
     /// The steps of grants and batches.
     TransactionHistory,
+    /// Whose a wallet is, or was.
+    WalletLinks,
 }
 
 impl View {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::CampaignStats, Self::TransactionHistory];
+    pub const ALL: [Self; 3] = [Self::CampaignStats, Self::TransactionHistory, Self::WalletLinks];
 
     /// Its name, and its stage's.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::CampaignStats => stats::NAME,
             Self::TransactionHistory => history::NAME,
+            Self::WalletLinks => wallets::NAME,
         }
     }
 
@@ -40,6 +43,7 @@ impl View {
         match self {
             Self::CampaignStats => stats::TABLES,
             Self::TransactionHistory => history::TABLES,
+            Self::WalletLinks => wallets::TABLES,
         }
     }
 
@@ -47,6 +51,7 @@ impl View {
         match self {
             Self::CampaignStats => &CampaignStatsStage,
             Self::TransactionHistory => &HistoryStage,
+            Self::WalletLinks => &WalletLinksStage,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The role `views`.
 
-use laurel_views::{CampaignStatsStage, HistoryStage, LatencyStage};
+use laurel_views::{CampaignStatsStage, HistoryStage, LatencyStage, WalletLinksStage};
 
 use crate::app::App;
 
@@ -8,5 +8,6 @@ use crate::app::App;
 pub(crate) fn start(app: &App) {
     app.run_stage(CampaignStatsStage);
     app.run_stage(HistoryStage);
+    app.run_stage(WalletLinksStage);
     app.run_stage(LatencyStage::new(app.views_metrics.clone()));
 }

@@ -147,7 +147,7 @@ async fn lists_go_on_where_they_ended_and_show_one_organisation_only() {
         paged.extend(page);
     }
     assert_eq!(paged, all);
-    let of_player = GrantFilter { player: Some(player_of(1)), ..GrantFilter::default() };
+    let of_player = GrantFilter { players: Some(&[player_of(1)]), ..GrantFilter::default() };
     assert_eq!(ids(&world, of_player, 10).await, ["7-0", "8-0"]);
     let of_campaign = GrantFilter { campaign: Some(two), ..GrantFilter::default() };
     assert_eq!(ids(&world, of_campaign, 10).await, ["8-0", "8-1"]);

@@ -86,11 +86,12 @@ async fn a_list_by_state_finds_every_grant_in_it_and_no_other(#[case] limit: i64
         let of_state = |filter: GrantFilter<'_>, (id, found): &&(GrantId, String), player: u64| {
             found == state
                 && filter.campaign.is_none_or(|campaign| campaign == id.campaign)
-                && filter.player.is_none_or(|_| id.number % 2 == player)
+                && filter.players.is_none_or(|_| id.number % 2 == player)
         };
         for (campaign, player) in [(None, None), (Some(one), None), (None, Some(1)), (Some(one), Some(0))] {
-            let of = player.map(|player| player_of(player.into()));
-            let filter = GrantFilter { campaign, player: of, state: Some(state), after: None };
+            let of = player.map(|player: u64| [player_of(player.into())]);
+            let players = of.as_ref().map(<[_; 1]>::as_slice);
+            let filter = GrantFilter { campaign, players, state: Some(state), ..GrantFilter::default() };
             let wanted: Vec<_> =
                 all.iter().filter(|found| of_state(filter, found, player.unwrap_or(0))).cloned().collect();
             assert_eq!(pages(&mut conn, filter, limit).await, wanted, "{filter:?}");

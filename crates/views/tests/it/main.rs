@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on has failed")]
 
 mod books;
+mod filters;
 mod grants;
 mod history;
 mod lists;

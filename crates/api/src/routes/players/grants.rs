@@ -44,7 +44,7 @@ pub(crate) async fn handler(
     let wanted = known("state", query.state.as_deref(), &STATES)?;
     let mut conn = state.read_pool.acquire().await?;
     let player = player(&mut conn, &principal, &player_id).await?;
-    let filter = GrantFilter { player: Some(player.id), state: wanted, after, ..GrantFilter::default() };
+    let filter = GrantFilter { players: Some(&[player.id]), state: wanted, after, ..GrantFilter::default() };
     let page = list_grant_views(&mut conn, principal.org, &filter, limit).await?;
     Ok(Json(show_all(&mut conn, &principal.org_name, page).await?))
 }
