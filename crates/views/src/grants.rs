@@ -89,7 +89,17 @@ impl GrantFilter<'_> {
         let in_blocks = self.blocks.0.is_some() || self.blocks.1.is_some();
         let elsewhere = matches!(
             self.state,
-            Some("awaiting_wallet" | "held" | "failed" | "compensated" | "submitted" | "mined" | "confirmed" | "queued" | "requested")
+            Some(
+                "awaiting_wallet"
+                    | "held"
+                    | "failed"
+                    | "compensated"
+                    | "submitted"
+                    | "mined"
+                    | "confirmed"
+                    | "queued"
+                    | "requested"
+            )
         );
         in_blocks && self.players.is_none() && !elsewhere
     }
@@ -216,8 +226,7 @@ pub async fn list_grant_views(
     filter: &GrantFilter<'_>,
     limit: i64,
 ) -> Result<GrantPage, LedgerError> {
-    let after =
-        filter.after.map_or((0, -1), |after| (after.campaign.number(), after.number.cast_signed()));
+    let after = filter.after.map_or((0, -1), |after| (after.campaign.number(), after.number.cast_signed()));
     let wanted = usize::try_from(limit).unwrap_or(usize::MAX);
     let mut page = GrantPage::default();
     let mut search = Search::begin(conn, org, filter, after, limit).await?;

@@ -28,8 +28,8 @@ mod transactions;
 mod wallets;
 
 pub use self::{
-    candidates::Span,
     campaign_journal::{PastBooks, books_at},
+    candidates::Span,
     forecast::{FORECAST_HOURS, Forecast, forecast, forecast_from},
     grants::{GrantFilter, GrantPage, GrantView, find_grant_view, grant_outcome_id, list_grant_views},
     history::HistoryStage,

@@ -100,7 +100,10 @@ async fn place_of(conn: &mut PgConnection, (campaign, number): Key) -> Result<i6
     if number == i64::MAX {
         return Ok(i64::MAX);
     }
-    let place =
-        sqlx::query_scalar!("SELECT seq FROM grant_states WHERE campaign = $1 AND number = $2", campaign, number);
+    let place = sqlx::query_scalar!(
+        "SELECT seq FROM grant_states WHERE campaign = $1 AND number = $2",
+        campaign,
+        number
+    );
     Ok(place.fetch_optional(conn).await?.flatten().unwrap_or(-1))
 }

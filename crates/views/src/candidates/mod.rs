@@ -24,8 +24,8 @@ use laurel_events::OrgId;
 use laurel_ledger::{LedgerError, amount_to_sql};
 use sqlx::PgConnection;
 
-pub use self::scope::Span;
 use self::scope::Scope;
+pub use self::scope::Span;
 use crate::GrantFilter;
 
 /// A grant's campaign and number.
@@ -91,7 +91,8 @@ impl<'a> Search<'a> {
             amount_max: filter.amount_max.map(amount_to_sql),
         };
         // What a page needs of campaigns before the one that it goes on in is nothing, but for places: those are in another order.
-        let scope = Scope::load(conn, org, filter, if filter.by_place() { (after.0, -1) } else { after }).await?;
+        let scope =
+            Scope::load(conn, org, filter, if filter.by_place() { (after.0, -1) } else { after }).await?;
         // Who passes all that a row can be asked passes everything, unless more is wanted.
         let exact = filter.state.is_none() && filter.wallet.is_none() && !filter.by_place();
         let limit = if exact { limit } else { limit.max(SUPERSET) };

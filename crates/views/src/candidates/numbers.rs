@@ -46,7 +46,8 @@ impl Search<'_> {
         )
         .fetch_all(conn)
         .await?;
-        let found = Candidates::of(rows.into_iter().map(|row| (row.campaign, row.number)).collect(), self.limit);
+        let found =
+            Candidates::of(rows.into_iter().map(|row| (row.campaign, row.number)).collect(), self.limit);
         Ok(Candidates { next: found.next.or(end), ..found })
     }
 }

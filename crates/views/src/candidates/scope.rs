@@ -174,7 +174,10 @@ mod tests {
             let Some(next) = next else { break };
             scope.advance(next);
         }
-        let all = self::scope().ranges.into_iter().flat_map(|range| (range.first..=range.last).map(move |n| (range.campaign, n)));
+        let all = self::scope()
+            .ranges
+            .into_iter()
+            .flat_map(|range| (range.first..=range.last).map(move |n| (range.campaign, n)));
         assert_eq!(seen, all.collect::<Vec<_>>());
     }
 

@@ -151,7 +151,8 @@ async fn any_question_is_answered_as_if_every_grant_was_looked_at() {
             all.iter().filter(|grant| wanted(&filter, grant)).map(|grant| grant.id).collect();
         answers += expected.len();
         let limit = [1, 2, 7, 500][rng.random_range(0..4)];
-        let mut found: Vec<GrantId> = pages(&mut conn, filter, limit).await.iter().map(|grant| grant.id).collect();
+        let mut found: Vec<GrantId> =
+            pages(&mut conn, filter, limit).await.iter().map(|grant| grant.id).collect();
         // Lists by block are in the order of places.
         if filter.blocks != (None, None) {
             expected.sort_unstable();
@@ -166,8 +167,10 @@ async fn any_question_is_answered_as_if_every_grant_was_looked_at() {
 async fn a_list_by_block_is_in_the_order_of_places() {
     let world = world().await;
     let mut conn = world.pool().acquire().await.unwrap();
-    let filter = GrantFilter { blocks: (Some(11), Some(11)), campaign: Some(7_u64.into()), ..GrantFilter::default() };
-    let places: Vec<_> = pages(&mut conn, filter, 2).await.into_iter().map(|grant| grant.seq.unwrap()).collect();
+    let filter =
+        GrantFilter { blocks: (Some(11), Some(11)), campaign: Some(7_u64.into()), ..GrantFilter::default() };
+    let places: Vec<_> =
+        pages(&mut conn, filter, 2).await.into_iter().map(|grant| grant.seq.unwrap()).collect();
     assert_eq!(places, [3, 4, 7, 8, 9, 10]);
 }
 
@@ -199,7 +202,8 @@ async fn a_moment_is_found_without_looking_at_those_before_it() {
     // So few are read sooner as a whole.
     sqlx::query("SET LOCAL enable_seqscan = off").execute(&mut *tx).await.unwrap();
     let before = grants_read(&mut tx).await;
-    let page = list_grant_views(&mut tx, ORG, &GrantFilter { granted, ..GrantFilter::default() }, 50).await.unwrap();
+    let page =
+        list_grant_views(&mut tx, ORG, &GrantFilter { granted, ..GrantFilter::default() }, 50).await.unwrap();
     let numbers: Vec<u64> = page.grants.iter().map(|grant| grant.id.number).collect();
     assert_eq!((numbers, page.next), ((279..289).collect(), None));
     let read = grants_read(&mut tx).await - before;

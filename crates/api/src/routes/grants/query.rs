@@ -73,11 +73,7 @@ pub(crate) struct Asked {
 
 impl GrantQuery {
     /// Looks up whom it is about; `None` if nobody knows them, so that nothing is theirs.
-    pub(crate) async fn resolve(
-        self,
-        conn: &mut PgConnection,
-        org: OrgId,
-    ) -> Result<Option<Asked>, Problem> {
+    pub(crate) async fn resolve(self, conn: &mut PgConnection, org: OrgId) -> Result<Option<Asked>, Problem> {
         known("state", self.state.as_deref(), &STATES)?;
         let named = match &self.player_id {
             None => None,
