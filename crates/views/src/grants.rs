@@ -105,7 +105,7 @@ impl GrantFilter<'_> {
     }
 
     /// Whether a grant passes what only its derived state tells.
-    fn passes(&self, grant: &GrantView) -> bool {
+    pub(crate) fn passes(&self, grant: &GrantView) -> bool {
         let (from, until) = self.blocks;
         let in_blocks = match (from, until, grant.block) {
             (None, None, _) => true,

@@ -12,6 +12,7 @@
 //! A grant's state is derived from where it is, not kept. What is kept here is a projection, which `laurel replay` builds anew
 //! from the journal, beside the one that is in use.
 
+mod bulk;
 mod campaign_journal;
 mod candidates;
 mod forecast;
@@ -28,6 +29,7 @@ mod transactions;
 mod wallets;
 
 pub use self::{
+    bulk::GrantWalk,
     campaign_journal::{PastBooks, books_at},
     candidates::Span,
     forecast::{FORECAST_HOURS, Forecast, forecast, forecast_from},

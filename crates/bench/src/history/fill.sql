@@ -18,7 +18,7 @@ SELECT id, 1, 'outcome.score >= 10', '{"kind": "fixed", "amount": "100"}', creat
 -- one after the other in time, so that a chunk of 500 is 100 ms
 INSERT INTO grants (campaign, number, part, position, idx, outcome, player, amount, rule_version, recorded_at)
 SELECT c, n, c % 16, n / 500, n % 500, ('00000000-0000-8000-' || lpad(to_hex(c), 4, '0') || '-' || lpad(to_hex(n), 12, '0'))::uuid,
-       lpad(to_hex((n * 7919 + c) % $PLAYERS), 32, '0')::uuid, (n % 7 + 1) * 100, 1,
+       lpad(to_hex((n::bigint * 7919 + c) % $PLAYERS), 32, '0')::uuid, (n % 7 + 1) * 100, 1,
        '2026-01-01'::timestamptz + (n / 500) * interval '100 milliseconds'
 FROM generate_series(1, $CAMPAIGNS) c, generate_series(0, $GRANTS / $CAMPAIGNS - 1) n;
 

@@ -24,7 +24,7 @@ use laurel_events::OrgId;
 use laurel_ledger::{LedgerError, amount_to_sql};
 use sqlx::PgConnection;
 
-use self::scope::Scope;
+pub(crate) use self::scope::Scope;
 pub use self::scope::Span;
 use crate::GrantFilter;
 
