@@ -12,6 +12,7 @@ mod address;
 mod auth;
 mod breaking;
 mod docs;
+mod export;
 mod extract;
 mod idempotency;
 mod problem;

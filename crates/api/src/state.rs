@@ -46,10 +46,14 @@ pub struct ApiState {
     rng: Arc<Mutex<StdRng>>,
     statistics: StatisticsCache,
     streams: Arc<Semaphore>,
+    exports: Arc<Semaphore>,
 }
 
 /// How many callers may watch something at the same time.
 const STREAMS_MAX: usize = 1_000;
+
+/// How many exports may be made at the same time: each keeps a connection busy, and some ten megabytes.
+const EXPORTS_MAX: usize = 4;
 
 impl ApiState {
     /// The state; `seed` is for ids and nonces.
@@ -59,6 +63,7 @@ impl ApiState {
             rng: Arc::new(Mutex::new(StdRng::from_seed(seed))),
             statistics: StatisticsCache::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
+            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         }
     }
 
@@ -74,6 +79,11 @@ impl ApiState {
     /// Whoever watches something holds one of these.
     pub(crate) fn streams(&self) -> Arc<Semaphore> {
         self.streams.clone()
+    }
+
+    /// Whoever exports something holds one of these.
+    pub(crate) fn exports(&self) -> Arc<Semaphore> {
+        self.exports.clone()
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

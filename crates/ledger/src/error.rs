@@ -69,7 +69,10 @@ impl LedgerError {
     }
 
     /// Refuses a statement that touched another number of rows than `wanted`.
-    pub(crate) fn expect_rows(operation: &'static str, wanted: usize, touched: u64) -> Result<(), Self> {
+    ///
+    /// # Errors
+    /// [`LedgerError::RowCount`] if it did.
+    pub fn expect_rows(operation: &'static str, wanted: usize, touched: u64) -> Result<(), Self> {
         let wanted = wanted as u64;
         if wanted == touched { Ok(()) } else { Err(Self::RowCount { operation, wanted, touched }) }
     }

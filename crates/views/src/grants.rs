@@ -51,7 +51,8 @@ pub struct GrantView {
     /// When it was granted.
     pub granted_at: DateTime<Utc>,
     pub(crate) queued_at: Option<DateTime<Utc>>,
-    pub(crate) posted_at: Option<DateTime<Utc>>,
+    /// When the books had its payment.
+    pub posted_at: Option<DateTime<Utc>>,
     /// Where the journal has the outcome: partition, offset, index.
     pub(crate) place: (i16, i64, i32),
 }

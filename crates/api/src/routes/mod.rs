@@ -6,6 +6,7 @@ mod audit;
 mod auth;
 mod campaigns;
 mod dead_letters;
+mod exports;
 mod grants;
 mod lanes;
 mod outcomes;
@@ -105,6 +106,8 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(grants::get::handler))
         .routes(routes!(transactions::list::handler))
         .routes(routes!(transactions::get::handler))
+        .routes(routes!(exports::list::handler))
+        .routes(routes!(exports::get::handler))
         .routes(routes!(audit::reconciliations::handler))
         .routes(routes!(dead_letters::list::handler))
         .routes(routes!(dead_letters::get::handler))

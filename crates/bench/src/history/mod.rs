@@ -1,5 +1,6 @@
 //! Pages of history, and exports, among many grants.
 
+mod export;
 mod fill;
 mod pages;
 
@@ -26,6 +27,9 @@ pub(crate) struct Arguments {
     /// How often each page is asked for.
     #[arg(long, default_value_t = 100)]
     requests: u32,
+    /// Only the exports.
+    #[arg(long)]
+    exports_only: bool,
     /// A database that is filled already, and is left as it is.
     #[arg(long)]
     database_url: Option<String>,
@@ -55,7 +59,10 @@ pub(crate) async fn run(laurel: &Path, arguments: &Arguments) -> anyhow::Result<
     }
     let server = Server::start(laurel, &url).await?;
     let mut figures = Figures::new();
-    pages::measure(&server, arguments, &mut figures).await?;
+    if !arguments.exports_only {
+        pages::measure(&server, arguments, &mut figures).await?;
+    }
+    export::measure(laurel, &url, &mut figures).await?;
     drop(server);
     pool.close().await;
     if let Some(postgres) = postgres {

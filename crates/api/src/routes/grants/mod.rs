@@ -4,5 +4,6 @@ pub(crate) mod get;
 pub(crate) mod list;
 mod out;
 mod query;
+mod sheet;
 
 pub(crate) use self::out::{GrantOut, STATES, show_all};

@@ -65,21 +65,21 @@ pub(crate) struct GrantQuery {
     block_max: Option<u64>,
 }
 
-/// The query, with the players whom it is about.
+/// The query, with the players whom it is about; none where nobody knows them, so that nothing is theirs.
 pub(crate) struct Asked {
     query: GrantQuery,
     players: Option<Vec<PlayerId>>,
 }
 
 impl GrantQuery {
-    /// Looks up whom it is about; `None` if nobody knows them, so that nothing is theirs.
-    pub(crate) async fn resolve(self, conn: &mut PgConnection, org: OrgId) -> Result<Option<Asked>, Problem> {
+    /// Looks up whom it is about.
+    pub(crate) async fn resolve(self, conn: &mut PgConnection, org: OrgId) -> Result<Asked, Problem> {
         known("state", self.state.as_deref(), &STATES)?;
         let named = match &self.player_id {
             None => None,
             Some(name) => match find_player(conn, org, name).await? {
                 Some(player) => Some(player.id),
-                None => return Ok(None),
+                None => return Ok(Asked { query: self, players: Some(Vec::new()) }),
             },
         };
         let of_wallet = match self.wallet {
@@ -91,10 +91,7 @@ impl GrantQuery {
             (Some(player), None) => Some(vec![player]),
             (None, players) => players,
         };
-        if players.as_ref().is_some_and(Vec::is_empty) {
-            return Ok(None);
-        }
-        Ok(Some(Asked { query: self, players }))
+        Ok(Asked { query: self, players })
     }
 }
 

@@ -1,0 +1,160 @@
+//! What was exported, by whom, and what it hashes to.
+
+use chrono::{DateTime, Utc};
+use laurel_events::OrgId;
+use laurel_ledger::LedgerError;
+use serde::Serialize;
+use sqlx::{PgConnection, types::Json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use super::{
+    Format,
+    sheet::{Part, Written},
+};
+use crate::Principal;
+
+/// An export that begins.
+pub(super) struct Manifest<'a> {
+    pub(super) id: Uuid,
+    pub(super) what: &'static str,
+    pub(super) query: &'a str,
+    pub(super) format: Format,
+}
+
+/// Notes that it begins.
+pub(super) async fn begin(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    principal: &Principal,
+    manifest: &Manifest<'_>,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "INSERT INTO exports (id, org, subject, what, query, format, started_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        manifest.id,
+        principal.org.0,
+        principal.subject,
+        manifest.what,
+        manifest.query,
+        manifest.format.as_str(),
+        now,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}
+
+/// Notes what was written; nothing where it was broken off.
+pub(super) async fn end(
+    conn: &mut PgConnection,
+    now: DateTime<Utc>,
+    id: Uuid,
+    written: Option<Written>,
+) -> Result<(), LedgerError> {
+    let state = if written.is_some() { "finished" } else { "broken" };
+    let (rows, bytes) = written.as_ref().map_or((0, 0), |written| (written.rows, written.bytes));
+    let updated = sqlx::query!(
+        r#"
+        UPDATE exports SET state = $2, ended_at = $3, rows = $4, bytes = $5, sha256 = $6, parts = $7
+        WHERE id = $1 AND state = 'running'
+        "#,
+        id,
+        state,
+        now,
+        rows.cast_signed(),
+        bytes.cast_signed(),
+        written.as_ref().map(|written| written.sha256.as_slice()),
+        Json(written.as_ref().map_or(&[][..], |written| &written.parts)) as _,
+    )
+    .execute(conn)
+    .await?;
+    LedgerError::expect_rows("end an export", 1, updated.rows_affected())
+}
+
+/// An export, and what it hashes to: whoever has the file can show that it is whole and unchanged.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub(crate) struct ExportOut {
+    /// Its id.
+    pub(crate) id: Uuid,
+    /// grants, transactions, transfers or balances.
+    what: String,
+    /// What was asked for, as the query said it.
+    query: String,
+    /// csv or ndjson.
+    format: String,
+    /// running, finished or broken.
+    state: String,
+    /// Who asked for it.
+    by: String,
+    /// When it began.
+    started_at: DateTime<Utc>,
+    /// When it was over.
+    ended_at: Option<DateTime<Utc>>,
+    /// How many rows it has.
+    rows: u64,
+    /// How many bytes.
+    bytes: u64,
+    /// Their SHA-256, in hexadecimal; null unless it is finished.
+    sha256: Option<String>,
+    /// Its pieces, in their order.
+    parts: Vec<Part>,
+}
+
+/// The organisation's exports before `before`, the newest first.
+pub(crate) async fn list_exports(
+    conn: &mut PgConnection,
+    org: OrgId,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<ExportOut>, LedgerError> {
+    select(conn, org, None, before, limit).await
+}
+
+/// The export of that id.
+pub(crate) async fn find_export(
+    conn: &mut PgConnection,
+    org: OrgId,
+    id: Uuid,
+) -> Result<Option<ExportOut>, LedgerError> {
+    Ok(select(conn, org, Some(id), None, 1).await?.pop())
+}
+
+async fn select(
+    conn: &mut PgConnection,
+    org: OrgId,
+    id: Option<Uuid>,
+    before: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<ExportOut>, LedgerError> {
+    let rows = sqlx::query!(
+        r#"
+        SELECT id, what, query, format, state, subject, started_at, ended_at, rows, bytes, sha256,
+               parts AS "parts: Json<Vec<Part>>"
+        FROM exports
+        WHERE org = $1 AND ($2::uuid IS NULL OR id = $2) AND ($3::uuid IS NULL OR id < $3)
+        ORDER BY id DESC
+        LIMIT $4
+        "#,
+        org.0,
+        id,
+        before,
+        limit,
+    )
+    .fetch_all(conn)
+    .await?;
+    let rows = rows.into_iter().map(|row| ExportOut {
+        id: row.id,
+        what: row.what,
+        query: row.query,
+        format: row.format,
+        state: row.state,
+        by: row.subject,
+        started_at: row.started_at,
+        ended_at: row.ended_at,
+        rows: row.rows.unsigned_abs(),
+        bytes: row.bytes.unsigned_abs(),
+        sha256: row.sha256.map(hex::encode),
+        parts: row.parts.0,
+    });
+    Ok(rows.collect())
+}

@@ -1,0 +1,237 @@
+//! Whole lists as files: CSV or NDJSON, streamed.
+//!
+//! ```text
+//!   source ──rows──► encoder ──bytes──► body          one window of rows at a time: whoever reads slowly makes the source wait,
+//!                       │                             and a reader who stops is let go
+//!                       ╰──► manifest: rows, bytes and hashes, under /v1/exports/{id} when it is over
+//! ```
+//!
+//! No snapshot is held while somebody reads: rows come in an order that does not change, and each is as it is when its window is read.
+
+mod manifest;
+mod sheet;
+
+use std::{future::Future, time::Duration};
+
+use axum::{
+    body::{Body, Bytes},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{ACCEPT, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_TYPE, LINK},
+    },
+    response::{IntoResponse, Response},
+};
+use futures::stream;
+use laurel_events::time_ordered;
+use laurel_ledger::LedgerError;
+use serde::Serialize;
+use sqlx::PgConnection;
+use tokio::{sync::mpsc, time::timeout};
+use uuid::Uuid;
+
+pub(crate) use self::{
+    manifest::{ExportOut, find_export, list_exports},
+    sheet::cell,
+};
+use self::{
+    manifest::{Manifest, begin, end},
+    sheet::Sheet,
+};
+use crate::{ApiState, Principal, Problem};
+
+/// How long a reader may take nothing before they are let go.
+const READER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How soon whoever was sent away comes again, in seconds.
+const COME_AGAIN: HeaderValue = HeaderValue::from_static("5");
+
+/// What a list is written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Format {
+    /// RFC 4180, with a line of names.
+    Csv,
+    /// A JSON object a line.
+    Ndjson,
+}
+
+impl Format {
+    /// What the Accept header asks for; `None` where that is a page, as it is without one.
+    pub(crate) fn wanted(headers: &HeaderMap) -> Option<Self> {
+        let accept = headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
+        let kinds = accept.split(',').map(|kind| kind.split(';').next().unwrap_or_default().trim());
+        let known = kinds.filter_map(|kind| match kind.to_ascii_lowercase().as_str() {
+            "text/csv" => Some(Some(Self::Csv)),
+            "application/x-ndjson" => Some(Some(Self::Ndjson)),
+            "application/json" | "application/*" | "*/*" => Some(None),
+            _ => None,
+        });
+        known.into_iter().next().flatten()
+    }
+
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Csv => "csv",
+            Self::Ndjson => "ndjson",
+        }
+    }
+
+    const fn content_type(self) -> HeaderValue {
+        match self {
+            Self::Csv => HeaderValue::from_static("text/csv; charset=utf-8; header=present"),
+            Self::Ndjson => HeaderValue::from_static("application/x-ndjson"),
+        }
+    }
+}
+
+/// Where the rows of an export come from.
+pub(crate) trait Source: Send + 'static {
+    /// A row: only fields that are plain, the same in each.
+    type Row: Serialize + Send + 'static;
+
+    /// What it is a list of.
+    const WHAT: &'static str;
+
+    /// The next rows, which may be none; `None` at the end.
+    fn next(
+        &mut self,
+        conn: &mut PgConnection,
+    ) -> impl Future<Output = Result<Option<Vec<Self::Row>>, LedgerError>> + Send;
+}
+
+/// Streams what the source has. `query` is what was asked for, for the manifest.
+pub(crate) async fn export<S: Source>(
+    state: &ApiState,
+    principal: &Principal,
+    format: Format,
+    query: &str,
+    source: S,
+) -> Result<Response, Problem> {
+    let Ok(permit) = state.exports().try_acquire_owned() else {
+        let problem = Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_many_exports",
+            "others are being made: try again in a moment",
+        );
+        return Ok(([(HeaderName::from_static("retry-after"), COME_AGAIN)], problem).into_response());
+    };
+    let (now, id) = (state.now(), time_ordered(state.now(), &mut state.rng().await));
+    let mut conn = state.pool.acquire().await?;
+    let manifest = Manifest { id, what: S::WHAT, query, format };
+    begin(&mut conn, now, principal, &manifest).await?;
+    drop(conn);
+    let (rows_to, rows) = mpsc::channel(1);
+    let (bytes_to, bytes) = mpsc::channel(1);
+    tokio::spawn(read_rows(state.clone(), source, rows_to));
+    let state = state.clone();
+    tokio::spawn(async move {
+        write_rows(&state, id, format, rows, bytes_to).await;
+        drop(permit);
+    });
+    let body = Body::from_stream(stream::unfold(bytes, async |mut bytes| Some((bytes.recv().await?, bytes))));
+    let file =
+        format!("attachment; filename=\"{}-{}.{}\"", S::WHAT, now.format("%Y%m%dT%H%M%SZ"), format.as_str());
+    let described = format!("</v1/exports/{id}>; rel=\"describedby\"");
+    let header = |text: &str| HeaderValue::from_str(text).expect("it is made of visible ASCII");
+    let headers = [
+        (CONTENT_TYPE, format.content_type()),
+        (CONTENT_DISPOSITION, header(&file)),
+        (LINK, header(&described)),
+        (CACHE_CONTROL, HeaderValue::from_static("private, no-store")),
+    ];
+    Ok((headers, body).into_response())
+}
+
+/// What passes from the source to the encoder.
+type Rows<R> = Result<Vec<R>, LedgerError>;
+
+/// Reads window after window. Holds a connection only while it reads.
+async fn read_rows<S: Source>(state: ApiState, mut source: S, rows: mpsc::Sender<Rows<S::Row>>) {
+    loop {
+        let read = async {
+            let mut conn = state.read_pool.acquire().await?;
+            source.next(&mut conn).await
+        };
+        let next = match read.await {
+            Ok(Some(next)) => Ok(next),
+            Ok(None) => return,
+            Err(error) => Err(error),
+        };
+        let failed = next.is_err();
+        // Whoever encodes has gone if the reader has.
+        if rows.send(next).await.is_err() || failed {
+            return;
+        }
+    }
+}
+
+/// Encodes and hashes what comes, and keeps what became of it.
+async fn write_rows<R: Serialize>(
+    state: &ApiState,
+    id: Uuid,
+    format: Format,
+    mut rows: mpsc::Receiver<Rows<R>>,
+    bytes: mpsc::Sender<Result<Bytes, Broken>>,
+) {
+    let mut sheet = Sheet::new(format);
+    let ended = loop {
+        let next = tokio::select! {
+            next = rows.recv() => next,
+            () = state.shutdown.cancelled() => break Err("the server stops".to_owned()),
+        };
+        let encoded = match next {
+            None => break Ok(()),
+            Some(Err(error)) => break Err(error.to_string()),
+            Some(Ok(rows)) => match sheet.encode(&rows) {
+                Ok(encoded) => encoded,
+                Err(error) => break Err(error.to_string()),
+            },
+        };
+        if encoded.is_empty() {
+            continue;
+        }
+        match timeout(READER_WITHIN, bytes.send(Ok(encoded))).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => break Err("the reader has gone".to_owned()),
+            Err(_) => break Err("the reader takes nothing".to_owned()),
+        }
+    };
+    if let Err(reason) = &ended {
+        tracing::warn!(export.id = %id, reason, "an export was broken off");
+        // A body that ends without its last chunk is seen to be broken by whoever reads it.
+        let _gone = bytes.try_send(Err(Broken));
+    }
+    let written = sheet.finish();
+    let kept = async {
+        let mut conn = state.pool.acquire().await?;
+        end(&mut conn, state.now(), id, ended.is_ok().then_some(written)).await
+    };
+    if let Err(error) = kept.await {
+        tracing::error!(export.id = %id, error = %error, "the manifest of an export is not kept");
+    }
+}
+
+/// A body that does not come to its end.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the export was broken off")]
+struct Broken;
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("", None)]
+    #[case("*/*", None)]
+    #[case("application/json", None)]
+    #[case("text/csv", Some(Format::Csv))]
+    #[case("TEXT/CSV; charset=utf-8", Some(Format::Csv))]
+    #[case("text/html, application/x-ndjson;q=0.9, */*;q=0.1", Some(Format::Ndjson))]
+    #[case("application/json, text/csv", None)]
+    #[case("image/png", None)]
+    fn what_is_accepted_first_is_given(#[case] accept: &str, #[case] format: Option<Format>) {
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_str(accept).unwrap())]);
+        assert_eq!(Format::wanted(&headers), format);
+    }
+}

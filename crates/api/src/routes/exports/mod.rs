@@ -1,0 +1,4 @@
+//! What was exported.
+
+pub(crate) mod get;
+pub(crate) mod list;
