@@ -35,7 +35,7 @@ pub(crate) use self::{
 };
 use self::{
     manifest::{Manifest, begin, end},
-    sheet::Sheet,
+    sheet::{Sheet, SheetError},
 };
 use crate::{ApiState, Principal, Problem};
 
@@ -91,6 +91,9 @@ pub(crate) trait Source: Send + 'static {
     /// What it is a list of.
     const WHAT: &'static str;
 
+    /// The names of a row's fields, in their order.
+    const NAMES: &'static [&'static str];
+
     /// The next rows, which may be none; `None` at the end.
     fn next(
         &mut self,
@@ -124,7 +127,7 @@ pub(crate) async fn export<S: Source>(
     tokio::spawn(read_rows(state.clone(), source, rows_to));
     let state = state.clone();
     tokio::spawn(async move {
-        write_rows(&state, id, format, rows, bytes_to).await;
+        write_rows::<S>(&state, id, format, rows, bytes_to).await;
         drop(permit);
     });
     let body = Body::from_stream(stream::unfold(bytes, async |mut bytes| Some((bytes.recv().await?, bytes))));
@@ -165,48 +168,70 @@ async fn read_rows<S: Source>(state: ApiState, mut source: S, rows: mpsc::Sender
 }
 
 /// Encodes and hashes what comes, and keeps what became of it.
-async fn write_rows<R: Serialize>(
+async fn write_rows<S: Source>(
     state: &ApiState,
     id: Uuid,
     format: Format,
-    mut rows: mpsc::Receiver<Rows<R>>,
+    rows: mpsc::Receiver<Rows<S::Row>>,
     bytes: mpsc::Sender<Result<Bytes, Broken>>,
 ) {
     let mut sheet = Sheet::new(format);
-    let ended = loop {
-        let next = tokio::select! {
-            next = rows.recv() => next,
-            () = state.shutdown.cancelled() => break Err("the server stops".to_owned()),
-        };
-        let encoded = match next {
-            None => break Ok(()),
-            Some(Err(error)) => break Err(error.to_string()),
-            Some(Ok(rows)) => match sheet.encode(&rows) {
-                Ok(encoded) => encoded,
-                Err(error) => break Err(error.to_string()),
-            },
-        };
-        if encoded.is_empty() {
-            continue;
-        }
-        match timeout(READER_WITHIN, bytes.send(Ok(encoded))).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => break Err("the reader has gone".to_owned()),
-            Err(_) => break Err("the reader takes nothing".to_owned()),
-        }
-    };
-    if let Err(reason) = &ended {
-        tracing::warn!(export.id = %id, reason, "an export was broken off");
-        // A body that ends without its last chunk is seen to be broken by whoever reads it.
-        let _gone = bytes.try_send(Err(Broken));
+    let written = write_all::<S>(state, &mut sheet, rows, &bytes).await;
+    if let Err(reason) = &written {
+        tracing::warn!(export.id = %id, %reason, "an export was broken off");
+        // A body that ends without its last chunk is seen to be broken by whoever reads it; whether anybody does, is theirs.
+        let _unread = bytes.try_send(Err(Broken));
     }
-    let written = sheet.finish();
+    let written = written.is_ok().then(|| sheet.finish());
     let kept = async {
         let mut conn = state.pool.acquire().await?;
-        end(&mut conn, state.now(), id, ended.is_ok().then_some(written)).await
+        end(&mut conn, state.now(), id, written).await
     };
     if let Err(error) = kept.await {
         tracing::error!(export.id = %id, error = %error, "the manifest of an export is not kept");
+    }
+}
+
+/// Why an export does not come to its end.
+#[derive(Debug, thiserror::Error)]
+enum Unfinished {
+    #[error("the reader has gone")]
+    ReaderGone,
+    #[error("the reader takes nothing")]
+    ReaderStalls,
+    #[error("the server stops")]
+    Shutdown,
+    #[error(transparent)]
+    Sheet(#[from] SheetError),
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
+
+async fn write_all<S: Source>(
+    state: &ApiState,
+    sheet: &mut Sheet,
+    mut rows: mpsc::Receiver<Rows<S::Row>>,
+    bytes: &mpsc::Sender<Result<Bytes, Broken>>,
+) -> Result<(), Unfinished> {
+    send(bytes, sheet.names(S::NAMES)?).await?;
+    loop {
+        let next = tokio::select! {
+            next = rows.recv() => next,
+            () = state.shutdown.cancelled() => return Err(Unfinished::Shutdown),
+        };
+        let Some(rows) = next else { return Ok(()) };
+        send(bytes, sheet.encode(&rows?)?).await?;
+    }
+}
+
+async fn send(bytes: &mpsc::Sender<Result<Bytes, Broken>>, encoded: Bytes) -> Result<(), Unfinished> {
+    if encoded.is_empty() {
+        return Ok(());
+    }
+    match timeout(READER_WITHIN, bytes.send(Ok(encoded))).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) => Err(Unfinished::ReaderGone),
+        Err(_) => Err(Unfinished::ReaderStalls),
     }
 }
 

@@ -55,6 +55,19 @@ impl Sheet {
         Self { format, rows: 0, bytes: 0, whole: Sha256::new(), part, parts: Vec::new() }
     }
 
+    /// What comes before all rows: the names of their fields, for CSV.
+    pub(super) fn names(&mut self, names: &[&str]) -> Result<Bytes, SheetError> {
+        let mut encoded = Vec::new();
+        if self.format == Format::Csv {
+            let mut lines = lines_to(&mut encoded);
+            lines.write_record(names)?;
+            lines.flush().map_err(csv::Error::from)?;
+            drop(lines);
+            self.count(0, &encoded);
+        }
+        Ok(encoded.into())
+    }
+
     /// The lines of some rows.
     pub(super) fn encode<R: Serialize>(&mut self, rows: &[R]) -> Result<Bytes, SheetError> {
         let mut encoded = Vec::new();
@@ -79,11 +92,7 @@ impl Sheet {
                 }
             }
             Format::Csv => {
-                let names = self.rows == 0;
-                let mut lines = csv::WriterBuilder::new()
-                    .has_headers(names)
-                    .terminator(csv::Terminator::CRLF)
-                    .from_writer(encoded);
+                let mut lines = lines_to(encoded);
                 for row in rows {
                     lines.serialize(row)?;
                 }
@@ -107,7 +116,7 @@ impl Sheet {
 
     fn close_part(&mut self) {
         let (rows, bytes, hash) = std::mem::replace(&mut self.part, (0, 0, Sha256::new()));
-        if rows > 0 {
+        if bytes > 0 {
             self.parts.push(Part { rows, bytes, sha256: hex::encode(hash.finalize()) });
         }
     }
@@ -118,6 +127,11 @@ impl Sheet {
         let Self { rows, bytes, whole, parts, .. } = self;
         Written { rows, bytes, sha256: whole.finalize().into(), parts }
     }
+}
+
+/// Lines as RFC 4180 has them.
+fn lines_to(encoded: &mut Vec<u8>) -> csv::Writer<&mut Vec<u8>> {
+    csv::WriterBuilder::new().has_headers(false).terminator(csv::Terminator::CRLF).from_writer(encoded)
 }
 
 /// A text that somebody else chose, for a cell. What a spreadsheet would take for a formula begins with an apostrophe (OWASP, CSV
@@ -141,10 +155,11 @@ mod tests {
     #[test]
     fn a_line_a_row_and_the_names_once() {
         let mut sheet = Sheet::new(Format::Csv);
-        let first = sheet.encode(&ROWS).unwrap();
-        assert_eq!(first, "name,number\r\n\"a \"\"b\"\", c\",1\r\nd,\r\n");
+        assert_eq!(sheet.names(&["name", "number"]).unwrap(), "name,number\r\n");
+        assert_eq!(sheet.encode(&ROWS).unwrap(), "\"a \"\"b\"\", c\",1\r\nd,\r\n");
         assert_eq!(sheet.encode(&ROWS[1..]).unwrap(), "d,\r\n");
         let mut sheet = Sheet::new(Format::Ndjson);
+        assert_eq!(sheet.names(&["name", "number"]).unwrap(), "");
         let lines = sheet.encode(&ROWS).unwrap();
         assert_eq!(lines, "{\"name\":\"a \\\"b\\\", c\",\"number\":1}\n{\"name\":\"d\",\"number\":null}\n");
     }

@@ -12,6 +12,7 @@ mod campaigns;
 mod chain;
 mod closing;
 mod document;
+mod exports;
 mod funding;
 mod idempotency;
 mod listed;

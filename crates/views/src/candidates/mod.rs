@@ -64,6 +64,11 @@ impl Own {
     }
 }
 
+/// Whether grants in this state have a row that says so.
+fn is_exceptional(state: &str) -> bool {
+    matches!(state, "awaiting_wallet" | "held" | "failed" | "compensated")
+}
+
 /// A search for the grants of one page.
 pub(crate) struct Search<'a> {
     org: OrgId,
@@ -94,7 +99,7 @@ impl<'a> Search<'a> {
         let scope =
             Scope::load(conn, org, filter, if filter.by_place() { (after.0, -1) } else { after }).await?;
         // Who passes all that a row can be asked passes everything, unless more is wanted.
-        let exact = filter.state.is_none() && filter.wallet.is_none() && !filter.by_place();
+        let exact = filter.state.is_none_or(is_exceptional) && filter.wallet.is_none() && !filter.by_place();
         let limit = if exact { limit } else { limit.max(SUPERSET) };
         Ok(Self { org, filter, own, scope, after, limit, rounds: 0 })
     }
@@ -130,9 +135,7 @@ impl<'a> Search<'a> {
             return self.of_players(conn, players).await;
         }
         match self.filter.state {
-            Some(state @ ("awaiting_wallet" | "held" | "failed" | "compensated")) => {
-                self.exceptional(conn, state).await
-            }
+            Some(state) if is_exceptional(state) => self.exceptional(conn, state).await,
             Some(state @ ("submitted" | "mined" | "confirmed")) => self.under_way(conn, state).await,
             Some("queued") => self.queued(conn).await,
             Some("requested") => self.requested(conn).await,

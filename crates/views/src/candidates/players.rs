@@ -5,7 +5,7 @@ use laurel_ledger::LedgerError;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use super::{Candidates, Search};
+use super::{Candidates, Search, is_exceptional};
 
 impl Search<'_> {
     pub(super) async fn of_players(
@@ -14,10 +14,7 @@ impl Search<'_> {
         players: &[PlayerId],
     ) -> Result<Candidates, LedgerError> {
         let players: Vec<Uuid> = players.iter().map(|player| player.uuid()).collect();
-        let exception = self
-            .filter
-            .state
-            .filter(|state| matches!(*state, "awaiting_wallet" | "held" | "failed" | "compensated"));
+        let exception = self.filter.state.filter(|state| is_exceptional(state));
         let ranges = self.scope.columns();
         // The players' grants first: to walk through all campaigns until enough of them are theirs would be far more.
         let rows = sqlx::query!(

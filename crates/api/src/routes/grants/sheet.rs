@@ -122,6 +122,27 @@ impl Source for GrantSource {
 
     const WHAT: &'static str = "grants";
 
+    const NAMES: &'static [&'static str] = &[
+        "id",
+        "state",
+        "reason",
+        "campaign_id",
+        "seq",
+        "outcome_key",
+        "player_id",
+        "player",
+        "wallet",
+        "amount",
+        "token",
+        "chain_id",
+        "vault",
+        "tx",
+        "block",
+        "rule_version",
+        "granted_at",
+        "completed_at",
+    ];
+
     async fn next(&mut self, conn: &mut PgConnection) -> Result<Option<Vec<GrantRow>>, LedgerError> {
         let Some(grants) = self.find(conn).await? else { return Ok(None) };
         let mut players: Vec<PlayerId> = grants.iter().map(|grant| grant.player).collect();

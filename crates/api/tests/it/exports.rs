@@ -1,0 +1,136 @@
+//! Whole lists as files, and what they hash to.
+
+use laurel_api::Role;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::{
+    call::Answer,
+    world::{World, outcome},
+};
+
+/// Grants of three players, of which one is in another campaign as well.
+async fn granted(world: &World) -> String {
+    let campaign = world.active_campaign(1_000).await;
+    for player in ["p-1", "p-2", "p-3"] {
+        world.player(player).await;
+    }
+    let outcomes: Vec<Value> =
+        (0..6).map(|at| outcome(&format!("o-{at}"), ["p-1", "p-2", "p-3"][at % 3], 12)).collect();
+    world.post_outcomes(&outcomes).await;
+    world.decide().await;
+    campaign
+}
+
+async fn exported(world: &World, path: &str, kind: &str) -> Answer {
+    let answer = world.call(Role::Auditor, &format!("GET {path}")).header("accept", kind).send().await;
+    assert_eq!(answer.status, 200, "{path}");
+    assert!(answer.header("content-type").unwrap().starts_with(kind), "{answer:?}");
+    answer
+}
+
+/// What its link says of an export.
+async fn manifest(world: &World, answer: &Answer) -> Value {
+    let link = answer.header("link").unwrap();
+    let path = link.strip_prefix('<').unwrap().split_once('>').unwrap().0;
+    world.call(Role::Auditor, &format!("GET {path}")).send().await.ok()
+}
+
+#[tokio::test]
+async fn a_file_has_every_row_of_the_list_and_hashes_to_what_its_manifest_says() {
+    let world = World::new().await;
+    granted(&world).await;
+    let listed = world.call(Role::Auditor, "GET /v1/grants").send().await.ok();
+    let listed = listed["items"].as_array().unwrap();
+    assert_eq!(listed.len(), 6);
+    let answer = exported(&world, "/v1/grants", "application/x-ndjson").await;
+    let text = String::from_utf8(answer.bytes.clone()).unwrap();
+    let rows: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (row, item) in rows.iter().zip(listed) {
+        for field in ["id", "state", "player_id", "amount", "wallet", "token", "granted_at"] {
+            assert_eq!(row[field], item[field], "{field}");
+        }
+    }
+    let told = manifest(&world, &answer).await;
+    let hash = hex::encode(Sha256::digest(&answer.bytes));
+    assert_eq!(
+        (&told["state"], &told["rows"], &told["bytes"], &told["sha256"]),
+        (&json!("finished"), &json!(6), &json!(answer.bytes.len()), &json!(hash))
+    );
+    assert_eq!(told["parts"], json!([{ "rows": 6, "bytes": answer.bytes.len(), "sha256": hash }]));
+    assert_eq!((&told["what"], &told["by"]), (&json!("grants"), &json!("caller")));
+}
+
+#[tokio::test]
+async fn csv_has_a_line_of_names_and_only_what_is_asked_for() {
+    let world = World::new().await;
+    let campaign = granted(&world).await;
+    let path = format!("/v1/grants?campaign_id={campaign}&player_id=p-2");
+    let answer = exported(&world, &path, "text/csv").await;
+    let text = String::from_utf8(answer.bytes.clone()).unwrap();
+    let lines: Vec<&str> = text.split_terminator("\r\n").collect();
+    let named = exported(&world, &path, "application/x-ndjson").await;
+    let row = String::from_utf8(named.bytes).unwrap().lines().next().unwrap().to_owned();
+    let names = lines[0].split(',').map(|name| row.find(&format!("\"{name}\":")).unwrap());
+    assert!(names.is_sorted(), "the names are not those of the fields: {} {row}", lines[0]);
+    assert_eq!(lines[0].split(',').count(), row.matches("\":").count());
+    assert_eq!(lines.len(), 3);
+    assert!(lines[1..].iter().all(|line| line.contains(",p-2,")), "{text}");
+    let told = manifest(&world, &answer).await;
+    assert_eq!(told["query"], path.split_once('?').unwrap().1);
+    let nobody = exported(&world, "/v1/grants?player_id=nobody", "text/csv").await;
+    assert_eq!(String::from_utf8(nobody.bytes).unwrap(), format!("{}\r\n", lines[0]));
+    let file = answer.header("content-disposition").unwrap();
+    assert!(file.starts_with("attachment; filename=\"grants-") && file.ends_with(".csv\""), "{file}");
+}
+
+#[tokio::test]
+async fn a_reader_who_goes_breaks_it_off() {
+    let world = World::new().await;
+    granted(&world).await;
+    let call = world.call(Role::Auditor, "GET /v1/grants").header("accept", "text/csv");
+    // Nothing of the body is read.
+    drop(call.begin().await);
+    let broken = async {
+        loop {
+            let exports = world.call(Role::Manager, "GET /v1/exports").send().await.ok();
+            if exports["items"][0]["state"] == "broken" {
+                return exports;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let exports = tokio::time::timeout(std::time::Duration::from_secs(10), broken).await.unwrap();
+    assert_eq!((&exports["items"][0]["sha256"], &exports["items"][0]["rows"]), (&Value::Null, &json!(0)));
+}
+
+#[tokio::test]
+async fn a_server_that_stops_breaks_it_off_and_others_are_sent_away_while_many_are_made() {
+    let world = World::new().await;
+    granted(&world).await;
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        open.push(world.call(Role::Auditor, "GET /v1/grants").header("accept", "text/csv").begin().await);
+    }
+    let answer = world.call(Role::Auditor, "GET /v1/grants").header("accept", "text/csv").send().await;
+    answer.is_problem(503, "too_many_exports", "try again");
+    assert_eq!(answer.header("retry-after"), Some("5"));
+    world.shutdown.cancel();
+    drop(open);
+}
+
+#[tokio::test]
+async fn of_another_organisation_there_is_nothing() {
+    let world = World::new().await;
+    granted(&world).await;
+    let answer = exported(&world, "/v1/grants", "text/csv").await;
+    let id = manifest(&world, &answer).await["id"].as_str().unwrap().to_owned();
+    let foreign = |line: &str| world.anonymous(line).by(Role::Auditor, "other", "x");
+    foreign(&format!("GET /v1/exports/{id}")).refused(404, "not_found", "export").await;
+    assert_eq!(foreign("GET /v1/exports").send().await.ok()["items"], json!([]));
+    let theirs = foreign("GET /v1/grants").header("accept", "text/csv").send().await;
+    assert_eq!(
+        (theirs.status.as_u16(), theirs.bytes.iter().filter(|byte| **byte == b'\n').count()),
+        (200, 1)
+    );
+}
