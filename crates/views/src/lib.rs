@@ -43,7 +43,8 @@ pub use self::{
     timeline::{TimelineEntry, grant_batches, grant_timeline},
     tokens::{TokenBalance, token_balances},
     transactions::{
-        TransactionFilter, TransactionView, find_transaction, grants_of_transaction, list_transactions,
+        TransactionFilter, TransactionKind, TransactionPage, TransactionTotals, TransactionView,
+        find_transaction, grants_of_transaction, list_transactions, transaction_totals,
     },
     wallets::{WalletLinksStage, players_of_wallet},
 };

@@ -58,7 +58,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 61] = [
+pub const MATRIX: [Right; 62] = [
     to_everybody("POST", "/v1/auth/token"),
     to_everybody("POST", "/v1/auth/refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge"),
@@ -110,6 +110,7 @@ pub const MATRIX: [Right; 61] = [
     to("GET", "/v1/grants", READERS),
     to("GET", "/v1/grants/{grant_id}", &[GameServer, Manager, Auditor]),
     to("GET", "/v1/transactions", READERS),
+    to("GET", "/v1/transactions/totals", READERS),
     to("GET", "/v1/transactions/{hash}", READERS),
     to("GET", "/v1/exports", READERS),
     to("GET", "/v1/exports/{export_id}", READERS),

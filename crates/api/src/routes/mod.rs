@@ -105,6 +105,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(grants::list::handler))
         .routes(routes!(grants::get::handler))
         .routes(routes!(transactions::list::handler))
+        .routes(routes!(transactions::totals::handler))
         .routes(routes!(transactions::get::handler))
         .routes(routes!(exports::list::handler))
         .routes(routes!(exports::get::handler))

@@ -46,7 +46,10 @@ pub(crate) async fn handler(
     let batches = grant_batches(&mut conn, &grant).await?;
     let of_batches = TransactionFilter { batches: Some(&batches), ..TransactionFilter::default() };
     let attempts = list_transactions(&mut conn, principal.org, &of_batches, ATTEMPTS_MAX).await?;
-    let signed = attempts.into_iter().filter(|attempt| as_of.is_none_or(|as_of| attempt.signed_at <= as_of));
+    let signed = attempts
+        .transactions
+        .into_iter()
+        .filter(|attempt| as_of.is_none_or(|as_of| attempt.signed_at <= as_of));
     let name = players_of_ids(&mut conn, &[grant.player]).await?.remove(&grant.player);
     let outcome_id = grant_outcome_id(&mut conn, &grant).await?;
     let mut out = GrantOut::new(grant, &principal.org_name, name);

@@ -1,54 +1,53 @@
 //! `GET /v1/transactions`
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::{RawQuery, State},
+    http::HeaderMap,
+    response::{IntoResponse, Response},
+};
 use laurel_events::AttemptId;
-use laurel_views::{TransactionFilter, list_transactions};
-use serde::Deserialize;
-use utoipa::IntoParams;
+use laurel_views::list_transactions;
 
-use super::out::{STATES, TransactionOut};
+use super::{out::TransactionOut, query::TransactionQuery, sheet::TransactionSource};
 use crate::{
     ApiState, Principal, Problem,
-    extract::{Page, Paging, Query, known},
+    export::{Format, export},
+    extract::{Page, Paging, Query},
 };
 
-#[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct Filter {
-    /// Where the page before ended, as its `next` said.
-    #[serde(default)]
-    cursor: Option<String>,
-    /// How many items, 1 to 500; 50 without.
-    #[serde(default)]
-    limit: Option<u16>,
-    /// Only those on this chain.
-    #[serde(default)]
-    chain_id: Option<u64>,
-    /// Only those in this state.
-    #[serde(default)]
-    state: Option<String>,
-}
-
 /// Every transaction that was signed
+///
+/// In the order in which they were signed. A page may hold fewer items than it could, or none, where a rare thing is looked for among many:
+/// the list goes on for as long as `next` is not null.
+///
+/// With `accept: text/csv` or `application/x-ndjson` the whole list is streamed, and `limit` says nothing.
 #[utoipa::path(
-    get, path = "/transactions", tag = "transactions", operation_id = "list_transactions", params(Filter),
-    responses((status = 200, body = Page<TransactionOut>), (status = "4XX", body = Problem)),
+    get, path = "/transactions", tag = "transactions", operation_id = "list_transactions", params(TransactionQuery),
+    responses(
+        (status = 200, content(
+            (Page<TransactionOut> = "application/json"),
+            (String = "text/csv"),
+            (String = "application/x-ndjson"),
+        )),
+        (status = "4XX", body = Problem),
+    ),
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,
     principal: Principal,
-    Query(query): Query<Filter>,
-) -> Result<Json<Page<TransactionOut>>, Problem> {
+    headers: HeaderMap,
+    RawQuery(asked_for): RawQuery,
+    Query(query): Query<TransactionQuery>,
+) -> Result<Response, Problem> {
     let (after, limit) = Paging::parse::<AttemptId>(query.cursor.as_deref(), query.limit)?;
-    let filter = TransactionFilter {
-        chain_id: query.chain_id,
-        state: known("state", query.state.as_deref(), &STATES)?,
-        after,
-        ..TransactionFilter::default()
-    };
+    let filter = query.filter(after)?;
+    if let Some(format) = Format::wanted(&headers) {
+        let source = TransactionSource::new(principal.org, query, after);
+        return export(&state, &principal, format, asked_for.as_deref().unwrap_or_default(), source).await;
+    }
     let mut conn = state.read_pool.acquire().await?;
-    let transactions = list_transactions(&mut conn, principal.org, &filter, limit).await?;
-    let items: Vec<TransactionOut> = transactions.into_iter().map(TransactionOut::from).collect();
-    Ok(Json(Page::new(items, limit, |transaction| transaction.attempt.to_string())))
+    let page = list_transactions(&mut conn, principal.org, &filter, limit).await?;
+    let items: Vec<TransactionOut> = page.transactions.into_iter().map(TransactionOut::from).collect();
+    Ok(Json(Page { items, next: page.next.map(|next| next.to_string()) }).into_response())
 }

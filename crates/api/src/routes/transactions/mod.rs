@@ -3,5 +3,8 @@
 pub(crate) mod get;
 pub(crate) mod list;
 mod out;
+mod query;
+mod sheet;
+pub(crate) mod totals;
 
 pub(crate) use self::out::TransactionOut;

@@ -15,42 +15,46 @@ pub(crate) const STATES: [&str; 5] = ["submitted", "mined", "confirmed", "revert
 pub(crate) struct TransactionOut {
     /// Its hash.
     #[schema(value_type = String)]
-    tx: B256,
+    pub(super) tx: B256,
     /// Its own id, by which the list is ordered.
     #[schema(value_type = uuid::Uuid)]
     pub(crate) attempt: AttemptId,
     /// The batch that it settles.
     #[schema(value_type = uuid::Uuid)]
-    batch: BatchId,
+    pub(super) batch: BatchId,
     /// The chain.
-    chain_id: u64,
+    pub(super) chain_id: u64,
     /// The vault.
-    vault: String,
+    pub(super) vault: String,
     /// The lane's account.
-    from: String,
+    pub(super) from: String,
     /// Its nonce.
-    nonce: u64,
+    pub(super) nonce: u64,
+    /// Which attempt of its nonce it is, from 0: each outbids the one before it.
+    pub(super) number: u32,
+    /// settlement, cancel (it burns a place), or empty (it only uses its nonce).
+    pub(super) kind: &'static str,
     /// submitted, mined, confirmed, reverted or replaced.
-    state: String,
+    pub(super) state: String,
     /// How many grants it settles.
-    grants: u32,
+    pub(super) grants: u32,
     /// The most gas it may use.
-    gas_limit: u64,
+    pub(super) gas_limit: u64,
     /// The most a unit of gas may cost, in wei.
     #[schema(value_type = String)]
-    max_fee_per_gas: Amount,
+    pub(super) max_fee_per_gas: Amount,
     /// The gas that it used, once its block is final.
-    gas_used: Option<u64>,
+    pub(super) gas_used: Option<u64>,
     /// What a unit of that cost, in wei.
     #[schema(value_type = Option<String>)]
-    effective_gas_price: Option<Amount>,
+    pub(super) effective_gas_price: Option<Amount>,
     /// What it cost, in wei: the product of both.
     #[schema(value_type = Option<String>)]
-    fee: Option<Amount>,
+    pub(super) fee: Option<Amount>,
     /// Its block.
-    block: Option<u64>,
+    pub(super) block: Option<u64>,
     /// When it was signed.
-    signed_at: DateTime<Utc>,
+    pub(super) signed_at: DateTime<Utc>,
     /// The grants that it settles; only where one transaction is asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<String>>)]
@@ -69,6 +73,8 @@ impl From<TransactionView> for TransactionOut {
             vault: view.vault.to_checksum(None),
             from: view.from.to_checksum(None),
             nonce: view.nonce,
+            number: view.number,
+            kind: view.kind.as_str(),
             state: view.state,
             grants: view.grants,
             gas_limit: view.gas_limit,
