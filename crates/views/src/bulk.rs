@@ -12,9 +12,6 @@ use sqlx::PgConnection;
 
 use crate::{GrantFilter, GrantView, candidates::Scope};
 
-/// How many numbers are read together: some megabytes of rows.
-const WINDOW: i64 = 5_000;
-
 /// A segment holds at most this many places, so that the segments of a place begin within this many before it.
 const SEGMENT_MAX: i64 = 1_000;
 
@@ -31,6 +28,9 @@ pub struct GrantWalk {
 }
 
 impl GrantWalk {
+    /// How many numbers are read together: some megabytes of rows.
+    pub(crate) const WINDOW: i64 = 5_000;
+
     /// A walk from the filter's `after` on.
     ///
     /// # Errors
@@ -59,7 +59,7 @@ impl GrantWalk {
             self.scope = Scope::load(conn, self.org, filter, more).await?;
             return Ok(Some(Vec::new()));
         };
-        let last = range.last.min(range.first.saturating_add(WINDOW - 1));
+        let last = range.last.min(range.first.saturating_add(Self::WINDOW - 1));
         let campaign = match self.campaign.take().filter(|campaign| campaign.id == range.campaign) {
             Some(campaign) => campaign,
             None => Campaign::load(conn, range.campaign).await?,

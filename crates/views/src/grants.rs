@@ -85,6 +85,21 @@ pub struct GrantFilter<'a> {
 }
 
 impl GrantFilter<'_> {
+    /// Whether it finds grants where they are few, so that a list of all that it lets pass is read page by page.
+    pub fn finds_few(&self) -> bool {
+        let in_blocks = self.blocks.0.is_some() || self.blocks.1.is_some();
+        self.players.is_some() || in_blocks || self.state.is_some_and(|state| state != "completed")
+    }
+
+    /// Whether it asks for nothing but campaigns and a span of time.
+    pub(crate) fn asks_of_campaigns_and_time(&self) -> bool {
+        !self.finds_few()
+            && self.state.is_none()
+            && self.wallet.is_none()
+            && self.amount_min.is_none()
+            && self.amount_max.is_none()
+    }
+
     /// Whether the list is in the order of places, not of ids.
     pub(crate) fn by_place(&self) -> bool {
         let in_blocks = self.blocks.0.is_some() || self.blocks.1.is_some();

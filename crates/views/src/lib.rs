@@ -12,6 +12,7 @@
 //! A grant's state is derived from where it is, not kept. What is kept here is a projection, which `laurel replay` builds anew
 //! from the journal, beside the one that is in use.
 
+mod balances;
 mod bulk;
 mod campaign_journal;
 mod candidates;
@@ -25,10 +26,12 @@ mod states;
 mod stats;
 mod timeline;
 mod tokens;
+mod totals;
 mod transactions;
 mod wallets;
 
 pub use self::{
+    balances::{Account, DayBalance, day_balances},
     bulk::GrantWalk,
     campaign_journal::{PastBooks, books_at},
     candidates::Span,
@@ -42,6 +45,7 @@ pub use self::{
     stats::{CampaignHour, CampaignStats, CampaignStatsStage, campaign_hours, campaign_stats},
     timeline::{TimelineEntry, grant_batches, grant_timeline},
     tokens::{TokenBalance, token_balances},
+    totals::{GrantTotals, grant_totals},
     transactions::{
         TransactionFilter, TransactionKind, TransactionPage, TransactionTotals, TransactionView,
         find_transaction, grants_of_transaction, list_transactions, transaction_totals,

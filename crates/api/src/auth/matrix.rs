@@ -58,7 +58,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 62] = [
+pub const MATRIX: [Right; 64] = [
     to_everybody("POST", "/v1/auth/token"),
     to_everybody("POST", "/v1/auth/refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge"),
@@ -108,12 +108,14 @@ pub const MATRIX: [Right; 62] = [
     to("GET", "/v1/campaigns/{campaign_id}/grants", READERS),
     to("GET", "/v1/campaigns/{campaign_id}/declines", READERS),
     to("GET", "/v1/grants", READERS),
+    to("GET", "/v1/grants/totals", READERS),
     to("GET", "/v1/grants/{grant_id}", &[GameServer, Manager, Auditor]),
     to("GET", "/v1/transactions", READERS),
     to("GET", "/v1/transactions/totals", READERS),
     to("GET", "/v1/transactions/{hash}", READERS),
     to("GET", "/v1/exports", READERS),
     to("GET", "/v1/exports/{export_id}", READERS),
+    to("GET", "/v1/audit/balances", READERS),
     to("GET", "/v1/audit/reconciliations", &[Auditor, Operator]),
     to("GET", "/v1/dead-letters", &[Operator]),
     to("GET", "/v1/dead-letters/{letter_id}", &[Operator]),

@@ -18,7 +18,7 @@ async fn granted(world: &World) -> String {
 }
 
 /// Puts the grant into a transaction, as the saga would.
-async fn submitted(world: &World, campaign: &str) -> B256 {
+pub(crate) async fn submitted(world: &World, campaign: &str) -> B256 {
     let campaign: CampaignId = campaign.parse().unwrap();
     let (batch, tx, now) = (Uuid::from_u128(1), B256::repeat_byte(0x77), world.clock.now());
     let mut word = address("wallet").to_vec();
@@ -94,10 +94,17 @@ async fn a_transaction_is_listed_and_shown_with_its_grants() {
         ("/v1/transactions?chain_id=1", 0),
         ("/v1/transactions?chain_id=18446744073709551615", 0),
         ("/v1/transactions?cursor=00000000-0000-0000-0000-000000000001", 0),
+        (&format!("/v1/transactions?campaign_id={campaign}"), 1),
+        ("/v1/transactions?replacement=true", 0),
+        ("/v1/transactions?signed_from=2030-01-01T00:00:00Z", 0),
+        ("/v1/transactions?block_min=1", 0),
     ] {
         let found = world.call(Role::Manager, &format!("GET {path}")).send().await.ok();
         assert_eq!(found["items"].as_array().unwrap().len(), count, "{path}");
     }
+    let totals = world.call(Role::Auditor, "GET /v1/transactions/totals?state=submitted").send().await.ok();
+    let nothing_yet = json!({ "transactions": 1, "final_transactions": 0, "gas_used": 0, "fees": "0" });
+    assert_eq!(totals, nothing_yet);
     let foreign = world.anonymous(&format!("GET /v1/transactions/{tx}")).by(Role::Auditor, "other", "x");
     foreign.refused(404, "not_found", "transaction").await;
 }

@@ -2,14 +2,17 @@
 
 use std::sync::Arc;
 
-use alloy_primitives::B256;
+use alloy_primitives::{Address, B256};
+use bigdecimal::BigDecimal;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{
     Amount, BudgetFunded, BudgetPosted, BudgetReclaimed, BudgetReheld, BudgetReleased, BudgetReturned,
     BudgetUnfunded, BudgetUnposted, CampaignId, GrantId, NewEvent, OutcomeKey, TokenGrantRequested,
 };
 use laurel_ledger::Balances;
-use laurel_views::{CampaignStatsStage, PastBooks, View, books_at, rebuild};
+use laurel_views::{
+    Account, CampaignStatsStage, DayBalance, PastBooks, View, books_at, day_balances, rebuild,
+};
 
 use crate::world::{CHAIN, ORG, TOKEN, World, batch_of, player_of, tx_of};
 
@@ -43,7 +46,7 @@ fn requested(campaign: CampaignId, number: u64, amount: u64) -> NewEvent {
         amount: units(amount),
         rule_version: 3,
         chain_id: CHAIN,
-        vault: alloy_primitives::Address::ZERO,
+        vault: Address::ZERO,
         wallet_deadline_hours: 1,
     };
     event.into()
@@ -141,4 +144,54 @@ async fn rebuilt_they_are_the_same() {
     let built = rebuild(&mut conn, world.now(), View::CampaignStats).await.unwrap();
     assert!(built.different > 0, "{built:?}");
     assert_eq!(at(&world, campaign, world.now()).await, before);
+}
+
+#[tokio::test]
+async fn day_by_day_every_account_ties() {
+    let world = World::new().await;
+    let campaign = world.campaign(7, ORG, TOKEN).await;
+    let other = world.campaign(8, ORG, Address::repeat_byte(8)).await;
+    let foreign = world.campaign(9, world.other, TOKEN).await;
+    let first = world.now().date_naive();
+    let tomorrow = || {
+        world.clock.advance(TimeDelta::days(1));
+        world.now()
+    };
+    let before_midnight = world.now() + TimeDelta::hours(23);
+    world.append(&[funded(campaign, 100), funded(other, 7), funded(foreign, 1_000)]).await;
+    world.append_at(before_midnight, &[requested(campaign, 0, 30), requested(foreign, 0, 30)]).await;
+    tomorrow();
+    world.append(&[posted(campaign, 1, 1, 30)]).await;
+    // A clock that is behind: what it records belongs to the day in which it was committed.
+    world.append_at(before_midnight, &[requested(campaign, 1, 20)]).await;
+    tomorrow();
+    tomorrow();
+    world.append(&[unposted(campaign, 1, 1, 30), posted(campaign, 2, 1, 30), unfunded(campaign, 100)]).await;
+    world.drain(Arc::new(CampaignStatsStage)).await;
+
+    let mut conn = world.pool().acquire().await.unwrap();
+    let days = |at| first + chrono::Days::new(at);
+    let all = day_balances(&mut conn, ORG, first, days(4)).await.unwrap();
+    assert_eq!(all.len(), 4 * 2 * 5, "days, tokens, accounts");
+    for tokens_day in all.chunks(5) {
+        let sum: BigDecimal = tokens_day.iter().map(|balance| &balance.closing).sum();
+        assert_eq!(sum, BigDecimal::default(), "{tokens_day:?}");
+    }
+    let told = |at: u64, account| {
+        let found = all
+            .iter()
+            .find(|found| found.day == days(at) && found.token == TOKEN && found.account == account);
+        let DayBalance { opening, debits, credits, closing, .. } = found.unwrap();
+        [opening, debits, credits, closing].map(|amount| amount.to_string().parse::<i64>().unwrap())
+    };
+    assert_eq!(told(0, Account::Chain), [0, 100, 0, -100]);
+    assert_eq!(told(0, Account::Available), [0, 30, 100, 70]);
+    assert_eq!(told(0, Account::Reserved), [0, 0, 30, 30]);
+    assert_eq!(told(1, Account::Reserved), [30, 30, 20, 20]);
+    assert_eq!(told(1, Account::Paid), [0, 0, 30, 30]);
+    assert_eq!(told(2, Account::Paid), [30, 0, 0, 30]);
+    assert_eq!(told(3, Account::Paid), [30, 30, 30, 30]);
+    assert_eq!(told(3, Account::Available), [50, 100, 0, -50]);
+    // Whoever begins later finds what was held by then.
+    assert_eq!(day_balances(&mut conn, ORG, days(3), days(4)).await.unwrap(), all[30..]);
 }

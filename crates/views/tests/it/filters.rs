@@ -7,8 +7,8 @@ use laurel_events::{
     Amount, CampaignId, GrantId, OutcomeKey, PlayerId, TokenGrantRequested, WalletKind, WalletLinked,
 };
 use laurel_views::{
-    CampaignStatsStage, GrantFilter, GrantView, GrantWalk, Span, View, WalletLinksStage, list_grant_views,
-    players_of_wallet, rebuild,
+    CampaignStatsStage, GrantFilter, GrantTotals, GrantView, GrantWalk, Span, View, WalletLinksStage,
+    grant_totals, list_grant_views, players_of_wallet, rebuild,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use sqlx::PgConnection;
@@ -178,6 +178,13 @@ async fn any_question_is_answered_as_if_every_grant_was_looked_at() {
             found.sort_unstable();
         }
         assert_eq!(found, expected, "{seed}, {limit} a page: {filter:?}");
+        let totals = grant_totals(&mut conn, ORG, &filter).await.unwrap();
+        let sum = all
+            .iter()
+            .filter(|grant| wanted(&filter, grant))
+            .try_fold(Amount::ZERO, |sum, grant| sum.plus(grant.amount));
+        let sum = GrantTotals { grants: expected.len() as u64, amount: sum.unwrap(), complete: true };
+        assert_eq!(totals, sum, "{seed}: {filter:?}");
         if filter.players.is_none() {
             expected.sort_unstable();
             let walked: Vec<GrantId> = walk(&mut conn, filter).await.iter().map(|grant| grant.id).collect();

@@ -1,3 +1,4 @@
-//! What audits found.
+//! What auditors ask.
 
+pub(crate) mod balances;
 pub(crate) mod reconciliations;

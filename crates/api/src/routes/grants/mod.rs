@@ -5,5 +5,6 @@ pub(crate) mod list;
 mod out;
 mod query;
 mod sheet;
+pub(crate) mod totals;
 
 pub(crate) use self::out::{GrantOut, STATES, show_all};

@@ -60,11 +60,7 @@ enum Way {
 
 impl GrantSource {
     pub(super) fn new(org: OrgId, asked: Asked, after: Option<GrantId>) -> Self {
-        let filter = asked.filter(None);
-        let few = filter.players.is_some()
-            || filter.blocks != (None, None)
-            || filter.state.is_some_and(|state| state != "completed");
-        let way = if few { Way::Pages { over: false } } else { Way::Walk(None) };
+        let way = if asked.filter(None).finds_few() { Way::Pages { over: false } } else { Way::Walk(None) };
         Self { org, asked, after, way, written: HashMap::new() }
     }
 
