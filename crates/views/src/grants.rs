@@ -78,6 +78,8 @@ pub struct GrantFilter<'a> {
     pub amount_min: Option<Amount>,
     /// Of this amount at the most.
     pub amount_max: Option<Amount>,
+    /// By this version of the campaign's rule.
+    pub rule_version: Option<i32>,
     /// Whose transaction is in one of these blocks, the last one included.
     pub blocks: (Option<u64>, Option<u64>),
     /// After this grant, in the order of the list.
@@ -98,6 +100,7 @@ impl GrantFilter<'_> {
             && self.wallet.is_none()
             && self.amount_min.is_none()
             && self.amount_max.is_none()
+            && self.rule_version.is_none()
     }
 
     /// Whether the list is in the order of places, not of ids.
@@ -137,6 +140,7 @@ impl GrantFilter<'_> {
         self.state.is_none_or(|state| state == grant.state)
             && self.wallet.is_none_or(|wallet| Some(wallet) == grant.wallet)
             && in_blocks
+            && self.rule_version.is_none_or(|version| version == grant.rule_version)
             && granted
             && amount
     }

@@ -56,11 +56,16 @@ struct Own {
     until: Option<DateTime<Utc>>,
     amount_min: Option<BigDecimal>,
     amount_max: Option<BigDecimal>,
+    rule_version: Option<i32>,
 }
 
 impl Own {
     fn is_asked(&self) -> bool {
-        self.from.is_some() || self.until.is_some() || self.amount_min.is_some() || self.amount_max.is_some()
+        self.from.is_some()
+            || self.until.is_some()
+            || self.amount_min.is_some()
+            || self.amount_max.is_some()
+            || self.rule_version.is_some()
     }
 }
 
@@ -94,6 +99,7 @@ impl<'a> Search<'a> {
             until: filter.granted.1,
             amount_min: filter.amount_min.map(amount_to_sql),
             amount_max: filter.amount_max.map(amount_to_sql),
+            rule_version: filter.rule_version,
         };
         // What a page needs of campaigns before the one that it goes on in is nothing, but for places: those are in another order.
         let scope =

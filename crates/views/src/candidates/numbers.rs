@@ -24,13 +24,14 @@ impl Search<'_> {
             SELECT c.id AS "campaign!", g.number AS "number!"
             FROM unnest($1::bigint[], $2::bigint[], $3::bigint[]) AS c (id, first, last)
             CROSS JOIN LATERAL (
-                SELECT g.number, g.amount, g.recorded_at FROM grants g
+                SELECT g.number, g.amount, g.rule_version, g.recorded_at FROM grants g
                 WHERE g.campaign = c.id AND g.number BETWEEN c.first AND c.last
                 ORDER BY g.number
                 LIMIT $9
             ) g
             WHERE ($4::timestamptz IS NULL OR g.recorded_at >= $4) AND ($5::timestamptz IS NULL OR g.recorded_at < $5)
               AND ($6::numeric IS NULL OR g.amount >= $6) AND ($7::numeric IS NULL OR g.amount <= $7)
+              AND ($10::integer IS NULL OR g.rule_version = $10)
             ORDER BY c.id, g.number
             LIMIT $8
             "#,
@@ -43,6 +44,7 @@ impl Search<'_> {
             self.own.amount_max,
             self.limit,
             window,
+            self.own.rule_version,
         )
         .fetch_all(conn)
         .await?;

@@ -24,6 +24,7 @@ impl Search<'_> {
                 WHERE g.player = ANY ($4)
                   AND ($5::timestamptz IS NULL OR g.recorded_at >= $5) AND ($6::timestamptz IS NULL OR g.recorded_at < $6)
                   AND ($7::numeric IS NULL OR g.amount >= $7) AND ($8::numeric IS NULL OR g.amount <= $8)
+                  AND ($11::integer IS NULL OR g.rule_version = $11)
             )
             SELECT o.campaign, o.number
             FROM own o
@@ -44,6 +45,7 @@ impl Search<'_> {
             self.own.amount_max,
             exception,
             self.limit,
+            self.own.rule_version,
         )
         .fetch_all(conn)
         .await?;

@@ -127,6 +127,7 @@ fn wanted(filter: &GrantFilter<'_>, grant: &GrantView) -> bool {
         && filter.state.is_none_or(|state| state == grant.state)
         && from.is_none_or(|from| grant.granted_at >= from)
         && until.is_none_or(|until| grant.granted_at < until)
+        && filter.rule_version.is_none_or(|version| version == grant.rule_version)
         && filter.amount_min.is_none_or(|least| grant.amount >= least)
         && filter.amount_max.is_none_or(|most| grant.amount <= most)
         && (filter.blocks.0.is_none() || grant.block >= filter.blocks.0)
@@ -163,6 +164,7 @@ async fn any_question_is_answered_as_if_every_grant_was_looked_at() {
             granted: (maybe(rng, &times), maybe(rng, &times)),
             amount_min: maybe(rng, &amounts),
             amount_max: maybe(rng, &amounts),
+            rule_version: maybe(rng, &[3, 3, 4]),
             blocks: (maybe(rng, &[10, 11, 12, 13]), maybe(rng, &[9, 10, 11, 12])),
             after: None,
         };

@@ -57,6 +57,9 @@ pub(crate) struct GrantQuery {
     #[serde(default)]
     #[param(value_type = Option<String>)]
     amount_max: Option<Amount>,
+    /// Only those by this version of their campaign's rule.
+    #[serde(default)]
+    rule_version: Option<i32>,
     /// Only those whose transaction is in this block or a later one.
     #[serde(default)]
     block_min: Option<u64>,
@@ -109,6 +112,7 @@ impl Asked {
             granted: (query.granted_from, query.granted_until),
             amount_min: query.amount_min,
             amount_max: query.amount_max,
+            rule_version: query.rule_version,
             blocks: (query.block_min, query.block_max),
             after,
         }
