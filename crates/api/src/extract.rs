@@ -153,7 +153,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
 /// The page size without a limit, and the largest one.
 const LIMIT_DEFAULT: u16 = 50;
-const LIMIT_MAX: u16 = 500;
+pub(crate) const LIMIT_MAX: u16 = 500;
 
 /// Which page of a list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]

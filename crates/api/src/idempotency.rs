@@ -38,7 +38,7 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The longest key: any UUID or hash fits, and an index row stays small.
-const KEY_LENGTH_MAX: usize = 255;
+pub(crate) const KEY_LENGTH_MAX: usize = 255;
 
 /// The key of a request, and what the request is recognised by.
 #[derive(Clone, Debug)]

@@ -12,6 +12,7 @@ mod address;
 mod auth;
 mod breaking;
 mod docs;
+mod document;
 mod extract;
 mod idempotency;
 mod problem;

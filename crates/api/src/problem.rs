@@ -1,7 +1,10 @@
 //! Errors as RFC 9457 has them, each with a stable code.
 
 use axum::{
-    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use laurel_bus::{RedriveError, StageError};
@@ -13,6 +16,13 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::AuthError;
+
+/// How callers say who they are (RFC 6750, section 3).
+const SCHEME: HeaderValue = HeaderValue::from_static("Bearer");
+
+/// In how many seconds whoever found something away tries again: a database or a node that is started anew takes longer, and one that
+/// was only busy does not.
+const TRY_AGAIN: HeaderValue = HeaderValue::from_static("1");
 
 /// What went wrong, for people and for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -103,7 +113,13 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, axum::Json(self)).into_response();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match status {
+            StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, SCHEME)),
+            StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, TRY_AGAIN)),
+            _ => {}
+        }
         response
     }
 }

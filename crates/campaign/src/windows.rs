@@ -29,11 +29,14 @@ const OPENINGS_MAX: usize = 1_000;
 #[serde(deny_unknown_fields)]
 pub struct Windows {
     /// When one opens: minute, hour, day of the month, month, day of the week, as cron has it.
+    #[schema(format = "cron", max_length = 100, example = "0 18 * * FRI")]
     pub cron: String,
     /// The time zone of that clock, as the IANA database names it. A time that its clock skips is the first one after; of a time that
     /// its clock shows twice, the first counts.
+    #[schema(format = "time-zone", example = "Europe/Berlin")]
     pub time_zone: String,
     /// For how many minutes it is open.
+    #[schema(minimum = 1, maximum = 10080, example = 240)]
     pub minutes: u32,
 }
 

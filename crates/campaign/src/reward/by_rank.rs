@@ -2,7 +2,6 @@
 
 use laurel_events::Amount;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{NoReward, RewardError, payable};
 use crate::rule::RuleInput;
@@ -11,11 +10,10 @@ use crate::rule::RuleInput;
 pub const RANKS_MAX: usize = 1_000;
 
 /// An amount for each rank, the first item being rank 1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct ByRank {
     /// Base units for the first, the second, and so on.
-    #[schema(value_type = Vec<String>, example = json!(["500", "300", "100"]))]
     amounts: Box<[Amount]>,
 }
 

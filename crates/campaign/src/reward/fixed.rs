@@ -2,16 +2,14 @@
 
 use laurel_events::Amount;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{RewardError, payable};
 
 /// The same amount for every accepted outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct Fixed {
     /// Base units.
-    #[schema(value_type = String, example = "1000000000000000000")]
     amount: Amount,
 }
 

@@ -15,10 +15,10 @@ mod error;
 mod field;
 mod fixed;
 mod per_unit;
+mod schema;
 
 use laurel_events::Amount;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 pub use self::{
     by_rank::{ByRank, RANKS_MAX},
@@ -30,7 +30,7 @@ pub use self::{
 use crate::rule::RuleInput;
 
 /// What a campaign pays for an accepted outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Reward {
     /// Always the same.

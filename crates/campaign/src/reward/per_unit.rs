@@ -2,23 +2,19 @@
 
 use laurel_events::Amount;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
 use super::{NoReward, RewardError, RewardField, payable};
 use crate::rule::RuleInput;
 
 /// An amount for each unit of a field, up to a cap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct PerUnit {
     /// `score`, or `attributes.NAME` of an attribute that is a whole number.
-    #[schema(value_type = String, example = "score")]
     field: RewardField,
     /// Base units for each unit of the field.
-    #[schema(value_type = String, example = "10")]
     amount: Amount,
     /// The most that is paid, in base units.
-    #[schema(value_type = String, example = "1000")]
     cap: Amount,
 }
 

@@ -23,9 +23,11 @@ const SUBJECT_BYTES_MAX: usize = 128;
 #[schema(as = NewApiKey)]
 pub(crate) struct Request {
     /// The game server. Its outcomes are known by this name and their ids, so a new key of the same server needs the same name.
+    #[schema(min_length = 1, max_length = 128)]
     subject: String,
     /// The games that it may report of; without, all.
     #[serde(default)]
+    #[schema(min_items = 1, max_items = 100)]
     games: Option<Vec<String>>,
     /// When the key ends by itself; without, when it is revoked.
     #[serde(default)]

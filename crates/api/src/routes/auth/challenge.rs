@@ -26,10 +26,11 @@ pub(crate) struct Request {
     /// The game server's id of you.
     player_id: String,
     /// The chain that your wallet is linked on.
+    #[schema(maximum = 18446744073709551615u64)]
     chain_id: u64,
     /// The wallet that is linked there.
     #[serde(deserialize_with = "checksummed")]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "eip55", pattern = "^(0x)?[0-9a-fA-F]{40}$")]
     address: Address,
 }
 

@@ -19,6 +19,7 @@ pub(crate) struct Request {
     /// The password that you have.
     current: String,
     /// The one that you want: 12 characters or more, with no other rules.
+    #[schema(min_length = 12, max_length = 512)]
     new: String,
 }
 

@@ -23,6 +23,7 @@ use crate::{
 pub(crate) struct Request {
     /// What people call the copy; without, as the original.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 120)]
     name: Option<String>,
 }
 

@@ -22,7 +22,7 @@ use crate::{
 #[schema(as = Cap)]
 pub(crate) struct Request {
     /// The whole cap in the token's base units, not the difference. It only rises.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "uint96", pattern = "^[1-9][0-9]{0,28}$")]
     cap: Amount,
 }
 

@@ -25,6 +25,7 @@ use crate::{
 pub(crate) struct Request {
     /// For whoever asks later: up to 500 characters. The journal has their hash only.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 500)]
     reason: Option<String>,
 }
 

@@ -26,12 +26,15 @@ use crate::{
 pub(crate) struct Request {
     /// What people call it.
     #[serde(default)]
+    #[schema(min_length = 1, max_length = 120)]
     name: Option<String>,
     /// The games whose outcomes it meets.
     #[serde(default)]
+    #[schema(min_items = 1, max_items = 100)]
     games: Option<Vec<String>>,
     /// Which outcomes earn (CEL).
     #[serde(default)]
+    #[schema(format = "cel")]
     rule: Option<String>,
     /// What they earn.
     #[serde(default)]
@@ -56,6 +59,7 @@ pub(crate) struct Request {
     only_allowed: Option<bool>,
     /// How long a player has to link a wallet.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 8784)]
     wallet_deadline_hours: Option<u32>,
 }
 

@@ -28,17 +28,20 @@ use crate::{
 #[schema(as = NewCampaign)]
 pub(crate) struct Request {
     /// What people call it.
+    #[schema(min_length = 1, max_length = 120)]
     name: String,
     /// The chain it pays on.
+    #[schema(maximum = 18446744073709551615u64)]
     chain_id: u64,
     /// The token it pays.
     #[serde(deserialize_with = "checksummed")]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "eip55", pattern = "^(0x)?[0-9a-fA-F]{40}$")]
     token: Address,
     /// The games whose outcomes it meets.
+    #[schema(min_items = 1, max_items = 100)]
     games: Vec<String>,
     /// Which outcomes earn (CEL over `outcome` and `player`).
-    #[schema(example = "outcome.score >= 100 && player.grants < 5")]
+    #[schema(format = "cel", example = "outcome.score >= 100 && player.grants < 5")]
     rule: String,
     /// What they earn.
     reward: Reward,
@@ -58,6 +61,7 @@ pub(crate) struct Request {
     #[serde(default)]
     only_allowed: bool,
     /// How long a player has to link a wallet.
+    #[schema(minimum = 1, maximum = 8784)]
     wallet_deadline_hours: u32,
 }
 

@@ -8,7 +8,10 @@ use laurel_players::EXTERNAL_ID_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{Object, ObjectBuilder, OneOfBuilder, Schema, Type},
+};
 
 use crate::shape::{Lists, check_shape};
 
@@ -48,14 +51,30 @@ pub(crate) struct OutcomeIn {
     pub(crate) score: i64,
     /// The place, 1 being the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 4294967295u64)]
     pub(crate) rank: Option<i64>,
     /// Up to 16 texts, whole numbers or yes/no, for rules. No personal data.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = Object)]
+    #[schema(schema_with = attributes)]
     pub(crate) attributes: BTreeMap<String, Attribute>,
     /// When the game ended.
     pub(crate) occurred_at: DateTime<Utc>,
+}
+
+/// What the document says of attributes.
+pub(crate) fn attributes() -> Object {
+    let whole = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(-INTEGER_MAX))
+        .maximum(Some(INTEGER_MAX));
+    let text = ObjectBuilder::new().schema_type(Type::String).max_length(Some(ATTRIBUTE_TEXT_MAX));
+    let value =
+        OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Boolean)).item(whole).item(text);
+    ObjectBuilder::new()
+        .description(Some("Up to 16 texts, whole numbers or yes/no, for rules. No personal data."))
+        .additional_properties(Some(Schema::from(value)))
+        .max_properties(Some(ATTRIBUTES_MAX))
+        .build()
 }
 
 /// An outcome that may be recorded.

@@ -21,9 +21,10 @@ use crate::{
 pub(crate) struct Request {
     /// The wallet.
     #[serde(deserialize_with = "checksummed")]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "eip55", pattern = "^(0x)?[0-9a-fA-F]{40}$")]
     address: Address,
     /// The chain it is for.
+    #[schema(maximum = 18446744073709551615u64)]
     chain_id: u64,
 }
 

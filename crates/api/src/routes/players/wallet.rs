@@ -23,7 +23,7 @@ pub(crate) struct Request {
     /// The challenge's message, unchanged.
     message: String,
     /// The wallet's signature of it, in hexadecimal.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^(0x)?([0-9a-fA-F]{2})*$")]
     signature: Bytes,
 }
 

@@ -3,3 +3,5 @@
 pub(crate) mod get;
 pub(crate) mod list;
 mod out;
+
+pub(crate) use self::out::STATES;

@@ -14,9 +14,11 @@ use utoipa::ToSchema;
 pub(crate) struct Change {
     /// The games whose outcomes it would meet.
     #[serde(default)]
+    #[schema(min_items = 1, max_items = 100)]
     games: Option<Vec<String>>,
     /// Which outcomes would earn (CEL).
     #[serde(default)]
+    #[schema(format = "cel")]
     rule: Option<String>,
     /// What they would earn.
     #[serde(default)]

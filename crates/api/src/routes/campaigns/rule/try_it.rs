@@ -16,7 +16,7 @@ use crate::{
     extract::{Body, Path, RequestBody},
     routes::{
         campaigns::{LISTS, campaign},
-        outcomes::{advice, facts_of},
+        outcomes::{advice, attributes, facts_of},
     },
     shape::Lists,
 };
@@ -30,13 +30,15 @@ pub(crate) struct OutcomeIn {
     #[serde(default)]
     game: Option<String>,
     /// Points, 0 to 2^53 - 1.
+    #[schema(value_type = u64, maximum = 9007199254740991u64)]
     score: i64,
     /// The place, 1 being the first.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 4294967295u64)]
     rank: Option<i64>,
     /// What else the game says.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(schema_with = attributes)]
     attributes: BTreeMap<String, Attribute>,
     /// When it ends; without, now.
     #[serde(default)]
@@ -48,17 +50,18 @@ pub(crate) struct OutcomeIn {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PlayerIn {
     /// Grants.
+    #[schema(maximum = 18446744073709551615u64)]
     grants: u64,
     /// Their sum in base units.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "uint256", pattern = "^(0|[1-9][0-9]{0,77})$")]
     amount: Amount,
     /// Grants of today.
+    #[schema(maximum = 18446744073709551615u64)]
     grants_today: u64,
     /// Their sum in base units.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "uint256", pattern = "^(0|[1-9][0-9]{0,77})$")]
     amount_today: Amount,
     /// The list that they are on: allow or deny.
-    #[schema(value_type = Option<String>)]
     list: Option<PlayerList>,
 }
 
