@@ -53,9 +53,12 @@ def filter_failure(context, failure, case, response):
 
 @schemathesis.hook
 def map_body(context, body):
-    """Has most chains be the one that pays."""
+    """Has most chains be the one that pays, and some people be the one who is known."""
     if isinstance(body, dict) and isinstance(body.get("chain_id"), int) and body["chain_id"] % 4:
         body["chain_id"] = CHAIN
+    if isinstance(body, dict) and body.keys() == {"name", "password"} and isinstance(body["name"], str) and len(body["name"]) % 2:
+        # Never with another password, which would lock it.
+        body = {"name": os.environ["LAUREL_USER"], "password": os.environ["LAUREL_PASSWORD"]}
     return body
 
 
@@ -63,4 +66,5 @@ def map_body(context, body):
 def after_call(context, case, response):
     """Writes down what was answered."""
     with open(os.environ["LAUREL_ANSWERS"], "a") as answers:
-        answers.write(f"{case.operation.definition.raw['operationId']} {response.status_code}\n")
+        code = response.json()["code"] if response.status_code >= 400 else "-"
+        answers.write(f"{case.operation.definition.raw['operationId']} {response.status_code} {code}\n")

@@ -15,6 +15,7 @@ mod docs;
 mod document;
 mod extract;
 mod idempotency;
+mod pointer;
 mod problem;
 mod request_id;
 mod routes;

@@ -12,7 +12,10 @@ use crate::{
     routes::{GRANT_STATES, LETTER_STATES, TRANSACTION_STATES},
 };
 
-/// Everything but control characters, as a text has it that PostgreSQL keeps and people can read.
+/// Everything but a NUL, which PostgreSQL does not keep.
+const STORED: &str = r"^[^\x00]*$";
+
+/// Everything but control characters.
 const PLAIN: &str = r"^[^\x00-\x1f\x7f-\x9f]+$";
 
 /// Says what a parameter of an operation may be.
@@ -30,7 +33,7 @@ fn schema(operation: &str, parameter: &Parameter) -> Option<ObjectBuilder> {
         "limit" => ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(1)).maximum(Some(LIMIT_MAX)),
         "state" | "list" => text().enum_values(Some(values(operation)?)),
         "cursor" if operation == "list_dead_letters" => pattern("^[0-9]{1,18}$"),
-        "cursor" => pattern(PLAIN),
+        "cursor" => pattern(STORED),
         // A number of 64 bits, in text so that every language reads it without loss.
         "campaign_id" => pattern("^(0|[1-9][0-9]*)$").format(custom("uint64")),
         "grant_id" => pattern("^(0|[1-9][0-9]*)-(0|[1-9][0-9]*)$"),
@@ -38,9 +41,10 @@ fn schema(operation: &str, parameter: &Parameter) -> Option<ObjectBuilder> {
         "chain_id" => {
             ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).format(custom("uint64"))
         }
+        "player_id" if parameter.parameter_in == ParameterIn::Query => pattern(STORED),
         "player_id" => pattern(PLAIN).min_length(Some(1)).max_length(Some(laurel_players::EXTERNAL_ID_MAX)),
         "outcome_id" => pattern(PLAIN).min_length(Some(1)),
-        "issuer" | "stage" => pattern(PLAIN),
+        "issuer" | "stage" | "reason" => pattern(STORED),
         "idempotency-key" => {
             let key = format!(r"[!#-\[\]-~]{{1,{KEY_LENGTH_MAX}}}");
             pattern(&format!("^({key}|\"{key}\")$"))

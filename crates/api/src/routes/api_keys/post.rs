@@ -12,6 +12,7 @@ use crate::{
     auth::{NewApiKey, add_api_key},
     extract::RequestBody,
     idempotency::{Keyed, Once, Reply},
+    pointer::pointer_to,
     shape::Lists,
 };
 
@@ -43,21 +44,25 @@ impl Request {
         let named = |name: &str, bytes_max: usize| {
             !name.trim().is_empty() && name.len() <= bytes_max && !name.chars().any(char::is_control)
         };
-        let refuse = |detail: String| Err(Problem::unprocessable("invalid_api_key", detail));
+        let refuse = |field: &str, what: String| {
+            let detail = format!("{field}: {what}");
+            Err(Problem::unprocessable("invalid_api_key", detail).at(pointer_to(field)))
+        };
         if !named(&self.subject, SUBJECT_BYTES_MAX) {
-            return refuse(format!("subject: 1 to {SUBJECT_BYTES_MAX} bytes without control characters"));
+            return refuse("subject", format!("1 to {SUBJECT_BYTES_MAX} bytes without control characters"));
         }
         if let Some(games) = &self.games
             && (games.is_empty()
                 || games.len() > GAMES_MAX
                 || games.iter().any(|game| !named(game, GAME_NAME_MAX)))
         {
-            return refuse(format!(
-                "games: 1 to {GAMES_MAX} names of 1 to {GAME_NAME_MAX} bytes; leave it out for all games"
-            ));
+            return refuse(
+                "games",
+                format!("1 to {GAMES_MAX} names of 1 to {GAME_NAME_MAX} bytes; leave it out for all games"),
+            );
         }
         if self.expires_at.is_some_and(|at| at <= now) {
-            return refuse("expires_at: this moment has passed".to_owned());
+            return refuse("expires_at", "this moment has passed".to_owned());
         }
         Ok(())
     }

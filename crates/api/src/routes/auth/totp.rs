@@ -94,7 +94,7 @@ pub(crate) async fn confirm(
     let codes = Codes::of(secrets_key(&state)?.open(&about_totp(staff.id), &sealed)?, &staff.name)?;
     let step = codes.check(now, &code, staff.totp_step).ok_or_else(|| {
         let detail = "this is not the code of the secret that was given last: is the clock of your authenticator right?";
-        Problem::unprocessable("wrong_code", detail)
+        Problem::unprocessable("wrong_code", detail).at("#/code")
     })?;
     confirm_totp(&mut tx, now, staff.id, step).await?;
     end_other_sessions(&mut tx, now, staff.id, principal.session).await?;

@@ -44,7 +44,9 @@ pub(crate) async fn handler(
     let asked = asked.map_err(refused)?;
     let (id, chain_id) = (asked.player(), asked.chain_id());
     let node = state.nodes.get(&chain_id);
-    let node = node.ok_or_else(|| Problem::unprocessable("unknown_chain", "this chain does not pay here"))?;
+    let node = node.ok_or_else(|| {
+        Problem::unprocessable("unknown_chain", "this chain does not pay here").at("#/message")
+    })?;
     let wallet = asked.prove(&**node, proof).await.map_err(refused)?;
     let mut rng = state.rng().await;
     let mut tx = state.pool.begin().await?;

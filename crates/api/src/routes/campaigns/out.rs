@@ -151,5 +151,6 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<i32>, Problem> {
     let version = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')?.parse().ok());
     version.map(Some).ok_or_else(|| {
         Problem::bad_request("invalid_if_match", "send the ETag of the last answer, with its quotes")
+            .of_parameter("if-match")
     })
 }

@@ -112,7 +112,7 @@ async fn require_token(
     let Some(node) = state.nodes.get(&definition.chain_id) else {
         return Err(CampaignError::NoVault(definition.chain_id).into());
     };
-    let refuse = |why| Problem::unprocessable("invalid_token", format!("token: {why}"));
+    let refuse = |why| Problem::unprocessable("invalid_token", format!("token: {why}")).at("#/token");
     if is_vault_or_lane(conn, definition.chain_id, definition.token).await? {
         return Err(refuse("this is a vault or a lane of Laurel, not a token"));
     }

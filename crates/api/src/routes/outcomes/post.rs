@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::validate::{Checked, OutcomeIn, Rejected, advice, check};
+use super::validate::{Checked, OutcomeIn, Rejected, advice, check, field_of};
 use crate::{
     ApiState, Principal, Problem,
     extract::{Body, RequestBody},
+    pointer::pointer_to,
     request_id::RequestId,
     shape::Lists,
 };
@@ -66,6 +67,10 @@ pub(crate) struct ItemResult {
     /// What to do about a conflict or a rejection.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
+    /// What was wrong in the request: a JSON pointer (RFC 6901) as a URI fragment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "#/outcomes/0/score")]
+    pointer: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
@@ -98,7 +103,7 @@ pub(crate) async fn handler(
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
     if request.outcomes.is_empty() || request.outcomes.len() > OUTCOMES_MAX {
         let detail = format!("send 1 to {OUTCOMES_MAX} outcomes at once, not {}", request.outcomes.len());
-        return Err(Problem::unprocessable("outcomes_count", detail));
+        return Err(Problem::unprocessable("outcomes_count", detail).at("#/outcomes"));
     }
     let context = state.context(&request_id);
     let checked: Vec<Result<Checked, Rejected>> =
@@ -128,9 +133,13 @@ async fn record(
     let players = find_players(&mut tx, principal.org, &names).await?;
     let mut answer = Answer::default();
     let mut fresh: Vec<(OutcomeKey, &Checked, PlayerId)> = Vec::new();
-    for item in checked {
+    for (index, item) in checked.iter().enumerate() {
+        let mut at = None;
         let (outcome_id, status, code) = match item {
-            Err(rejected) => (rejected.outcome_id.clone(), Status::Rejected, Some(rejected.code)),
+            Err(rejected) => {
+                at = Some(rejected.pointer.clone());
+                (rejected.outcome_id.clone(), Status::Rejected, Some(rejected.code))
+            }
             Ok(item) => {
                 let key = key(item);
                 let player = players.get(&item.outcome.player_id);
@@ -152,7 +161,9 @@ async fn record(
             Status::Conflict => Some(advice("conflict")),
             _ => code.map(advice),
         };
-        answer.results.push(ItemResult { outcome_id, status, code, detail });
+        let pointer = at.or_else(|| code.map(|code| pointer_to(field_of(code))));
+        let pointer = pointer.map(|at| at.replacen('#', &format!("#/outcomes/{index}"), 1));
+        answer.results.push(ItemResult { outcome_id, status, code, detail, pointer });
     }
     if fresh.is_empty() {
         return Ok(Some(answer));

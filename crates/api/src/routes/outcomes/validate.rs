@@ -13,7 +13,11 @@ use utoipa::{
     openapi::{Object, ObjectBuilder, OneOfBuilder, Schema, Type},
 };
 
-use crate::shape::{Lists, check_shape};
+use crate::{
+    extract::read,
+    pointer::{pointer, pointer_to},
+    shape::{Lists, check_shape},
+};
 
 /// The longest ids and names, in bytes.
 const OUTCOME_ID_MAX: usize = 128;
@@ -91,6 +95,8 @@ pub(crate) struct Checked {
 pub(crate) struct Rejected {
     pub(crate) outcome_id: Option<String>,
     pub(crate) code: &'static str,
+    /// What is wrong of it, as a JSON pointer from the outcome on.
+    pub(crate) pointer: String,
 }
 
 /// What a code means, and what to do about it.
@@ -119,17 +125,37 @@ pub(crate) fn advice(code: &str) -> &'static str {
     }
 }
 
+/// The field that a code is about.
+pub(crate) fn field_of(code: &str) -> &'static str {
+    match code {
+        "invalid_outcome_id" => "outcome_id",
+        "invalid_game" | "game_not_allowed" => "game",
+        "invalid_score" => "score",
+        "invalid_rank" => "rank",
+        "invalid_attributes" => "attributes",
+        "occurred_in_the_future" | "occurred_too_long_ago" => "occurred_at",
+        // Invalid, or unknown.
+        _ => "player_id",
+    }
+}
+
 /// Checks one outcome of a request.
 pub(crate) fn check(now: DateTime<Utc>, raw: &RawValue) -> Result<Checked, Rejected> {
     let outcome: OutcomeIn = check_shape(raw.get().as_bytes(), Lists::NONE)
-        .and_then(|()| serde_json::from_str(raw.get()))
-        .map_err(|_| Rejected { outcome_id: outcome_id(raw), code: "invalid_outcome" })?;
+        .and_then(|()| read(raw.get().as_bytes()))
+        .map_err(|error| {
+            let pointer = pointer(error.path(), &error.inner().to_string());
+            Rejected { outcome_id: outcome_id(raw), code: "invalid_outcome", pointer }
+        })?;
     match check_fields(now, &outcome) {
         Ok((score, rank)) => {
             let digest = digest(&outcome);
             Ok(Checked { outcome, score, rank, digest })
         }
-        Err(code) => Err(Rejected { outcome_id: Some(outcome.outcome_id), code }),
+        Err(code) => {
+            let pointer = pointer_to(field_of(code));
+            Err(Rejected { outcome_id: Some(outcome.outcome_id), code, pointer })
+        }
     }
 }
 

@@ -59,7 +59,7 @@ pub(crate) async fn handler(
 ) -> Result<Reply, Problem> {
     if !state.nodes.contains_key(&request.chain_id) {
         let detail = format!("chain {} is not one that pays here", request.chain_id);
-        return Err(Problem::unprocessable("unknown_chain", detail));
+        return Err(Problem::unprocessable("unknown_chain", detail).at("#/chain_id"));
     }
     let now = state.now();
     let mut rng = state.rng().await;

@@ -61,7 +61,7 @@ pub(crate) async fn handler(
     let chain = proof.message.lines().find_map(|line| line.strip_prefix("Chain ID: "));
     let node = chain.and_then(|id| state.nodes.get(&id.parse().ok()?));
     let node = node.ok_or_else(|| {
-        Problem::unprocessable("unknown_chain", "the message names no chain that pays here")
+        Problem::unprocessable("unknown_chain", "the message names no chain that pays here").at("#/message")
     })?;
     let wallet = prove_wallet(&mut conn, &**node, context.now, player.id, proof).await?;
     drop(conn);

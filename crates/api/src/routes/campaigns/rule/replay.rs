@@ -89,11 +89,11 @@ pub(crate) async fn handler(
     let outcomes = outcomes.unwrap_or(OUTCOMES_DEFAULT);
     if !(1..=REPLAYED_MAX).contains(&outcomes) {
         let detail = format!("outcomes: 1 to {REPLAYED_MAX}");
-        return Err(Problem::unprocessable("invalid_body", detail));
+        return Err(Problem::unprocessable("invalid_body", detail).at("#/outcomes"));
     }
     let mut conn = state.read_pool.acquire().await?;
     let definition = change.apply(campaign(&mut conn, &principal, id).await?.definition);
-    let trial = Trial::of(principal.org, definition)?;
+    let trial = Trial::of(principal.org, definition).map_err(|error| Problem::from(error).under("change"))?;
     let replayed = replay_outcomes(&mut conn, &trial, id, outcomes).await?;
     let players: Vec<PlayerId> = replayed.most.iter().map(|winner| winner.player).collect();
     let names = players_of_ids(&mut conn, &players).await?;

@@ -14,9 +14,10 @@ use super::Change;
 use crate::{
     ApiState, Principal, Problem,
     extract::{Body, Path, RequestBody},
+    pointer::pointer_to,
     routes::{
         campaigns::{LISTS, campaign},
-        outcomes::{advice, attributes, facts_of},
+        outcomes::{advice, attributes, facts_of, field_of},
     },
     shape::Lists,
 };
@@ -151,7 +152,7 @@ pub(crate) async fn handler(
     drop(conn);
     let occurred_at = outcome.occurred_at.unwrap_or_else(|| state.now());
     let outcome = outcome.recorded(principal.org, &definition.games)?;
-    let trial = Trial::of(principal.org, definition)?;
+    let trial = Trial::of(principal.org, definition).map_err(|error| Problem::from(error).under("change"))?;
     let PlayerIn { grants, amount, grants_today, amount_today, list } = player;
     let got = Got { grants, amount, grants_today, amount_today, list };
     let (decided, explained) = trial.explain(&outcome, occurred_at, got);
@@ -175,7 +176,9 @@ impl OutcomeIn {
     fn recorded(self, org: OrgId, games: &[String]) -> Result<GameOutcomeRecorded, Problem> {
         let Self { game, score, rank, attributes, .. } = self;
         let facts = facts_of(score, rank, &attributes);
-        let (score, rank) = facts.map_err(|code| Problem::unprocessable(code, advice(code)))?;
+        let (score, rank) = facts.map_err(|code| {
+            Problem::unprocessable(code, advice(code)).at(pointer_to(field_of(code))).under("outcome")
+        })?;
         let nobody = Uuid::nil();
         Ok(GameOutcomeRecorded {
             org,
