@@ -49,7 +49,7 @@ fn schema(operation: &str, parameter: &Parameter) -> Option<ObjectBuilder> {
             let key = format!(r"[!#-\[\]-~]{{1,{KEY_LENGTH_MAX}}}");
             pattern(&format!("^({key}|\"{key}\")$"))
         }
-        "if-match" => pattern(r#"^(\*|"[0-9]{1,9}")$"#),
+        "if-match" => pattern(r#"^(\*|"(0|[1-9][0-9]{0,8})")$"#).format(custom("entity-tag")),
         _ if parameter.parameter_in == ParameterIn::Header => text(),
         _ => return None,
     })

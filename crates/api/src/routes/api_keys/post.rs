@@ -13,6 +13,7 @@ use crate::{
     extract::RequestBody,
     idempotency::{Keyed, Once, Reply},
     pointer::pointer_to,
+    routes::campaigns::GameName,
     shape::Lists,
 };
 
@@ -24,11 +25,15 @@ const SUBJECT_BYTES_MAX: usize = 128;
 #[schema(as = NewApiKey)]
 pub(crate) struct Request {
     /// The game server. Its outcomes are known by this name and their ids, so a new key of the same server needs the same name.
-    #[schema(min_length = 1, max_length = 128)]
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     subject: String,
     /// The games that it may report of; without, all.
     #[serde(default)]
-    #[schema(min_items = 1, max_items = 100)]
+    #[schema(value_type = Option<Vec<GameName>>, min_items = 1, max_items = 100)]
     games: Option<Vec<String>>,
     /// When the key ends by itself; without, when it is revoked.
     #[serde(default)]

@@ -25,7 +25,11 @@ use crate::{
 pub(crate) struct Request {
     /// For whoever asks later: up to 500 characters. The journal has their hash only.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 500)]
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x09\x0b-\x1f\x7f-\x9f]*$"
+    )]
     reason: Option<String>,
 }
 

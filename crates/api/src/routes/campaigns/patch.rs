@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::{
-    LISTS,
+    GameName, LISTS,
     out::{CampaignOut, etag, if_match},
 };
 use crate::{
@@ -26,11 +26,15 @@ use crate::{
 pub(crate) struct Request {
     /// What people call it.
     #[serde(default)]
-    #[schema(min_length = 1, max_length = 120)]
+    #[schema(
+        min_length = 1,
+        max_length = 120,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: Option<String>,
     /// The games whose outcomes it meets.
     #[serde(default)]
-    #[schema(min_items = 1, max_items = 100)]
+    #[schema(value_type = Option<Vec<GameName>>, min_items = 1, max_items = 100)]
     games: Option<Vec<String>>,
     /// Which outcomes earn (CEL).
     #[serde(default)]

@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::{
-    LISTS, campaign,
+    GameName, LISTS, campaign,
     out::{CampaignOut, tag},
 };
 use crate::{
@@ -28,7 +28,11 @@ use crate::{
 #[schema(as = NewCampaign)]
 pub(crate) struct Request {
     /// What people call it.
-    #[schema(min_length = 1, max_length = 120)]
+    #[schema(
+        min_length = 1,
+        max_length = 120,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: String,
     /// The chain it pays on.
     #[schema(maximum = 18446744073709551615u64)]
@@ -38,7 +42,7 @@ pub(crate) struct Request {
     #[schema(value_type = String, format = "eip55", pattern = "^(0x)?[0-9a-fA-F]{40}$")]
     token: Address,
     /// The games whose outcomes it meets.
-    #[schema(min_items = 1, max_items = 100)]
+    #[schema(value_type = Vec<GameName>, min_items = 1, max_items = 100)]
     games: Vec<String>,
     /// Which outcomes earn (CEL over `outcome` and `player`).
     #[schema(format = "cel", example = "outcome.score >= 100 && player.grants < 5")]

@@ -71,12 +71,21 @@ pub(crate) fn attributes() -> Object {
         .schema_type(Type::Integer)
         .minimum(Some(-INTEGER_MAX))
         .maximum(Some(INTEGER_MAX));
-    let text = ObjectBuilder::new().schema_type(Type::String).max_length(Some(ATTRIBUTE_TEXT_MAX));
+    let text = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(ATTRIBUTE_TEXT_MAX))
+        .pattern(Some(r"^[^\x00]*$"));
+    let name = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(ATTRIBUTE_NAME_MAX))
+        .pattern(Some(r"^[^\x00-\x1f\x7f-\x9f]+$"));
     let value =
         OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Boolean)).item(whole).item(text);
     ObjectBuilder::new()
         .description(Some("Up to 16 texts, whole numbers or yes/no, for rules. No personal data."))
         .additional_properties(Some(Schema::from(value)))
+        .property_names(Some(Schema::from(name.build())))
         .max_properties(Some(ATTRIBUTES_MAX))
         .build()
 }
