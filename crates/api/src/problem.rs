@@ -26,6 +26,11 @@ const TRY_AGAIN: HeaderValue = HeaderValue::from_static("1");
 
 /// What went wrong, for people and for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(example = json!({
+    "type": "about:blank", "status": 422, "title": "Unprocessable Entity", "code": "invalid_body",
+    "detail": "reward.amount: a reward's amounts are at least 1 base unit",
+    "errors": [{ "detail": "reward.amount: a reward's amounts are at least 1 base unit", "pointer": "#/reward/amount" }],
+}))]
 pub struct Problem {
     /// `about:blank`: the code tells more than a link would.
     #[serde(rename = "type")]

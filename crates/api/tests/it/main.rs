@@ -11,6 +11,7 @@ mod campaigns;
 mod chain;
 mod closing;
 mod document;
+mod examples;
 mod funding;
 mod idempotency;
 mod listed;

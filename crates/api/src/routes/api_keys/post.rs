@@ -84,7 +84,7 @@ pub(crate) struct Answer {
 
 /// Make an API key for a game server
 #[utoipa::path(
-    post, path = "/api-keys", tag = "sign-in", operation_id = "post_api_key", request_body = Request,
+    post, path = "/api-keys", tag = "sign-in", operation_id = "post_api_key", request_body(content = Request, example = json!({ "subject": "arena", "games": ["quiz"], "expires_at": "2036-01-01T00:00:00Z" })),
     params(("idempotency-key" = String, Header, description = "The same for the same request sent again")),
     responses((status = 201, body = Answer), (status = "4XX", body = Problem)),
 )]

@@ -50,7 +50,10 @@ pub(crate) struct Answer {
 /// The message is as EIP-4361 has it. Whether there is such a player with such a wallet, the answer does not tell.
 #[utoipa::path(
     post, path = "/auth/wallet/challenge", tag = "sign-in", operation_id = "post_sign_in_challenge", security(()),
-    request_body = Request, responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
+    request_body(content = Request, example = json!({
+        "org": "default", "player_id": "player-7", "chain_id": 31337,
+        "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+    })), responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,

@@ -32,7 +32,7 @@ impl RequestBody for Request {}
 /// For players, with the wallet that is linked.
 #[utoipa::path(
     post, path = "/auth/wallet", tag = "sign-in", operation_id = "sign_in_with_wallet", security(()),
-    request_body = Request, responses((status = 200, body = Tokens), (status = "4XX", body = Problem)),
+    request_body(content = Request, example = json!({ "message": "the challenge's message, unchanged", "signature": "0x" })), responses((status = 200, body = Tokens), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,

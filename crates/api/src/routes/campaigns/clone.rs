@@ -43,7 +43,7 @@ impl RequestBody for Request {}
         ("campaign_id" = String, Path, description = "The campaign's id"),
         ("idempotency-key" = String, Header, description = "The same for the same request sent again"),
     ),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "name": "Quiz night, once more" })),
     responses((status = 201, body = CampaignOut), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

@@ -53,7 +53,7 @@ pub(crate) struct Answer {
         ("campaign_id" = String, Path, description = "The campaign's id"),
         ("idempotency-key" = String, Header, description = "The same for the same request sent again"),
     ),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "cap": "1000000" })),
     responses((status = 202, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

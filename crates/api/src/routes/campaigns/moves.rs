@@ -101,7 +101,7 @@ macro_rules! moves {
                     ("idempotency-key" = Option<String>, Header,
                      description = "The same for the same request sent again"),
                 ),
-                request_body(content = Request, description = "May be left out"),
+                request_body(content = Request, description = "May be left out", example = json!({ "reason": "as planned" })),
                 responses((status = 200, body = CampaignOut), (status = "4XX", body = Problem)),
             )]
             pub(crate) async fn $name(

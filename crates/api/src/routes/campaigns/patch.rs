@@ -118,7 +118,7 @@ fn set<T>(field: &mut T, value: Option<T>) {
         ("campaign_id" = String, Path, description = "The campaign's id"),
         ("if-match" = Option<String>, Header, description = "The ETag of the version that is to be changed"),
     ),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "rule": "outcome.score >= 90", "windows": null })),
     responses((status = 200, body = CampaignOut), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

@@ -123,7 +123,7 @@ pub(crate) struct Answer {
         ("campaign_id" = String, Path, description = "The campaign's id"),
         ("idempotency-key" = String, Header, description = "The same for the same request sent again"),
     ),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "allow": ["player-7"] })),
     responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn change(

@@ -132,7 +132,15 @@ async fn require_token(
 ///
 /// It begins as a draft: fund it, then activate it.
 #[utoipa::path(
-    post, path = "/campaigns", tag = "campaigns", operation_id = "post_campaign", request_body = Request,
+    post, path = "/campaigns", tag = "campaigns", operation_id = "post_campaign", request_body(content = Request, example = json!({
+        "name": "Quiz night", "chain_id": 31337, "token": "0x5FbDB2315678afecb367f032d93F642f64180aa3", "games": ["quiz"],
+        "rule": "outcome.score >= 80 && player.grants < 5",
+        "reward": { "kind": "per_unit", "field": "score", "amount": "10", "cap": "1000" },
+        "caps": { "grants_per_player_per_day": 3, "amount_per_player": "10000" },
+        "starts_at": "2036-01-01T00:00:00Z", "ends_at": "2036-04-01T00:00:00Z",
+        "windows": { "cron": "0 18 * * FRI", "time_zone": "Europe/Berlin", "minutes": 240 },
+        "wallet_deadline_hours": 72,
+    })),
     params(("idempotency-key" = String, Header, description = "The same for the same request sent again")),
     responses((status = 201, body = CampaignOut), (status = "4XX", body = Problem)),
 )]

@@ -74,7 +74,10 @@ pub(crate) struct ItemResult {
 }
 
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
-#[schema(as = OutcomesTaken)]
+#[schema(as = OutcomesTaken, example = json!({
+    "accepted": 1, "duplicates": 0, "conflicts": 0, "rejected": 0,
+    "results": [{ "outcome_id": "match-1", "status": "accepted" }],
+}))]
 pub(crate) struct Answer {
     /// How many are recorded now.
     accepted: usize,
@@ -92,7 +95,10 @@ pub(crate) struct Answer {
 ///
 /// Each outcome is recorded exactly once, whatever is sent again. A bad one never sinks the rest.
 #[utoipa::path(
-    post, path = "/outcomes", tag = "outcomes", operation_id = "post_outcomes", request_body = Request,
+    post, path = "/outcomes", tag = "outcomes", operation_id = "post_outcomes", request_body(content = Request, example = json!({ "outcomes": [{
+        "outcome_id": "match-1", "game": "quiz", "player_id": "player-7", "score": 95, "rank": 1,
+        "attributes": { "level": "hard" }, "occurred_at": "2026-01-01T00:00:00Z",
+    }] })),
     responses((status = 202, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

@@ -48,7 +48,7 @@ pub(crate) struct Answer {
         ("player_id" = String, Path, description = "The game server's id of the player"),
         ("idempotency-key" = String, Header, description = "The same for the same request sent again"),
     ),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "chain_id": 31337 })),
     responses((status = 201, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

@@ -44,7 +44,7 @@ pub(crate) struct Answer {
 /// player's sign-ins end.
 #[utoipa::path(
     put, path = "/players/{player_id}/wallet", tag = "players", operation_id = "put_wallet",
-    params(("player_id" = String, Path, description = "The game server's id of the player")), request_body = Request,
+    params(("player_id" = String, Path, description = "The game server's id of the player")), request_body(content = Request, example = json!({ "message": "the challenge's message, unchanged", "signature": "0x" })),
     responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

@@ -77,7 +77,7 @@ pub(crate) struct Answer {
 /// is kept.
 #[utoipa::path(
     post, path = "/campaigns/{campaign_id}/rule/replay", tag = "campaigns", operation_id = "replay_rule",
-    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body = Request,
+    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body(content = Request, example = json!({ "outcomes": 1000, "change": { "rule": "outcome.score >= 99" } })),
     responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

@@ -138,7 +138,11 @@ pub(crate) struct Answer {
 /// What an outcome would earn, and why. The campaign is taken as active and as having all the money that it needs; nothing is kept.
 #[utoipa::path(
     post, path = "/campaigns/{campaign_id}/rule/try", tag = "campaigns", operation_id = "try_rule",
-    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body = Request,
+    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body(content = Request, example = json!({
+        "outcome": { "score": 95, "rank": 1, "attributes": { "level": "hard" } },
+        "player": { "grants": 2, "amount": "1900" },
+        "change": { "rule": "outcome.score >= 90 && outcome.attributes.level == 'hard'" },
+    })),
     responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
