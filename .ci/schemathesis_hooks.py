@@ -67,6 +67,16 @@ def filter_failure(context, failure, case, response):
     return True
 
 
+def is_sign_in(body):
+    """Whether somebody would sign in with it, if they were known."""
+    return (
+        isinstance(body, dict)
+        and {"name", "password"} <= body.keys() <= {"name", "password", "totp"}
+        and all(isinstance(body[field], str) for field in ("name", "password"))
+        and body.get("totp") is None
+    )
+
+
 UNUSED = itertools.count()
 
 
@@ -84,9 +94,9 @@ def map_body(context, body):
     """Has most chains be the one that pays, and some people be the one who is known."""
     if isinstance(body, dict) and isinstance(body.get("chain_id"), int) and body["chain_id"] % 4:
         body["chain_id"] = CHAIN
-    if isinstance(body, dict) and body.keys() == {"name", "password"} and isinstance(body["name"], str) and len(body["name"]) % 2:
+    if is_sign_in(body) and len(body["name"]) % 2:
         # Never with another password, which would lock it.
-        body = {"name": os.environ["LAUREL_USER"], "password": os.environ["LAUREL_PASSWORD"]}
+        return {"name": os.environ["LAUREL_USER"], "password": os.environ["LAUREL_PASSWORD"]}
     return body
 
 

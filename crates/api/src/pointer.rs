@@ -6,7 +6,7 @@ use serde_path_to_error::{Path, Segment};
 
 /// The pointer to what a deserializer has refused.
 ///
-/// A field that is missing, or that nobody knows, is named by the message only: the path ends at the object around it.
+/// A field that is missing is named by the message only: the path ends at the object around it. So it may with one that nobody knows.
 pub(crate) fn pointer(path: &Path, message: &str) -> String {
     let mut pointer = String::from("#");
     for segment in path {
@@ -17,8 +17,12 @@ pub(crate) fn pointer(path: &Path, message: &str) -> String {
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
-    if let Some(field) = named(message) {
-        push(&mut pointer, field);
+    let last = path.iter().last().filter(|_| !message.starts_with("missing"));
+    match named(message) {
+        Some(field) if !matches!(last, Some(Segment::Map { key }) if key == field) => {
+            push(&mut pointer, field)
+        }
+        _ => {}
     }
     pointer
 }

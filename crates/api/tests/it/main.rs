@@ -12,6 +12,7 @@ mod chain;
 mod closing;
 mod document;
 mod examples;
+mod faults;
 mod funding;
 mod idempotency;
 mod listed;
