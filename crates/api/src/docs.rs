@@ -62,7 +62,16 @@ fn route(html: &mut String, path: &str, method: &str, operation: &Value) {
     for (status, answer) in entries(&operation["responses"]) {
         row(html, status, text(&answer["description"]), reference(answer));
     }
-    html.push_str("</table></details>");
+    html.push_str("</table>");
+    example(html, &operation["requestBody"]["content"]["application/json"]["example"]);
+    html.push_str("</details>");
+}
+
+/// A body that the route takes.
+fn example(html: &mut String, body: &Value) {
+    if !body.is_null() {
+        push(html, "pre", &serde_json::to_string_pretty(body).unwrap_or_default());
+    }
 }
 
 fn row(html: &mut String, what: &str, description: &str, schema: Option<&str>) {

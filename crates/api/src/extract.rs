@@ -10,10 +10,12 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     Problem,
+    pointer::{named, pointer},
     shape::{Lists, check_shape},
 };
 
@@ -93,17 +95,58 @@ fn is_json(headers: &HeaderMap) -> bool {
 
 /// What the bytes say.
 pub(crate) fn parse_json<T: RequestBody>(bytes: &[u8]) -> Result<T, Problem> {
-    check_shape(bytes, T::LISTS).map_err(|error| {
-        let detail = error.to_string();
-        if error.is_data() {
-            Problem::unprocessable("invalid_body", detail)
-        } else {
-            Problem::bad_request("malformed_json", format!("the body is no JSON: {detail}"))
+    check_shape(bytes, T::LISTS).map_err(refused)?;
+    read(bytes).map_err(refused)
+}
+
+/// What JSON says. A number like `5.0` is a whole one, as JSON Schema has it, which serde does not take for one.
+///
+/// # Errors
+/// If it says something else; with the path to it.
+pub(crate) fn read<T: DeserializeOwned>(
+    json: &[u8],
+) -> Result<T, serde_path_to_error::Error<serde_json::Error>> {
+    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    serde_path_to_error::deserialize(&mut deserializer).or_else(|refused| {
+        // Only then, so that what is written as usual is read once.
+        let respelled = serde_json::from_slice(json).ok().and_then(|value| respell(value).ok());
+        respelled.ok_or(refused)
+    })
+}
+
+/// The same with every whole number written as one.
+fn respell<T: DeserializeOwned>(mut value: Value) -> Result<T, serde_json::Error> {
+    respell_numbers(&mut value);
+    serde_json::from_value(value)
+}
+
+fn respell_numbers(value: &mut Value) {
+    match value {
+        Value::Number(number) => {
+            // Beyond that a float does not tell a number from the next one.
+            let whole =
+                number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= FLOAT_WHOLE_MAX);
+            if let Some(whole) =
+                whole.filter(|_| number.is_f64()).and_then(|float| format!("{float:.0}").parse().ok())
+            {
+                *number = whole;
+            }
         }
-    })?;
-    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(&mut deserializer)
-        .map_err(|error| Problem::unprocessable("invalid_body", error.to_string()))
+        Value::Array(items) => items.iter_mut().for_each(respell_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(respell_numbers),
+        Value::Null | Value::Bool(_) | Value::String(_) => {}
+    }
+}
+
+/// The largest whole number that a float tells from its neighbours: 2^53 - 1.
+const FLOAT_WHOLE_MAX: f64 = 9_007_199_254_740_991.0;
+
+fn refused(error: serde_path_to_error::Error<serde_json::Error>) -> Problem {
+    let why = error.inner().to_string();
+    if !error.inner().is_data() {
+        return Problem::bad_request("malformed_json", format!("the body is no JSON: {why}"));
+    }
+    Problem::unprocessable("invalid_body", error.to_string()).at(pointer(error.path(), &why))
 }
 
 /// Whether a part of the address holds a NUL, which no name has and PostgreSQL cannot store.
@@ -146,7 +189,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             Err(error) => {
                 let text = error.body_text();
                 let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-                Err(Problem::bad_request("invalid_query", reason))
+                let parameter = named(reason).or_else(|| Some(reason.split_once(": ")?.0));
+                let problem = Problem::bad_request("invalid_query", reason);
+                Err(match parameter {
+                    Some(parameter) => problem.of_parameter(parameter),
+                    None => problem,
+                })
             }
         }
     }
@@ -154,7 +202,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
 /// The page size without a limit, and the largest one.
 const LIMIT_DEFAULT: u16 = 50;
-const LIMIT_MAX: u16 = 500;
+pub(crate) const LIMIT_MAX: u16 = 500;
 
 /// Which page of a list.
 #[derive(Clone, Debug, Default, Deserialize, IntoParams)]
@@ -177,7 +225,8 @@ impl Paging {
     ) -> Result<(Option<T>, i64), Problem> {
         let limit = limit.unwrap_or(LIMIT_DEFAULT);
         if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(Problem::bad_request("invalid_limit", format!("limit is from 1 to {LIMIT_MAX}")));
+            let problem = Problem::bad_request("invalid_limit", format!("limit is from 1 to {LIMIT_MAX}"));
+            return Err(problem.of_parameter("limit"));
         }
         let cursor = cursor.map(|cursor| cursor.parse().map_err(|_| invalid_cursor())).transpose()?;
         Ok((cursor, i64::from(limit)))
@@ -202,7 +251,8 @@ pub(crate) fn known<'a>(
 ) -> Result<Option<&'a str>, Problem> {
     match value {
         Some(value) if !values.contains(&value) => {
-            Err(Problem::bad_request("invalid_query", format!("{field} is one of {}", values.join(", "))))
+            let detail = format!("{field} is one of {}", values.join(", "));
+            Err(Problem::bad_request("invalid_query", detail).of_parameter(field))
         }
         value => Ok(value),
     }
@@ -210,6 +260,7 @@ pub(crate) fn known<'a>(
 
 pub(crate) fn invalid_cursor() -> Problem {
     Problem::bad_request("invalid_cursor", "use the `next` of the page before, unchanged")
+        .of_parameter("cursor")
 }
 
 /// A page of a list.

@@ -38,7 +38,7 @@ const KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotency-replayed");
 
 /// The longest key: any UUID or hash fits, and an index row stays small.
-const KEY_LENGTH_MAX: usize = 255;
+pub(crate) const KEY_LENGTH_MAX: usize = 255;
 
 /// The key of a request, and what the request is recognised by.
 #[derive(Clone, Debug)]
@@ -83,7 +83,8 @@ impl Idempotency {
             Some(_) => Err(Problem::unprocessable(
                 "idempotency_key_reused",
                 "another request was answered under this idempotency-key: take a new key for a new request",
-            )),
+            )
+            .of_parameter("idempotency-key")),
         }
     }
 
@@ -150,7 +151,7 @@ fn key_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     if key.is_empty() || key.len() > KEY_LENGTH_MAX || !plain {
         let detail =
             format!("an idempotency-key is 1 to {KEY_LENGTH_MAX} visible ASCII characters; a UUID does");
-        return Err(Problem::bad_request("invalid_idempotency_key", detail));
+        return Err(Problem::bad_request("invalid_idempotency_key", detail).of_parameter("idempotency-key"));
     }
     Ok(Some(key.to_owned()))
 }
@@ -171,6 +172,7 @@ impl<S: Send + Sync, T: RequestBody> FromRequest<S> for Keyed<T> {
                 "idempotency_key_missing",
                 "send an idempotency-key header, such as a new UUID, and the same one when you send this again",
             )
+            .of_parameter("idempotency-key")
         })?;
         let (parts, bytes) = read_body(request, state).await?;
         let request = parse_json(&bytes)?;

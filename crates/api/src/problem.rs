@@ -1,7 +1,10 @@
 //! Errors as RFC 9457 has them, each with a stable code.
 
 use axum::{
-    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
     response::{IntoResponse, Response},
 };
 use laurel_bus::{RedriveError, StageError};
@@ -12,10 +15,22 @@ use laurel_players::{LinkError, PlayerError};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::AuthError;
+use crate::{AuthError, pointer::pointer_to};
+
+/// How callers say who they are (RFC 6750, section 3).
+const SCHEME: HeaderValue = HeaderValue::from_static("Bearer");
+
+/// In how many seconds whoever found something away tries again: a database or a node that is started anew takes longer, and one that
+/// was only busy does not.
+const TRY_AGAIN: HeaderValue = HeaderValue::from_static("1");
 
 /// What went wrong, for people and for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(example = json!({
+    "type": "about:blank", "status": 422, "title": "Unprocessable Entity", "code": "invalid_body",
+    "detail": "reward.amount: a reward's amounts are at least 1 base unit",
+    "errors": [{ "detail": "reward.amount: a reward's amounts are at least 1 base unit", "pointer": "#/reward/amount" }],
+}))]
 pub struct Problem {
     /// `about:blank`: the code tells more than a link would.
     #[serde(rename = "type")]
@@ -28,6 +43,24 @@ pub struct Problem {
     code: &'static str,
     /// What was wrong with this request, and what to do.
     detail: String,
+    /// Where it was wrong; absent where no part of the request is to blame.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    errors: Vec<Fault>,
+}
+
+/// A part of a request that is wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Fault {
+    /// What is wrong with it, and what to do.
+    detail: String,
+    /// Where it stands in the body: a JSON pointer (RFC 6901) as a URI fragment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "#/reward/amount")]
+    pointer: Option<String>,
+    /// The parameter of the path, of the query or of the head that it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "limit")]
+    parameter: Option<String>,
 }
 
 impl Problem {
@@ -39,7 +72,28 @@ impl Problem {
             title: status.canonical_reason().unwrap_or("Error"),
             code,
             detail: detail.into(),
+            errors: Vec::new(),
         }
+    }
+
+    /// The same, told of what stands in the body at `pointer`.
+    pub(crate) fn at(self, pointer: impl Into<String>) -> Self {
+        let fault = Fault { detail: self.detail.clone(), pointer: Some(pointer.into()), parameter: None };
+        Self { errors: vec![fault], ..self }
+    }
+
+    /// The same, told of a parameter.
+    pub(crate) fn of_parameter(self, name: &str) -> Self {
+        let fault = Fault { detail: self.detail.clone(), pointer: None, parameter: Some(name.to_owned()) };
+        Self { errors: vec![fault], ..self }
+    }
+
+    /// The same where what was checked stands in the body under the field `outer`.
+    pub(crate) fn under(mut self, outer: &str) -> Self {
+        for pointer in self.errors.iter_mut().filter_map(|fault| fault.pointer.as_mut()) {
+            *pointer = pointer.replacen("#/", &format!("#/{outer}/"), 1);
+        }
+        self
     }
 
     /// 400.
@@ -103,7 +157,13 @@ impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, axum::Json(self)).into_response();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        match status {
+            StatusCode::UNAUTHORIZED => drop(headers.insert(WWW_AUTHENTICATE, SCHEME)),
+            StatusCode::SERVICE_UNAVAILABLE => drop(headers.insert(RETRY_AFTER, TRY_AGAIN)),
+            _ => {}
+        }
         response
     }
 }
@@ -134,21 +194,23 @@ impl From<CampaignError> for Problem {
     fn from(error: CampaignError) -> Self {
         let detail = error.to_string();
         match error {
-            CampaignError::Definition(_) => Self::unprocessable("invalid_campaign", detail),
-            CampaignError::NoVault(_) => Self::unprocessable("unknown_chain", detail),
+            CampaignError::Definition(error) => {
+                Self::unprocessable("invalid_campaign", detail).at(pointer_to(error.field()))
+            }
+            CampaignError::NoVault(_) => Self::unprocessable("unknown_chain", detail).at("#/chain_id"),
             CampaignError::Unknown(_) => Self::not_found("campaign"),
             CampaignError::State(_) | CampaignError::Ended => Self::conflict("wrong_state", detail),
             CampaignError::Changed { .. } => {
-                Self::new(StatusCode::PRECONDITION_FAILED, "version_changed", detail)
+                Self::new(StatusCode::PRECONDITION_FAILED, "version_changed", detail).of_parameter("if-match")
             }
             CampaignError::StateAlert(_) => Self::conflict("lasting_state", detail),
-            CampaignError::Fixed(_) => Self::conflict("fixed_field", detail),
+            CampaignError::Fixed(field) => Self::conflict("fixed_field", detail).at(pointer_to(field)),
             CampaignError::Over(_) => Self::unprocessable("campaign_over", detail),
             CampaignError::NotToCome => Self::unprocessable("not_to_come", detail),
             CampaignError::Unfunded => Self::conflict("unfunded", detail),
             CampaignError::Funded => Self::conflict("funded", detail),
-            CampaignError::CapNotRaised { .. } => Self::conflict("cap_not_raised", detail),
-            CampaignError::CapRange => Self::unprocessable("invalid_cap", detail),
+            CampaignError::CapNotRaised { .. } => Self::conflict("cap_not_raised", detail).at("#/cap"),
+            CampaignError::CapRange => Self::unprocessable("invalid_cap", detail).at("#/cap"),
             CampaignError::Ledger(error) => error.into(),
             CampaignError::Timers(StageError::Infrastructure(error)) => Self::unavailable(&*error),
             CampaignError::Timers(error) => Self::internal(&Chain(&error).to_string()),
@@ -160,7 +222,7 @@ impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         match error {
             AuthError::Ledger(error) => error.into(),
-            AuthError::Password => Self::unprocessable("weak_password", error.to_string()),
+            AuthError::Password => Self::unprocessable("weak_password", error.to_string()).at("#/new"),
             error => Self::internal(&Chain(&error).to_string()),
         }
     }
@@ -185,7 +247,9 @@ impl From<RedriveError> for Problem {
 impl From<PlayerError> for Problem {
     fn from(error: PlayerError) -> Self {
         match error {
-            PlayerError::BadId => Self::unprocessable("invalid_player_id", error.to_string()),
+            PlayerError::BadId => {
+                Self::unprocessable("invalid_player_id", error.to_string()).of_parameter("player_id")
+            }
             PlayerError::Ledger(error) => error.into(),
         }
     }
@@ -195,10 +259,12 @@ impl From<LinkError> for Problem {
     fn from(error: LinkError) -> Self {
         let detail = error.to_string();
         match error {
-            LinkError::UnknownChallenge => Self::unprocessable("unknown_challenge", detail),
-            LinkError::StaleChallenge => Self::conflict("stale_challenge", detail),
-            LinkError::Reserved => Self::unprocessable("reserved_address", detail),
-            LinkError::WrongSignature { .. } => Self::unprocessable("wrong_signature", detail),
+            LinkError::UnknownChallenge => Self::unprocessable("unknown_challenge", detail).at("#/message"),
+            LinkError::StaleChallenge => Self::conflict("stale_challenge", detail).at("#/message"),
+            LinkError::Reserved => Self::unprocessable("reserved_address", detail).at("#/message"),
+            LinkError::WrongSignature { .. } => {
+                Self::unprocessable("wrong_signature", detail).at("#/signature")
+            }
             LinkError::Chain(error) => Self::unavailable(&error),
             LinkError::Ledger(error) => error.into(),
         }

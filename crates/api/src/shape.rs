@@ -6,6 +6,7 @@
 use std::{collections::HashSet, fmt};
 
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_path_to_error::Track;
 
 /// Where a body may hold lists.
 #[derive(Clone, Copy, Debug)]
@@ -30,10 +31,17 @@ impl Lists {
 ///
 /// # Errors
 /// If it is not so, or this is no JSON.
-pub(crate) fn check_shape(json: &[u8], lists: Lists) -> Result<(), serde_json::Error> {
+pub(crate) fn check_shape(
+    json: &[u8],
+    lists: Lists,
+) -> Result<(), serde_path_to_error::Error<serde_json::Error>> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
-    Shape { lists, list: false }.deserialize(&mut deserializer)?;
-    deserializer.end()
+    let mut track = Track::new();
+    let tracked = serde_path_to_error::Deserializer::new(&mut deserializer, &mut track);
+    Shape { lists, list: false }
+        .deserialize(tracked)
+        .and_then(|()| deserializer.end())
+        .map_err(|error| serde_path_to_error::Error::new(track.path(), error))
 }
 
 /// What a value may be.
@@ -102,12 +110,23 @@ impl<'de> Visitor<'de> for Shape {
         while let Some(name) = fields.next_key::<String>()? {
             let list = self.lists.fields.contains(&name.as_str());
             if seen.contains(&name) {
-                return Err(A::Error::custom(format_args!("the field `{name}` is there twice")));
+                return fields.next_value_seed(Twice(&name));
             }
             seen.insert(name);
             fields.next_value_seed(Self { list, ..self })?;
         }
         Ok(())
+    }
+}
+
+/// Refuses the value of a field that was there before: in its place, so that the path of the error leads to it.
+struct Twice<'a>(&'a str);
+
+impl<'de> DeserializeSeed<'de> for Twice<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, _: D) -> Result<(), D::Error> {
+        Err(D::Error::custom(format_args!("the field `{}` is there twice", self.0)))
     }
 }
 
@@ -129,7 +148,7 @@ mod tests {
     #[case(r#"{"a":1} x"#, "trailing characters")]
     fn the_shape_is_checked(#[case] json: &str, #[case] problem: &str) {
         let found = check_shape(json.as_bytes(), Lists::of(&["b"]));
-        let found = found.map_or_else(|error| error.to_string(), |()| String::new());
+        let found = found.map_or_else(|error| error.inner().to_string(), |()| String::new());
         assert!(found.starts_with(problem) && problem.is_empty() == found.is_empty(), "{found}");
     }
 

@@ -10,17 +10,19 @@ use utoipa::ToSchema;
 pub struct Caps {
     /// Grants over the campaign's whole life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 9223372036854775807i64)]
     pub grants_per_player: Option<u64>,
     /// Grants recorded on one UTC day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 9223372036854775807i64)]
     pub grants_per_player_per_day: Option<u64>,
     /// Base units over the campaign's whole life.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = "uint256", pattern = "^[1-9][0-9]{0,77}$")]
     pub amount_per_player: Option<Amount>,
     /// Base units granted for outcomes that were recorded on one UTC day.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = "uint256", pattern = "^[1-9][0-9]{0,77}$")]
     pub amount_per_player_per_day: Option<Amount>,
 }
 

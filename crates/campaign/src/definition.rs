@@ -68,7 +68,7 @@ pub enum DefinitionError {
     #[error("{field}: {problem}")]
     Field {
         /// The field.
-        field: &'static str,
+        field: String,
         /// What it must be.
         problem: String,
     },
@@ -77,13 +77,27 @@ pub enum DefinitionError {
     Rule(#[from] RuleError),
 }
 
+impl DefinitionError {
+    /// The field that is wrong; inside others, with their names before it: `caps.amount_per_player`.
+    pub fn field(&self) -> &str {
+        match self {
+            Self::Field { field, .. } => field,
+            Self::Rule(_) => "rule",
+        }
+    }
+
+    pub(crate) fn of(field: impl Into<String>, problem: String) -> Self {
+        Self::Field { field: field.into(), problem }
+    }
+}
+
 impl Definition {
     /// Checks everything that can be checked without the chain, and compiles the rule.
     ///
     /// # Errors
     /// The first thing that is wrong.
     pub fn check(&self) -> Result<Rule, DefinitionError> {
-        let refuse = |field, problem: String| Err(DefinitionError::Field { field, problem });
+        let refuse = |field: &str, problem| Err(DefinitionError::of(field, problem));
         let plain = |text: &str| !text.trim().is_empty() && !text.chars().any(char::is_control);
         if !plain(&self.name) || self.name.chars().count() > CAMPAIGN_NAME_MAX {
             return refuse(
@@ -97,9 +111,9 @@ impl Definition {
         if self.games.is_empty() || self.games.len() > GAMES_MAX {
             return refuse("games", format!("1 to {GAMES_MAX} games"));
         }
-        if self.games.iter().any(|game| !plain(game) || game.len() > GAME_NAME_MAX) {
+        if let Some(bad) = self.games.iter().position(|game| !plain(game) || game.len() > GAME_NAME_MAX) {
             return refuse(
-                "games",
+                &format!("games.{bad}"),
                 format!("a game's name has 1 to {GAME_NAME_MAX} bytes, no control characters"),
             );
         }
@@ -114,7 +128,7 @@ impl Definition {
         if let Some(windows) = &self.windows {
             // From the beginning of the campaign's time: whether there is one at all does not depend on the day.
             let checked = windows.check(self.starts_at.unwrap_or(DateTime::UNIX_EPOCH));
-            checked.map_err(|problem| DefinitionError::Field { field: "windows", problem })?;
+            checked.map_err(|(field, problem)| DefinitionError::of(format!("windows.{field}"), problem))?;
         }
         if !(1..=WALLET_DEADLINE_HOURS_MAX).contains(&self.wallet_deadline_hours) {
             return refuse("wallet_deadline_hours", format!("1 to {WALLET_DEADLINE_HOURS_MAX}"));
@@ -128,17 +142,21 @@ impl Definition {
 
     fn check_caps(&self) -> Result<(), DefinitionError> {
         let caps = &self.caps;
-        let zero = |cap: Option<u64>| cap.is_some_and(|cap| cap == 0 || i64::try_from(cap).is_err());
-        if zero(caps.grants_per_player)
-            || zero(caps.grants_per_player_per_day)
-            || [caps.amount_per_player, caps.amount_per_player_per_day].contains(&Some(Amount::ZERO))
-        {
-            return Err(DefinitionError::Field {
-                field: "caps",
-                problem: "a cap is at least 1; leave it out for no cap".to_owned(),
-            });
+        let none = |cap: Option<u64>| cap.is_some_and(|cap| cap == 0 || i64::try_from(cap).is_err());
+        let nothing = |cap: Option<Amount>| cap == Some(Amount::ZERO);
+        let wrong = [
+            ("grants_per_player", none(caps.grants_per_player)),
+            ("grants_per_player_per_day", none(caps.grants_per_player_per_day)),
+            ("amount_per_player", nothing(caps.amount_per_player)),
+            ("amount_per_player_per_day", nothing(caps.amount_per_player_per_day)),
+        ];
+        match wrong.into_iter().find(|(_, wrong)| *wrong) {
+            Some((cap, _)) => Err(DefinitionError::of(
+                format!("caps.{cap}"),
+                "a cap is at least 1; leave it out for no cap".to_owned(),
+            )),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The counters that it needs.

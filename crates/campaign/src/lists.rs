@@ -7,6 +7,7 @@ use laurel_events::{CampaignId, CampaignPlayersListed, OrgId, PlayerId};
 use laurel_ledger::{Context, LedgerError, append};
 use serde::{Deserialize, Serialize};
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::{CampaignError, change::lock_campaign};
@@ -15,7 +16,7 @@ use crate::{CampaignError, change::lock_campaign};
 pub const LISTED_MAX: usize = 1_000;
 
 /// A list of players.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum PlayerList {
     /// They may earn something, also where not everybody may.

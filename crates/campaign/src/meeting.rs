@@ -74,6 +74,7 @@ pub(crate) async fn load_active(
         // Both were checked when they were saved, but perhaps by another version.
         let rule = rules.get(campaign.id, campaign.rule_version, &campaign.definition.rule);
         let windows = campaign.definition.windows.as_ref().map(Windows::parse).transpose();
+        let windows = windows.map_err(|(field, problem)| format!("windows.{field}: {problem}"));
         let compiled = rule.map_err(|error| error.to_string()).and_then(|rule| Ok((rule, windows?)));
         let (rule, windows) = match compiled {
             Ok((rule, windows)) => (Some(rule), windows),

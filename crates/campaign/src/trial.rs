@@ -53,7 +53,8 @@ impl Trial {
     pub fn of(org: OrgId, definition: Definition) -> Result<Self, DefinitionError> {
         let rule = definition.check()?;
         let windows = definition.windows.as_ref().map(Windows::parse).transpose();
-        let windows = windows.map_err(|problem| DefinitionError::Field { field: "windows", problem })?;
+        let windows =
+            windows.map_err(|(field, problem)| DefinitionError::of(format!("windows.{field}"), problem))?;
         let campaign = ActiveCampaign {
             id: CampaignId::from(0),
             org,

@@ -28,7 +28,7 @@ impl Reason {
         let plain = |c: char| !c.is_control() || c == '\n';
         if words.trim().is_empty() || words.chars().count() > REASON_MAX || !words.chars().all(plain) {
             let problem = format!("1 to {REASON_MAX} characters, no control characters but line breaks");
-            return Err(DefinitionError::Field { field: "reason", problem });
+            return Err(DefinitionError::of("reason", problem));
         }
         let mut salt = [0; SALT_BYTES];
         rng.fill_bytes(&mut salt);

@@ -29,11 +29,14 @@ const OPENINGS_MAX: usize = 1_000;
 #[serde(deny_unknown_fields)]
 pub struct Windows {
     /// When one opens: minute, hour, day of the month, month, day of the week, as cron has it.
+    #[schema(format = "cron", max_length = 100, example = "0 18 * * FRI")]
     pub cron: String,
     /// The time zone of that clock, as the IANA database names it. A time that its clock skips is the first one after; of a time that
     /// its clock shows twice, the first counts.
+    #[schema(format = "time-zone", example = "Europe/Berlin")]
     pub time_zone: String,
     /// For how many minutes it is open.
+    #[schema(minimum = 1, maximum = 10080, example = 240)]
     pub minutes: u32,
 }
 
@@ -49,35 +52,36 @@ impl Windows {
     /// Checks them; `now` is where one looks for the next from.
     ///
     /// # Errors
-    /// What is wrong, in words.
-    pub fn check(&self, now: DateTime<Utc>) -> Result<(), String> {
+    /// The field that is wrong, and what it must be.
+    pub fn check(&self, now: DateTime<Utc>) -> Result<(), (&'static str, String)> {
         let next = self.parse()?.next_after(now);
         if next.is_some_and(|next| next - now <= GAP_MAX) {
             Ok(())
         } else {
-            Err(format!("cron: {} comes in no year", self.cron))
+            Err(("cron", format!("{} comes in no year", self.cron)))
         }
     }
 
     /// Makes them ready to be asked.
     ///
     /// # Errors
-    /// What is wrong, in words.
-    pub fn parse(&self) -> Result<Recurrence, String> {
+    /// The field that is wrong, and what it must be.
+    pub fn parse(&self) -> Result<Recurrence, (&'static str, String)> {
         if !(1..=MINUTES_MAX).contains(&self.minutes) {
-            return Err(format!("minutes: 1 to {MINUTES_MAX}"));
+            return Err(("minutes", format!("1 to {MINUTES_MAX}")));
         }
         if self.cron.len() > PATTERN_MAX {
-            return Err(format!("cron: at most {PATTERN_MAX} bytes"));
+            return Err(("cron", format!("at most {PATTERN_MAX} bytes")));
         }
         let parser = CronParser::builder().seconds(Seconds::Disallowed).year(Year::Disallowed).build();
         let cron = parser.parse(&self.cron).map_err(|error| {
-            format!("cron: {error}; such as 0 18 * * FRI: minute, hour, day, month, day of the week")
+            let problem = format!("{error}; such as 0 18 * * FRI: minute, hour, day, month, day of the week");
+            ("cron", problem)
         })?;
         let time_zone = self
             .time_zone
             .parse()
-            .map_err(|_| format!("time_zone: {:?} is none; such as Europe/Berlin", self.time_zone))?;
+            .map_err(|_| ("time_zone", format!("{:?} is none; such as Europe/Berlin", self.time_zone)))?;
         Ok(Recurrence { cron, time_zone, length: TimeDelta::minutes(self.minutes.into()) })
     }
 }
@@ -191,8 +195,9 @@ mod tests {
         #[case] minutes: u32,
         #[case] says: &str,
     ) {
-        let problem = windows(cron, zone, minutes).check(at("2026-01-01T00:00:00Z")).unwrap_err();
-        assert!(problem.contains(says), "{problem}");
+        let (field, problem) = windows(cron, zone, minutes).check(at("2026-01-01T00:00:00Z")).unwrap_err();
+        let told = format!("{field}: {problem}");
+        assert!(told.contains(says), "{told}");
     }
 
     #[test]

@@ -13,6 +13,11 @@ mod outcomes;
 mod players;
 mod transactions;
 
+pub(crate) use self::{
+    dead_letters::STATES as LETTER_STATES, grants::STATES as GRANT_STATES,
+    transactions::STATES as TRANSACTION_STATES,
+};
+
 use std::time::Duration;
 
 use axum::{
@@ -34,7 +39,8 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    ApiState, Problem, auth::with_principal, docs, extract::BODY_BYTES_MAX, request_id::with_request_id,
+    ApiState, Problem, auth::with_principal, docs, document, extract::BODY_BYTES_MAX,
+    request_id::with_request_id,
 };
 
 /// How long a request may take before the client is told to try again.
@@ -124,36 +130,8 @@ fn api() -> OpenApiRouter<ApiState> {
 /// The routes and their document.
 fn parts() -> (Router<ApiState>, utoipa::openapi::OpenApi) {
     let (routes, mut document) = api().split_for_parts();
-    for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.patch, &mut item.delete];
-        for operation in operations.into_iter().flatten() {
-            let answers = &mut operation.responses.responses;
-            // Whatever asks the database or a chain may find it away; a problem looks the same everywhere.
-            if let Some(problem) = answers.get("4XX").cloned() {
-                answers.entry("503".to_owned()).or_insert(problem);
-            }
-            for (status, answer) in answers {
-                if let RefOr::T(answer) = answer
-                    && answer.description.is_empty()
-                {
-                    answer.description = describe(status).to_owned();
-                }
-            }
-        }
-    }
+    document::complete(&mut document);
     (routes, document)
-}
-
-/// What every answer of a status means, where its route says nothing of its own.
-fn describe(status: &str) -> &'static str {
-    match status {
-        "200" => "It was found, or done",
-        "201" => "It was made",
-        "202" => "It was taken, and is being done",
-        "4XX" => "It was refused; `code` says why, and stays",
-        "503" => "Something is away for a moment, or too much was asked: try again",
-        _ => "As described",
-    }
 }
 
 /// The OpenAPI 3.1 document of all routes.

@@ -60,8 +60,12 @@ impl<'w> Call<'w> {
         self.text(&body.to_string())
     }
 
-    pub(crate) fn text(mut self, body: &str) -> Self {
-        self.body = body.as_bytes().to_vec();
+    pub(crate) fn text(self, body: &str) -> Self {
+        self.bytes(body.as_bytes())
+    }
+
+    pub(crate) fn bytes(mut self, body: &[u8]) -> Self {
+        self.body = body.to_vec();
         self.header("content-type", "application/json")
     }
 

@@ -249,10 +249,10 @@ async fn windows_come_again_and_again() {
         world.call(Role::Manager, &format!("PATCH /v1/campaigns/{id}")).json(&json!({ "windows": windows }))
     };
     change(json!({ "cron": "0 18 30 2 *", "time_zone": "UTC", "minutes": 1 }))
-        .refused(422, "invalid_campaign", "windows: cron: 0 18 30 2 * comes in no year")
+        .refused(422, "invalid_campaign", "windows.cron: 0 18 30 2 * comes in no year")
         .await;
     change(json!({ "cron": "0 18 * * *", "time_zone": "Mars", "minutes": 1 }))
-        .refused(422, "invalid_campaign", "windows: time_zone")
+        .refused(422, "invalid_campaign", "windows.time_zone")
         .await;
     change(json!({ "cron": "0 18 * * *" })).refused(422, "invalid_body", "missing field").await;
     let changed = change(json!(null)).send().await.ok();

@@ -17,7 +17,7 @@ use crate::{call::Call, world::World};
 const PASSWORD: &str = "correct horse battery";
 
 /// Adds somebody to the organisation `default`.
-async fn hire(world: &World, name: &str, role: Role) {
+pub(crate) async fn hire(world: &World, name: &str, role: Role) {
     // Of its own for everybody: ids are made of it.
     let mut rng = StdRng::seed_from_u64(name.bytes().map(u64::from).sum());
     let hash = Password::choose(PASSWORD.to_owned()).unwrap().hash(&mut rng).await.unwrap();

@@ -1,8 +1,7 @@
 //! `{"kind":"by_rank","amounts":[…]}`
 
 use laurel_events::Amount;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::Serialize;
 
 use super::{NoReward, RewardError, payable};
 use crate::rule::RuleInput;
@@ -11,11 +10,9 @@ use crate::rule::RuleInput;
 pub const RANKS_MAX: usize = 1_000;
 
 /// An amount for each rank, the first item being rank 1.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "Written", into = "Written")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ByRank {
     /// Base units for the first, the second, and so on.
-    #[schema(value_type = Vec<String>, example = json!(["500", "300", "100"]))]
     amounts: Box<[Amount]>,
 }
 
@@ -39,25 +36,5 @@ impl ByRank {
         let rank = input.outcome.rank.ok_or(NoReward::FieldMissing)?;
         let index = rank.checked_sub(1).and_then(|index| usize::try_from(index).ok());
         index.and_then(|index| self.amounts.get(index)).copied().ok_or(NoReward::RankBeyondTable)
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    amounts: Vec<Amount>,
-}
-
-impl TryFrom<Written> for ByRank {
-    type Error = RewardError;
-
-    fn try_from(written: Written) -> Result<Self, RewardError> {
-        Self::new(written.amounts)
-    }
-}
-
-impl From<ByRank> for Written {
-    fn from(by_rank: ByRank) -> Self {
-        Self { amounts: by_rank.amounts.into_vec() }
     }
 }

@@ -1,17 +1,14 @@
 //! `{"kind":"fixed","amount"}`
 
 use laurel_events::Amount;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::Serialize;
 
 use super::{RewardError, payable};
 
 /// The same amount for every accepted outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "Written", into = "Written")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Fixed {
     /// Base units.
-    #[schema(value_type = String, example = "1000000000000000000")]
     amount: Amount,
 }
 
@@ -27,25 +24,5 @@ impl Fixed {
     /// What it pays.
     pub const fn amount(&self) -> Amount {
         self.amount
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    amount: Amount,
-}
-
-impl TryFrom<Written> for Fixed {
-    type Error = RewardError;
-
-    fn try_from(written: Written) -> Result<Self, RewardError> {
-        Self::new(written.amount)
-    }
-}
-
-impl From<Fixed> for Written {
-    fn from(fixed: Fixed) -> Self {
-        Self { amount: fixed.amount }
     }
 }

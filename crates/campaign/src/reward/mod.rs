@@ -15,11 +15,13 @@ mod error;
 mod field;
 mod fixed;
 mod per_unit;
+mod schema;
+mod written;
 
 use laurel_events::Amount;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
 
+use self::written::Written;
 pub use self::{
     by_rank::{ByRank, RANKS_MAX},
     error::{NoReward, RewardError},
@@ -30,8 +32,8 @@ pub use self::{
 use crate::rule::RuleInput;
 
 /// What a campaign pays for an accepted outcome.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", try_from = "Written")]
 pub enum Reward {
     /// Always the same.
     Fixed(Fixed),

@@ -1,24 +1,19 @@
 //! `{"kind":"per_unit","field","amount","cap"}`
 
 use laurel_events::Amount;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::Serialize;
 
 use super::{NoReward, RewardError, RewardField, payable};
 use crate::rule::RuleInput;
 
 /// An amount for each unit of a field, up to a cap.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "Written", into = "Written")]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PerUnit {
     /// `score`, or `attributes.NAME` of an attribute that is a whole number.
-    #[schema(value_type = String, example = "score")]
     field: RewardField,
     /// Base units for each unit of the field.
-    #[schema(value_type = String, example = "10")]
     amount: Amount,
     /// The most that is paid, in base units.
-    #[schema(value_type = String, example = "1000")]
     cap: Amount,
 }
 
@@ -42,27 +37,5 @@ impl PerUnit {
         }
         // A product that no `Amount` can hold is above every cap.
         Ok(self.amount.times(units).map_or(self.cap, |amount| amount.min(self.cap)))
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    field: RewardField,
-    amount: Amount,
-    cap: Amount,
-}
-
-impl TryFrom<Written> for PerUnit {
-    type Error = RewardError;
-
-    fn try_from(written: Written) -> Result<Self, RewardError> {
-        Self::new(written.field, written.amount, written.cap)
-    }
-}
-
-impl From<PerUnit> for Written {
-    fn from(per_unit: PerUnit) -> Self {
-        Self { field: per_unit.field, amount: per_unit.amount, cap: per_unit.cap }
     }
 }

@@ -12,6 +12,8 @@ use crate::{
     auth::{NewApiKey, add_api_key},
     extract::RequestBody,
     idempotency::{Keyed, Once, Reply},
+    pointer::pointer_to,
+    routes::campaigns::GameName,
     shape::Lists,
 };
 
@@ -23,9 +25,15 @@ const SUBJECT_BYTES_MAX: usize = 128;
 #[schema(as = NewApiKey)]
 pub(crate) struct Request {
     /// The game server. Its outcomes are known by this name and their ids, so a new key of the same server needs the same name.
+    #[schema(
+        min_length = 1,
+        max_length = 128,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     subject: String,
     /// The games that it may report of; without, all.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<GameName>>, min_items = 1, max_items = 100)]
     games: Option<Vec<String>>,
     /// When the key ends by itself; without, when it is revoked.
     #[serde(default)]
@@ -41,21 +49,25 @@ impl Request {
         let named = |name: &str, bytes_max: usize| {
             !name.trim().is_empty() && name.len() <= bytes_max && !name.chars().any(char::is_control)
         };
-        let refuse = |detail: String| Err(Problem::unprocessable("invalid_api_key", detail));
+        let refuse = |field: &str, what: String| {
+            let detail = format!("{field}: {what}");
+            Err(Problem::unprocessable("invalid_api_key", detail).at(pointer_to(field)))
+        };
         if !named(&self.subject, SUBJECT_BYTES_MAX) {
-            return refuse(format!("subject: 1 to {SUBJECT_BYTES_MAX} bytes without control characters"));
+            return refuse("subject", format!("1 to {SUBJECT_BYTES_MAX} bytes without control characters"));
         }
         if let Some(games) = &self.games
             && (games.is_empty()
                 || games.len() > GAMES_MAX
                 || games.iter().any(|game| !named(game, GAME_NAME_MAX)))
         {
-            return refuse(format!(
-                "games: 1 to {GAMES_MAX} names of 1 to {GAME_NAME_MAX} bytes; leave it out for all games"
-            ));
+            return refuse(
+                "games",
+                format!("1 to {GAMES_MAX} names of 1 to {GAME_NAME_MAX} bytes; leave it out for all games"),
+            );
         }
         if self.expires_at.is_some_and(|at| at <= now) {
-            return refuse("expires_at: this moment has passed".to_owned());
+            return refuse("expires_at", "this moment has passed".to_owned());
         }
         Ok(())
     }
@@ -72,7 +84,7 @@ pub(crate) struct Answer {
 
 /// Make an API key for a game server
 #[utoipa::path(
-    post, path = "/api-keys", tag = "sign-in", operation_id = "post_api_key", request_body = Request,
+    post, path = "/api-keys", tag = "sign-in", operation_id = "post_api_key", request_body(content = Request, example = json!({ "subject": "arena", "games": ["quiz"], "expires_at": "2036-01-01T00:00:00Z" })),
     params(("idempotency-key" = String, Header, description = "The same for the same request sent again")),
     responses((status = 201, body = Answer), (status = "4XX", body = Problem)),
 )]

@@ -26,10 +26,11 @@ pub(crate) struct Request {
     /// The game server's id of you.
     player_id: String,
     /// The chain that your wallet is linked on.
+    #[schema(maximum = 18446744073709551615u64)]
     chain_id: u64,
     /// The wallet that is linked there.
     #[serde(deserialize_with = "checksummed")]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "eip55", pattern = "^(0x)?[0-9a-fA-F]{40}$")]
     address: Address,
 }
 
@@ -49,7 +50,10 @@ pub(crate) struct Answer {
 /// The message is as EIP-4361 has it. Whether there is such a player with such a wallet, the answer does not tell.
 #[utoipa::path(
     post, path = "/auth/wallet/challenge", tag = "sign-in", operation_id = "post_sign_in_challenge", security(()),
-    request_body = Request, responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
+    request_body(content = Request, example = json!({
+        "org": "default", "player_id": "player-7", "chain_id": 31337,
+        "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8",
+    })), responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,

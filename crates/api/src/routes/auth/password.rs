@@ -19,6 +19,7 @@ pub(crate) struct Request {
     /// The password that you have.
     current: String,
     /// The one that you want: 12 characters or more, with no other rules.
+    #[schema(min_length = 12, max_length = 512)]
     new: String,
 }
 
@@ -28,7 +29,7 @@ impl RequestBody for Request {}
 ///
 /// All your sign-ins end, this one as well: sign in with the new one.
 #[utoipa::path(
-    put, path = "/auth/password", tag = "sign-in", operation_id = "put_password", request_body = Request,
+    put, path = "/auth/password", tag = "sign-in", operation_id = "put_password", request_body(content = Request, example = json!({ "current": "correct horse battery", "new": "a passphrase of my own" })),
     responses((status = 204, description = "It is changed"), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

@@ -26,7 +26,7 @@ impl RequestBody for Request {}
 ///
 /// A refresh token is good once. When it comes again, somebody else has it: the sign-in ends, with all tokens that came of it.
 #[utoipa::path(
-    post, path = "/auth/refresh", tag = "sign-in", operation_id = "refresh", request_body = Request, security(()),
+    post, path = "/auth/refresh", tag = "sign-in", operation_id = "refresh", request_body(content = Request, example = json!({ "refresh_token": "the one that came last" })), security(()),
     responses((status = 200, body = Tokens), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

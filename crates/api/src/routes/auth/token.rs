@@ -30,7 +30,7 @@ impl RequestBody for Request {}
 ///
 /// For people who work here. After five wrong attempts in a row none counts for 15 minutes.
 #[utoipa::path(
-    post, path = "/auth/token", tag = "sign-in", operation_id = "sign_in", request_body = Request, security(()),
+    post, path = "/auth/token", tag = "sign-in", operation_id = "sign_in", request_body(content = Request, example = json!({ "name": "ada", "password": "correct horse battery" })), security(()),
     responses((status = 200, body = Tokens), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

@@ -38,7 +38,7 @@ fn have_one() -> Problem {
 ///
 /// It counts only after you have sent a code of it. Asked for again before, there is a new one.
 #[utoipa::path(
-    post, path = "/auth/totp", tag = "sign-in", operation_id = "begin_totp", request_body = Begin,
+    post, path = "/auth/totp", tag = "sign-in", operation_id = "begin_totp", request_body(content = Begin, example = json!({ "password": "correct horse battery" })),
     responses((status = 200, body = Begun), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn begin(
@@ -75,7 +75,7 @@ impl RequestBody for Confirm {}
 ///
 /// From now on nobody signs in as you without a code of it. Your other sign-ins end.
 #[utoipa::path(
-    put, path = "/auth/totp", tag = "sign-in", operation_id = "confirm_totp", request_body = Confirm,
+    put, path = "/auth/totp", tag = "sign-in", operation_id = "confirm_totp", request_body(content = Confirm, example = json!({ "code": "123456" })),
     responses((status = 204, description = "Codes are asked for from now on"), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn confirm(
@@ -94,7 +94,7 @@ pub(crate) async fn confirm(
     let codes = Codes::of(secrets_key(&state)?.open(&about_totp(staff.id), &sealed)?, &staff.name)?;
     let step = codes.check(now, &code, staff.totp_step).ok_or_else(|| {
         let detail = "this is not the code of the secret that was given last: is the clock of your authenticator right?";
-        Problem::unprocessable("wrong_code", detail)
+        Problem::unprocessable("wrong_code", detail).at("#/code")
     })?;
     confirm_totp(&mut tx, now, staff.id, step).await?;
     end_other_sessions(&mut tx, now, staff.id, principal.session).await?;

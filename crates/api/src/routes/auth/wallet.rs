@@ -21,7 +21,7 @@ pub(crate) struct Request {
     /// The challenge's message, unchanged.
     message: String,
     /// The wallet's signature of it, in hexadecimal.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^(0x)?([0-9a-fA-F]{2})*$")]
     signature: Bytes,
 }
 
@@ -32,7 +32,7 @@ impl RequestBody for Request {}
 /// For players, with the wallet that is linked.
 #[utoipa::path(
     post, path = "/auth/wallet", tag = "sign-in", operation_id = "sign_in_with_wallet", security(()),
-    request_body = Request, responses((status = 200, body = Tokens), (status = "4XX", body = Problem)),
+    request_body(content = Request, example = json!({ "message": "the challenge's message, unchanged", "signature": "0x" })), responses((status = 200, body = Tokens), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,
@@ -44,7 +44,9 @@ pub(crate) async fn handler(
     let asked = asked.map_err(refused)?;
     let (id, chain_id) = (asked.player(), asked.chain_id());
     let node = state.nodes.get(&chain_id);
-    let node = node.ok_or_else(|| Problem::unprocessable("unknown_chain", "this chain does not pay here"))?;
+    let node = node.ok_or_else(|| {
+        Problem::unprocessable("unknown_chain", "this chain does not pay here").at("#/message")
+    })?;
     let wallet = asked.prove(&**node, proof).await.map_err(refused)?;
     let mut rng = state.rng().await;
     let mut tx = state.pool.begin().await?;

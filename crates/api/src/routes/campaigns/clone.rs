@@ -23,6 +23,11 @@ use crate::{
 pub(crate) struct Request {
     /// What people call the copy; without, as the original.
     #[serde(default)]
+    #[schema(
+        min_length = 1,
+        max_length = 120,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: Option<String>,
 }
 
@@ -38,7 +43,7 @@ impl RequestBody for Request {}
         ("campaign_id" = String, Path, description = "The campaign's id"),
         ("idempotency-key" = String, Header, description = "The same for the same request sent again"),
     ),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "name": "Quiz night, once more" })),
     responses((status = 201, body = CampaignOut), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

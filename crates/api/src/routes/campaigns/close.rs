@@ -72,7 +72,7 @@ pub(crate) struct Answer {
         ("campaign_id" = String, Path, description = "The campaign's id"),
         ("idempotency-key" = Option<String>, Header, description = "The same for the same request sent again"),
     ),
-    request_body(content = Request, description = "May be left out"),
+    request_body(content = Request, description = "May be left out", example = json!({ "reason": "the books are closed" })),
     responses((status = 202, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn post(

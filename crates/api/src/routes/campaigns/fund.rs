@@ -22,7 +22,7 @@ use crate::{
 #[schema(as = Cap)]
 pub(crate) struct Request {
     /// The whole cap in the token's base units, not the difference. It only rises.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "uint96", pattern = "^[1-9][0-9]{0,28}$")]
     cap: Amount,
 }
 
@@ -53,7 +53,7 @@ pub(crate) struct Answer {
         ("campaign_id" = String, Path, description = "The campaign's id"),
         ("idempotency-key" = String, Header, description = "The same for the same request sent again"),
     ),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "cap": "1000000" })),
     responses((status = 202, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

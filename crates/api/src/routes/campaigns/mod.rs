@@ -22,8 +22,19 @@ pub(crate) mod statistics;
 use laurel_campaign::{Campaign, CampaignState, find_campaign};
 use laurel_events::CampaignId;
 use sqlx::PgConnection;
+use utoipa::ToSchema;
 
 use crate::{Principal, Problem, shape::Lists};
+
+/// The name of a game: 1 to 64 bytes.
+#[derive(ToSchema)]
+#[schema(
+    min_length = 1,
+    max_length = 64,
+    pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+)]
+#[expect(dead_code, reason = "it is what the document says of names that a definition checks")]
+pub(crate) struct GameName(String);
 
 /// Where a definition holds lists.
 const LISTS: Lists = Lists::of(&["games", "amounts"]);

@@ -25,6 +25,11 @@ use crate::{
 pub(crate) struct Request {
     /// For whoever asks later: up to 500 characters. The journal has their hash only.
     #[serde(default)]
+    #[schema(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\x00-\x09\x0b-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x09\x0b-\x1f\x7f-\x9f]*$"
+    )]
     reason: Option<String>,
 }
 
@@ -96,7 +101,7 @@ macro_rules! moves {
                     ("idempotency-key" = Option<String>, Header,
                      description = "The same for the same request sent again"),
                 ),
-                request_body(content = Request, description = "May be left out"),
+                request_body(content = Request, description = "May be left out", example = json!({ "reason": "as planned" })),
                 responses((status = 200, body = CampaignOut), (status = "4XX", body = Problem)),
             )]
             pub(crate) async fn $name(

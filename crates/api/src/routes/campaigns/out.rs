@@ -54,6 +54,15 @@ impl From<PendingFunding> for FundingOut {
 
 /// A campaign.
 #[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(example = json!({
+    "id": "3765371974116720809", "name": "Quiz night", "state": "draft", "chain_id": 31337,
+    "vault": "0xe7f1725E7734CE288F8367e1Bb143E90bb3F0512", "token": "0x5FbDB2315678afecb367f032d93F642f64180aa3",
+    "games": ["quiz"], "rule": "outcome.score >= 80 && player.grants < 5",
+    "reward": { "kind": "per_unit", "field": "score", "amount": "10", "cap": "1000" },
+    "caps": { "grants_per_player_per_day": 3, "amount_per_player": "10000" },
+    "starts_at": "2036-01-01T00:00:00Z", "ends_at": "2036-04-01T00:00:00Z", "only_allowed": false,
+    "wallet_deadline_hours": 72, "rule_version": 1, "version": 1, "created_at": "2026-01-01T00:00:00Z",
+}))]
 pub(crate) struct CampaignOut {
     /// Its id, on the chain and off it.
     #[schema(value_type = String)]
@@ -151,5 +160,6 @@ pub(crate) fn if_match(headers: &HeaderMap) -> Result<Option<i32>, Problem> {
     let version = value.strip_prefix('"').and_then(|value| value.strip_suffix('"')?.parse().ok());
     version.map(Some).ok_or_else(|| {
         Problem::bad_request("invalid_if_match", "send the ETag of the last answer, with its quotes")
+            .of_parameter("if-match")
     })
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer};
 use utoipa::ToSchema;
 
 use super::{
-    LISTS,
+    GameName, LISTS,
     out::{CampaignOut, etag, if_match},
 };
 use crate::{
@@ -26,12 +26,19 @@ use crate::{
 pub(crate) struct Request {
     /// What people call it.
     #[serde(default)]
+    #[schema(
+        min_length = 1,
+        max_length = 120,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: Option<String>,
     /// The games whose outcomes it meets.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<GameName>>, min_items = 1, max_items = 100)]
     games: Option<Vec<String>>,
     /// Which outcomes earn (CEL).
     #[serde(default)]
+    #[schema(format = "cel")]
     rule: Option<String>,
     /// What they earn.
     #[serde(default)]
@@ -56,6 +63,7 @@ pub(crate) struct Request {
     only_allowed: Option<bool>,
     /// How long a player has to link a wallet.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 8784)]
     wallet_deadline_hours: Option<u32>,
 }
 
@@ -110,7 +118,7 @@ fn set<T>(field: &mut T, value: Option<T>) {
         ("campaign_id" = String, Path, description = "The campaign's id"),
         ("if-match" = Option<String>, Header, description = "The ETag of the version that is to be changed"),
     ),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "rule": "outcome.score >= 90", "windows": null })),
     responses((status = 200, body = CampaignOut), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(

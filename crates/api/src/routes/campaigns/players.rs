@@ -123,7 +123,7 @@ pub(crate) struct Answer {
         ("campaign_id" = String, Path, description = "The campaign's id"),
         ("idempotency-key" = String, Header, description = "The same for the same request sent again"),
     ),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "allow": ["player-7"] })),
     responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn change(
@@ -150,6 +150,16 @@ pub(crate) async fn change(
 }
 
 impl Request {
+    /// Where the player stands who is `index`th of all.
+    fn pointer(&self, index: usize) -> String {
+        let (allow, deny) = (self.allow.len(), self.deny.len());
+        match index {
+            index if index < allow => format!("#/allow/{index}"),
+            index if index < allow + deny => format!("#/deny/{}", index - allow),
+            index => format!("#/remove/{}", index - allow - deny),
+        }
+    }
+
     /// The players by their ids, all of whom there must be.
     async fn resolve(self, conn: &mut PgConnection, principal: &Principal) -> Result<PlayersListed, Problem> {
         let refuse = |detail: String| Problem::unprocessable("invalid_players", detail);
@@ -158,15 +168,16 @@ impl Request {
             return Err(refuse(format!("name 1 to {LISTED_MAX} players at once, not {}", all.len())));
         }
         let mut seen = HashSet::new();
-        if let Some(twice) = all.iter().find(|player| !seen.insert(*player)) {
-            return Err(refuse(format!("{twice:?} is named twice")));
+        if let Some(twice) = all.iter().position(|player| !seen.insert(player)) {
+            return Err(refuse(format!("{:?} is named twice", all[twice])).at(self.pointer(twice)));
         }
-        if all.iter().any(|player| player.contains('\0')) {
-            return Err(refuse("a player's id holds no NUL".to_owned()));
+        if let Some(bad) = all.iter().position(|player| player.contains('\0')) {
+            return Err(refuse("a player's id holds no NUL".to_owned()).at(self.pointer(bad)));
         }
         let found = find_players(conn, principal.org, &all).await?;
-        if let Some(unknown) = all.iter().find(|player| !found.contains_key(*player)) {
-            return Err(refuse(format!("there is no player {unknown:?}: nobody was put anywhere")));
+        if let Some(unknown) = all.iter().position(|player| !found.contains_key(player)) {
+            let detail = format!("there is no player {:?}: nobody was put anywhere", all[unknown]);
+            return Err(refuse(detail).at(self.pointer(unknown)));
         }
         let ids = |names: &[String]| names.iter().filter_map(|name| found.get(name).copied()).collect();
         Ok(PlayersListed { allow: ids(&self.allow), deny: ids(&self.deny), remove: ids(&self.remove) })

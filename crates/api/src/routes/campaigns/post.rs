@@ -11,7 +11,7 @@ use sqlx::PgConnection;
 use utoipa::ToSchema;
 
 use super::{
-    LISTS, campaign,
+    GameName, LISTS, campaign,
     out::{CampaignOut, tag},
 };
 use crate::{
@@ -28,17 +28,24 @@ use crate::{
 #[schema(as = NewCampaign)]
 pub(crate) struct Request {
     /// What people call it.
+    #[schema(
+        min_length = 1,
+        max_length = 120,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"
+    )]
     name: String,
     /// The chain it pays on.
+    #[schema(maximum = 18446744073709551615u64)]
     chain_id: u64,
     /// The token it pays.
     #[serde(deserialize_with = "checksummed")]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "eip55", pattern = "^(0x)?[0-9a-fA-F]{40}$")]
     token: Address,
     /// The games whose outcomes it meets.
+    #[schema(value_type = Vec<GameName>, min_items = 1, max_items = 100)]
     games: Vec<String>,
     /// Which outcomes earn (CEL over `outcome` and `player`).
-    #[schema(example = "outcome.score >= 100 && player.grants < 5")]
+    #[schema(format = "cel", example = "outcome.score >= 100 && player.grants < 5")]
     rule: String,
     /// What they earn.
     reward: Reward,
@@ -58,6 +65,7 @@ pub(crate) struct Request {
     #[serde(default)]
     only_allowed: bool,
     /// How long a player has to link a wallet.
+    #[schema(minimum = 1, maximum = 8784)]
     wallet_deadline_hours: u32,
 }
 
@@ -108,7 +116,7 @@ async fn require_token(
     let Some(node) = state.nodes.get(&definition.chain_id) else {
         return Err(CampaignError::NoVault(definition.chain_id).into());
     };
-    let refuse = |why| Problem::unprocessable("invalid_token", format!("token: {why}"));
+    let refuse = |why| Problem::unprocessable("invalid_token", format!("token: {why}")).at("#/token");
     if is_vault_or_lane(conn, definition.chain_id, definition.token).await? {
         return Err(refuse("this is a vault or a lane of Laurel, not a token"));
     }
@@ -124,7 +132,15 @@ async fn require_token(
 ///
 /// It begins as a draft: fund it, then activate it.
 #[utoipa::path(
-    post, path = "/campaigns", tag = "campaigns", operation_id = "post_campaign", request_body = Request,
+    post, path = "/campaigns", tag = "campaigns", operation_id = "post_campaign", request_body(content = Request, example = json!({
+        "name": "Quiz night", "chain_id": 31337, "token": "0x5FbDB2315678afecb367f032d93F642f64180aa3", "games": ["quiz"],
+        "rule": "outcome.score >= 80 && player.grants < 5",
+        "reward": { "kind": "per_unit", "field": "score", "amount": "10", "cap": "1000" },
+        "caps": { "grants_per_player_per_day": 3, "amount_per_player": "10000" },
+        "starts_at": "2036-01-01T00:00:00Z", "ends_at": "2036-04-01T00:00:00Z",
+        "windows": { "cron": "0 18 * * FRI", "time_zone": "Europe/Berlin", "minutes": 240 },
+        "wallet_deadline_hours": 72,
+    })),
     params(("idempotency-key" = String, Header, description = "The same for the same request sent again")),
     responses((status = 201, body = CampaignOut), (status = "4XX", body = Problem)),
 )]

@@ -17,6 +17,8 @@ use tokio::{
     time::{Instant, timeout_at},
 };
 
+use utoipa::ToSchema;
+
 use super::campaign;
 use crate::{ApiState, Principal, Problem, extract::Path, statistics::CampaignStatistics};
 
@@ -65,6 +67,20 @@ pub(crate) async fn get(
     Ok(([etag, private, json], snapshot.body.clone()).into_response())
 }
 
+/// An event of the stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "it is what the document says of lines that are written as they are")]
+pub(crate) struct StatisticsEvent {
+    /// statistics.
+    event: String,
+    /// The ETag of the statistics.
+    id: String,
+    /// How soon to come again, in milliseconds.
+    retry: u64,
+    /// The statistics, as JSON.
+    data: String,
+}
+
 /// What a stream has told, and until when it lasts.
 struct Watching {
     state: ApiState,
@@ -86,7 +102,7 @@ struct Watching {
         ("last-event-id" = Option<String>, Header, description = "The id of the last event that the caller has"),
     ),
     responses(
-        (status = 200, content_type = "text/event-stream", body = String),
+        (status = 200, content_type = "text/event-stream", body = StatisticsEvent),
         (status = "4XX", body = Problem),
     ),
 )]

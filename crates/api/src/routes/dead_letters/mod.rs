@@ -5,3 +5,5 @@ pub(crate) mod list;
 mod out;
 pub(crate) mod redrive;
 pub(crate) mod redrive_many;
+
+pub(crate) use self::out::STATES;

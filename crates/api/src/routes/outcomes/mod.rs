@@ -4,4 +4,4 @@ pub(crate) mod get;
 pub(crate) mod post;
 mod validate;
 
-pub(crate) use self::validate::{advice, facts_of};
+pub(crate) use self::validate::{advice, attributes, facts_of, field_of};

@@ -12,10 +12,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
-use super::validate::{Checked, OutcomeIn, Rejected, advice, check};
+use super::validate::{Checked, OutcomeIn, Rejected, advice, check, field_of};
 use crate::{
     ApiState, Principal, Problem,
     extract::{Body, RequestBody},
+    pointer::pointer_to,
     request_id::RequestId,
     shape::Lists,
 };
@@ -66,10 +67,17 @@ pub(crate) struct ItemResult {
     /// What to do about a conflict or a rejection.
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'static str>,
+    /// What was wrong in the request: a JSON pointer (RFC 6901) as a URI fragment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "#/outcomes/0/score")]
+    pointer: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, Serialize, ToSchema)]
-#[schema(as = OutcomesTaken)]
+#[schema(as = OutcomesTaken, example = json!({
+    "accepted": 1, "duplicates": 0, "conflicts": 0, "rejected": 0,
+    "results": [{ "outcome_id": "match-1", "status": "accepted" }],
+}))]
 pub(crate) struct Answer {
     /// How many are recorded now.
     accepted: usize,
@@ -87,7 +95,10 @@ pub(crate) struct Answer {
 ///
 /// Each outcome is recorded exactly once, whatever is sent again. A bad one never sinks the rest.
 #[utoipa::path(
-    post, path = "/outcomes", tag = "outcomes", operation_id = "post_outcomes", request_body = Request,
+    post, path = "/outcomes", tag = "outcomes", operation_id = "post_outcomes", request_body(content = Request, example = json!({ "outcomes": [{
+        "outcome_id": "match-1", "game": "quiz", "player_id": "player-7", "score": 95, "rank": 1,
+        "attributes": { "level": "hard" }, "occurred_at": "2026-01-01T00:00:00Z",
+    }] })),
     responses((status = 202, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
@@ -98,7 +109,7 @@ pub(crate) async fn handler(
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
     if request.outcomes.is_empty() || request.outcomes.len() > OUTCOMES_MAX {
         let detail = format!("send 1 to {OUTCOMES_MAX} outcomes at once, not {}", request.outcomes.len());
-        return Err(Problem::unprocessable("outcomes_count", detail));
+        return Err(Problem::unprocessable("outcomes_count", detail).at("#/outcomes"));
     }
     let context = state.context(&request_id);
     let checked: Vec<Result<Checked, Rejected>> =
@@ -128,9 +139,13 @@ async fn record(
     let players = find_players(&mut tx, principal.org, &names).await?;
     let mut answer = Answer::default();
     let mut fresh: Vec<(OutcomeKey, &Checked, PlayerId)> = Vec::new();
-    for item in checked {
+    for (index, item) in checked.iter().enumerate() {
+        let mut at = None;
         let (outcome_id, status, code) = match item {
-            Err(rejected) => (rejected.outcome_id.clone(), Status::Rejected, Some(rejected.code)),
+            Err(rejected) => {
+                at = Some(rejected.pointer.clone());
+                (rejected.outcome_id.clone(), Status::Rejected, Some(rejected.code))
+            }
             Ok(item) => {
                 let key = key(item);
                 let player = players.get(&item.outcome.player_id);
@@ -152,7 +167,9 @@ async fn record(
             Status::Conflict => Some(advice("conflict")),
             _ => code.map(advice),
         };
-        answer.results.push(ItemResult { outcome_id, status, code, detail });
+        let pointer = at.or_else(|| code.map(|code| pointer_to(field_of(code))));
+        let pointer = pointer.map(|at| at.replacen('#', &format!("#/outcomes/{index}"), 1));
+        answer.results.push(ItemResult { outcome_id, status, code, detail, pointer });
     }
     if fresh.is_empty() {
         return Ok(Some(answer));

@@ -8,9 +8,16 @@ use laurel_players::EXTERNAL_ID_MAX;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
-use utoipa::ToSchema;
+use utoipa::{
+    ToSchema,
+    openapi::{Object, ObjectBuilder, OneOfBuilder, Schema, Type},
+};
 
-use crate::shape::{Lists, check_shape};
+use crate::{
+    extract::read,
+    pointer::{pointer, pointer_to},
+    shape::{Lists, check_shape},
+};
 
 /// The longest ids and names, in bytes.
 const OUTCOME_ID_MAX: usize = 128;
@@ -48,14 +55,39 @@ pub(crate) struct OutcomeIn {
     pub(crate) score: i64,
     /// The place, 1 being the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(minimum = 1)]
+    #[schema(minimum = 1, maximum = 4294967295u64)]
     pub(crate) rank: Option<i64>,
     /// Up to 16 texts, whole numbers or yes/no, for rules. No personal data.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schema(value_type = Object)]
+    #[schema(schema_with = attributes)]
     pub(crate) attributes: BTreeMap<String, Attribute>,
     /// When the game ended.
     pub(crate) occurred_at: DateTime<Utc>,
+}
+
+/// What the document says of attributes.
+pub(crate) fn attributes() -> Object {
+    let whole = ObjectBuilder::new()
+        .schema_type(Type::Integer)
+        .minimum(Some(-INTEGER_MAX))
+        .maximum(Some(INTEGER_MAX));
+    let text = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .max_length(Some(ATTRIBUTE_TEXT_MAX))
+        .pattern(Some(r"^[^\x00]*$"));
+    let name = ObjectBuilder::new()
+        .schema_type(Type::String)
+        .min_length(Some(1))
+        .max_length(Some(ATTRIBUTE_NAME_MAX))
+        .pattern(Some(r"^[^\x00-\x1f\x7f-\x9f]+$"));
+    let value =
+        OneOfBuilder::new().item(ObjectBuilder::new().schema_type(Type::Boolean)).item(whole).item(text);
+    ObjectBuilder::new()
+        .description(Some("Up to 16 texts, whole numbers or yes/no, for rules. No personal data."))
+        .additional_properties(Some(Schema::from(value)))
+        .property_names(Some(Schema::from(name.build())))
+        .max_properties(Some(ATTRIBUTES_MAX))
+        .build()
 }
 
 /// An outcome that may be recorded.
@@ -72,6 +104,8 @@ pub(crate) struct Checked {
 pub(crate) struct Rejected {
     pub(crate) outcome_id: Option<String>,
     pub(crate) code: &'static str,
+    /// What is wrong of it, as a JSON pointer from the outcome on.
+    pub(crate) pointer: String,
 }
 
 /// What a code means, and what to do about it.
@@ -100,17 +134,37 @@ pub(crate) fn advice(code: &str) -> &'static str {
     }
 }
 
+/// The field that a code is about.
+pub(crate) fn field_of(code: &str) -> &'static str {
+    match code {
+        "invalid_outcome_id" => "outcome_id",
+        "invalid_game" | "game_not_allowed" => "game",
+        "invalid_score" => "score",
+        "invalid_rank" => "rank",
+        "invalid_attributes" => "attributes",
+        "occurred_in_the_future" | "occurred_too_long_ago" => "occurred_at",
+        // Invalid, or unknown.
+        _ => "player_id",
+    }
+}
+
 /// Checks one outcome of a request.
 pub(crate) fn check(now: DateTime<Utc>, raw: &RawValue) -> Result<Checked, Rejected> {
     let outcome: OutcomeIn = check_shape(raw.get().as_bytes(), Lists::NONE)
-        .and_then(|()| serde_json::from_str(raw.get()))
-        .map_err(|_| Rejected { outcome_id: outcome_id(raw), code: "invalid_outcome" })?;
+        .and_then(|()| read(raw.get().as_bytes()))
+        .map_err(|error| {
+            let pointer = pointer(error.path(), &error.inner().to_string());
+            Rejected { outcome_id: outcome_id(raw), code: "invalid_outcome", pointer }
+        })?;
     match check_fields(now, &outcome) {
         Ok((score, rank)) => {
             let digest = digest(&outcome);
             Ok(Checked { outcome, score, rank, digest })
         }
-        Err(code) => Err(Rejected { outcome_id: Some(outcome.outcome_id), code }),
+        Err(code) => {
+            let pointer = pointer_to(field_of(code));
+            Err(Rejected { outcome_id: Some(outcome.outcome_id), code, pointer })
+        }
     }
 }
 

@@ -21,9 +21,10 @@ use crate::{
 pub(crate) struct Request {
     /// The wallet.
     #[serde(deserialize_with = "checksummed")]
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "eip55", pattern = "^(0x)?[0-9a-fA-F]{40}$")]
     address: Address,
     /// The chain it is for.
+    #[schema(maximum = 18446744073709551615u64)]
     chain_id: u64,
 }
 
@@ -47,7 +48,7 @@ pub(crate) struct Answer {
         ("player_id" = String, Path, description = "The game server's id of the player"),
         ("idempotency-key" = String, Header, description = "The same for the same request sent again"),
     ),
-    request_body = Request,
+    request_body(content = Request, example = json!({ "address": "0x70997970C51812dc3A010C7d01b50e0d17dc79C8", "chain_id": 31337 })),
     responses((status = 201, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
@@ -58,7 +59,7 @@ pub(crate) async fn handler(
 ) -> Result<Reply, Problem> {
     if !state.nodes.contains_key(&request.chain_id) {
         let detail = format!("chain {} is not one that pays here", request.chain_id);
-        return Err(Problem::unprocessable("unknown_chain", detail));
+        return Err(Problem::unprocessable("unknown_chain", detail).at("#/chain_id"));
     }
     let now = state.now();
     let mut rng = state.rng().await;

@@ -31,6 +31,7 @@ pub(crate) struct Answer {
     /// When the player was first heard of.
     created_at: DateTime<Utc>,
     /// The wallets by chain id.
+    #[schema(value_type = BTreeMap<String, Wallet>)]
     wallets: BTreeMap<u64, Wallet>,
 }
 

@@ -29,10 +29,11 @@ async fn refuse_recipient(conn: &mut PgConnection, chain_id: u64, address: Addre
         return Err(Problem::unprocessable(
             "zero_address",
             "the zero address is nobody's wallet: send the player's",
-        ));
+        )
+        .at("#/address"));
     }
     if !reserved_addresses(conn, chain_id, &[address]).await?.is_empty() {
-        return Err(LinkError::Reserved.into());
+        return Err(Problem::from(LinkError::Reserved).at("#/address"));
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ pub(crate) struct Request {
     /// The challenge's message, unchanged.
     message: String,
     /// The wallet's signature of it, in hexadecimal.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, pattern = "^(0x)?([0-9a-fA-F]{2})*$")]
     signature: Bytes,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct Answer {
 /// player's sign-ins end.
 #[utoipa::path(
     put, path = "/players/{player_id}/wallet", tag = "players", operation_id = "put_wallet",
-    params(("player_id" = String, Path, description = "The game server's id of the player")), request_body = Request,
+    params(("player_id" = String, Path, description = "The game server's id of the player")), request_body(content = Request, example = json!({ "message": "the challenge's message, unchanged", "signature": "0x" })),
     responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
@@ -61,7 +61,7 @@ pub(crate) async fn handler(
     let chain = proof.message.lines().find_map(|line| line.strip_prefix("Chain ID: "));
     let node = chain.and_then(|id| state.nodes.get(&id.parse().ok()?));
     let node = node.ok_or_else(|| {
-        Problem::unprocessable("unknown_chain", "the message names no chain that pays here")
+        Problem::unprocessable("unknown_chain", "the message names no chain that pays here").at("#/message")
     })?;
     let wallet = prove_wallet(&mut conn, &**node, context.now, player.id, proof).await?;
     drop(conn);

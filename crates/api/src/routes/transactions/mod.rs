@@ -7,4 +7,4 @@ mod query;
 mod sheet;
 pub(crate) mod totals;
 
-pub(crate) use self::out::TransactionOut;
+pub(crate) use self::out::{STATES, TransactionOut};

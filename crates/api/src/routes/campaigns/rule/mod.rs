@@ -7,6 +7,8 @@ use laurel_campaign::{Caps, Definition, reward::Reward};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use crate::routes::campaigns::GameName;
+
 /// What is to be different; what is absent is as the campaign has it.
 #[derive(Clone, Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -14,9 +16,11 @@ use utoipa::ToSchema;
 pub(crate) struct Change {
     /// The games whose outcomes it would meet.
     #[serde(default)]
+    #[schema(value_type = Option<Vec<GameName>>, min_items = 1, max_items = 100)]
     games: Option<Vec<String>>,
     /// Which outcomes would earn (CEL).
     #[serde(default)]
+    #[schema(format = "cel")]
     rule: Option<String>,
     /// What they would earn.
     #[serde(default)]

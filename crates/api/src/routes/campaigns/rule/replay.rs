@@ -77,7 +77,7 @@ pub(crate) struct Answer {
 /// is kept.
 #[utoipa::path(
     post, path = "/campaigns/{campaign_id}/rule/replay", tag = "campaigns", operation_id = "replay_rule",
-    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body = Request,
+    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body(content = Request, example = json!({ "outcomes": 1000, "change": { "rule": "outcome.score >= 99" } })),
     responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
@@ -89,11 +89,11 @@ pub(crate) async fn handler(
     let outcomes = outcomes.unwrap_or(OUTCOMES_DEFAULT);
     if !(1..=REPLAYED_MAX).contains(&outcomes) {
         let detail = format!("outcomes: 1 to {REPLAYED_MAX}");
-        return Err(Problem::unprocessable("invalid_body", detail));
+        return Err(Problem::unprocessable("invalid_body", detail).at("#/outcomes"));
     }
     let mut conn = state.read_pool.acquire().await?;
     let definition = change.apply(campaign(&mut conn, &principal, id).await?.definition);
-    let trial = Trial::of(principal.org, definition)?;
+    let trial = Trial::of(principal.org, definition).map_err(|error| Problem::from(error).under("change"))?;
     let replayed = replay_outcomes(&mut conn, &trial, id, outcomes).await?;
     let players: Vec<PlayerId> = replayed.most.iter().map(|winner| winner.player).collect();
     let names = players_of_ids(&mut conn, &players).await?;

@@ -14,9 +14,10 @@ use super::Change;
 use crate::{
     ApiState, Principal, Problem,
     extract::{Body, Path, RequestBody},
+    pointer::pointer_to,
     routes::{
         campaigns::{LISTS, campaign},
-        outcomes::{advice, facts_of},
+        outcomes::{advice, attributes, facts_of, field_of},
     },
     shape::Lists,
 };
@@ -30,13 +31,15 @@ pub(crate) struct OutcomeIn {
     #[serde(default)]
     game: Option<String>,
     /// Points, 0 to 2^53 - 1.
+    #[schema(value_type = u64, maximum = 9007199254740991u64)]
     score: i64,
     /// The place, 1 being the first.
     #[serde(default)]
+    #[schema(minimum = 1, maximum = 4294967295u64)]
     rank: Option<i64>,
     /// What else the game says.
     #[serde(default)]
-    #[schema(value_type = Object)]
+    #[schema(schema_with = attributes)]
     attributes: BTreeMap<String, Attribute>,
     /// When it ends; without, now.
     #[serde(default)]
@@ -48,17 +51,18 @@ pub(crate) struct OutcomeIn {
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct PlayerIn {
     /// Grants.
+    #[schema(maximum = 18446744073709551615u64)]
     grants: u64,
     /// Their sum in base units.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "uint256", pattern = "^(0|[1-9][0-9]{0,77})$")]
     amount: Amount,
     /// Grants of today.
+    #[schema(maximum = 18446744073709551615u64)]
     grants_today: u64,
     /// Their sum in base units.
-    #[schema(value_type = String)]
+    #[schema(value_type = String, format = "uint256", pattern = "^(0|[1-9][0-9]{0,77})$")]
     amount_today: Amount,
     /// The list that they are on: allow or deny.
-    #[schema(value_type = Option<String>)]
     list: Option<PlayerList>,
 }
 
@@ -134,7 +138,11 @@ pub(crate) struct Answer {
 /// What an outcome would earn, and why. The campaign is taken as active and as having all the money that it needs; nothing is kept.
 #[utoipa::path(
     post, path = "/campaigns/{campaign_id}/rule/try", tag = "campaigns", operation_id = "try_rule",
-    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body = Request,
+    params(("campaign_id" = String, Path, description = "The campaign's id")), request_body(content = Request, example = json!({
+        "outcome": { "score": 95, "rank": 1, "attributes": { "level": "hard" } },
+        "player": { "grants": 2, "amount": "1900" },
+        "change": { "rule": "outcome.score >= 90 && outcome.attributes.level == 'hard'" },
+    })),
     responses((status = 200, body = Answer), (status = "4XX", body = Problem)),
 )]
 pub(crate) async fn handler(
@@ -148,7 +156,7 @@ pub(crate) async fn handler(
     drop(conn);
     let occurred_at = outcome.occurred_at.unwrap_or_else(|| state.now());
     let outcome = outcome.recorded(principal.org, &definition.games)?;
-    let trial = Trial::of(principal.org, definition)?;
+    let trial = Trial::of(principal.org, definition).map_err(|error| Problem::from(error).under("change"))?;
     let PlayerIn { grants, amount, grants_today, amount_today, list } = player;
     let got = Got { grants, amount, grants_today, amount_today, list };
     let (decided, explained) = trial.explain(&outcome, occurred_at, got);
@@ -172,7 +180,9 @@ impl OutcomeIn {
     fn recorded(self, org: OrgId, games: &[String]) -> Result<GameOutcomeRecorded, Problem> {
         let Self { game, score, rank, attributes, .. } = self;
         let facts = facts_of(score, rank, &attributes);
-        let (score, rank) = facts.map_err(|code| Problem::unprocessable(code, advice(code)))?;
+        let (score, rank) = facts.map_err(|code| {
+            Problem::unprocessable(code, advice(code)).at(pointer_to(field_of(code))).under("outcome")
+        })?;
         let nobody = Uuid::nil();
         Ok(GameOutcomeRecorded {
             org,
