@@ -38,6 +38,7 @@ WELL_FORMED = {
     "campaign_over": "a window that has passed",
     "not_to_come": "a window that has begun",
     # Only this server knows.
+    ("invalid_query", "until"): "an end that is not behind its beginning, or a year behind it",
     "unknown_chain": "a chain that does not pay here",
     "reserved_address": "the token's address",
     "invalid_cursor": "a cursor that no page gave",
@@ -48,11 +49,10 @@ WELL_FORMED = {
 }
 
 
-
-
 def fault(problem):
-    """The name of the field that a problem is about."""
-    return problem.get("errors", [{}])[0].get("pointer", "").rpartition("/")[2]
+    """The name of the field or parameter that a problem is about."""
+    error = problem.get("errors", [{}])[0]
+    return error.get("parameter") or error.get("pointer", "").rpartition("/")[2]
 
 
 @schemathesis.hook
@@ -92,7 +92,9 @@ def map_headers(context, headers):
 @schemathesis.hook
 def map_body(context, body):
     """Has most chains be the one that pays, and some people be the one who is known."""
-    if isinstance(body, dict) and isinstance(body.get("chain_id"), int) and body["chain_id"] % 4:
+    chain = body.get("chain_id") if isinstance(body, dict) else None
+    # What is no chain's id is there to be refused.
+    if type(chain) is int and chain > 0 and chain % 4:
         body["chain_id"] = CHAIN
     if is_sign_in(body) and len(body["name"]) % 2:
         # Never with another password, which would lock it.

@@ -24,7 +24,7 @@ pub async fn funding_call(
 ) -> Result<Bytes, ChainError> {
     let id = campaign.on_chain();
     let units: U96 = cap.units().to();
-    let found = ask(node, vault, RewardVault::campaignCall { id }).await?;
+    let found = ask(node, vault, vault, RewardVault::campaignCall { id }).await?;
     if found.terms.token != Address::ZERO {
         return Ok(RewardVault::raiseCapCall { campaign: id, cap: units }.abi_encode().into());
     }
@@ -65,14 +65,14 @@ pub async fn next_closing_step(
     returned: Amount,
 ) -> Result<NextClosingStep, ChainError> {
     let id = campaign.on_chain();
-    let found = ask(node, vault, RewardVault::campaignCall { id }).await?;
+    let found = ask(node, vault, vault, RewardVault::campaignCall { id }).await?;
     let closes_at = found.closesAt.to::<u64>();
     if closes_at == 0 {
         let close = RewardVault::closeCall { campaign: id }.abi_encode().into();
         return Ok(NextClosingStep { closes_at: None, call: Some((ClosingStep::Close, close)) });
     }
     let next = |call| NextClosingStep { closes_at: Some(closes_at), call };
-    if !ask(node, vault, RewardVault::releasedCall { campaign: id }).await? {
+    if !ask(node, vault, vault, RewardVault::releasedCall { campaign: id }).await? {
         let release = RewardVault::releaseCall { campaign: id }.abi_encode().into();
         let due = node.chain_time().await? >= closes_at;
         return Ok(next(due.then_some((ClosingStep::Release, release))));
@@ -80,23 +80,28 @@ pub async fn next_closing_step(
     if returned.is_zero() {
         return Ok(next(None));
     }
-    let to = ask(node, vault, RewardVault::ownerCall {}).await?;
+    let to = ask(node, vault, vault, RewardVault::ownerCall {}).await?;
     let withdraw = RewardVault::withdrawCall { token, to, amount: returned.units() };
     Ok(next(Some((ClosingStep::Withdraw, withdraw.abi_encode().into()))))
 }
 
-/// What the vault answers, which never reverts.
-async fn ask<C: SolCall>(node: &dyn ChainNode, vault: Address, call: C) -> Result<C::Return, ChainError> {
-    let call = Call { from: vault, to: vault, data: call.abi_encode().into(), gas: None };
+/// What the vault, or its token, answers to the vault: neither reverts.
+pub(crate) async fn ask<C: SolCall>(
+    node: &dyn ChainNode,
+    vault: Address,
+    to: Address,
+    call: C,
+) -> Result<C::Return, ChainError> {
+    let call = Call { from: vault, to, data: call.abi_encode().into(), gas: None };
     let answer = match node.agreed_call(call).await {
         Ok(answer) => answer,
         Err(CallError::Reverted(data)) => {
-            return Err(ChainError::Untrue(format!("the vault reverts with {data}")));
+            return Err(ChainError::Untrue(format!("{to} reverts with {data}")));
         }
         Err(CallError::Chain(error)) => return Err(error),
     };
     C::abi_decode_returns(&answer)
-        .map_err(|error| ChainError::Untrue(format!("the vault's answer to {}: {error}", C::SIGNATURE)))
+        .map_err(|error| ChainError::Untrue(format!("the answer of {to} to {}: {error}", C::SIGNATURE)))
 }
 
 /// Whether the token pays many at once: it answers an empty batch with a total of zero.

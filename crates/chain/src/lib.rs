@@ -17,6 +17,7 @@ mod endpoints;
 mod error;
 mod finality;
 mod funding;
+mod holdings;
 mod http;
 mod identity;
 mod metrics;
@@ -39,6 +40,7 @@ pub use self::{
     error::{CallError, ChainError, SendError},
     finality::{FinalBlock, Finality},
     funding::{ClosingStep, NextClosingStep, funding_call, next_closing_step},
+    holdings::{Holdings, vault_holdings},
     http::{CONNECT_TIMEOUT, HttpNode, RPC_TIMEOUT, SEND_TIMEOUT},
     identity::{IdentityError, deploy_block, identify_chain, require_vault_code, vault_code},
     metrics::EndpointMetrics,

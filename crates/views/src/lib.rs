@@ -28,6 +28,7 @@ mod timeline;
 mod tokens;
 mod totals;
 mod transactions;
+mod vaults;
 mod wallets;
 
 pub use self::{
@@ -50,5 +51,6 @@ pub use self::{
         TransactionFilter, TransactionKind, TransactionPage, TransactionTotals, TransactionView,
         find_transaction, grants_of_transaction, list_transactions, transaction_totals,
     },
+    vaults::{VaultShare, vault_shares},
     wallets::{WalletLinksStage, players_of_wallet},
 };

@@ -58,7 +58,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 64] = [
+pub const MATRIX: [Right; 65] = [
     to_everybody("POST", "/v1/auth/token"),
     to_everybody("POST", "/v1/auth/refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge"),
@@ -116,6 +116,7 @@ pub const MATRIX: [Right; 64] = [
     to("GET", "/v1/exports", READERS),
     to("GET", "/v1/exports/{export_id}", READERS),
     to("GET", "/v1/audit/balances", READERS),
+    to("GET", "/v1/audit/vaults", READERS),
     to("GET", "/v1/audit/reconciliations", &[Auditor, Operator]),
     to("GET", "/v1/dead-letters", &[Operator]),
     to("GET", "/v1/dead-letters/{letter_id}", &[Operator]),

@@ -117,6 +117,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(exports::list::handler))
         .routes(routes!(exports::get::handler))
         .routes(routes!(audit::balances::handler))
+        .routes(routes!(audit::vaults::handler))
         .routes(routes!(audit::reconciliations::handler))
         .routes(routes!(dead_letters::list::handler))
         .routes(routes!(dead_letters::get::handler))

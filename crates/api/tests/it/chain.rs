@@ -306,3 +306,29 @@ async fn a_chain_that_does_not_answer_is_unavailable() {
     let request = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/fund"));
     request.json(&json!({ "cap": "5" })).refused(503, "unavailable", "try again in a moment").await;
 }
+
+#[tokio::test]
+async fn what_a_vault_holds_that_nobody_is_owed_is_told() {
+    let chain = Chain::start().await;
+    let (vault, token) = (chain.vault().await, chain.token().await);
+    let world = chain.world(vault).await;
+    let none = world.call(Role::Auditor, "GET /v1/audit/vaults").send().await.ok();
+    assert_eq!(none["items"], json!([]), "nobody has a campaign there");
+    let mut definition = definition();
+    definition["token"] = json!(token);
+    let made = world.call(Role::Manager, "POST /v1/campaigns").json(&definition).send().await.created();
+    let campaign: CampaignId = made["id"].as_str().unwrap().parse().unwrap();
+    let mint = RewardToken::mintCall { to: vault, amount: U256::from(1_500) };
+    chain.owner_sends(token, mint.abi_encode().into()).await;
+    let cap = Amount::from(1_000_u64);
+    let open = funding_call(&chain.node, vault, campaign, token, cap).await.unwrap();
+    chain.owner_sends(vault, open).await;
+    world.fund(&campaign.to_string(), 1_000).await;
+    let told = world.call(Role::Auditor, "GET /v1/audit/vaults").send().await.ok();
+    let item = &told["items"][0];
+    let fields =
+        ["balance", "uncommitted", "available", "reserved"].map(|field| item[field].as_str().unwrap());
+    assert_eq!(fields, ["1500", "500", "1000", "0"]);
+    let foreign = world.anonymous("GET /v1/audit/vaults").by(Role::Auditor, "other", "x");
+    assert_eq!(foreign.send().await.ok()["items"], json!([]));
+}

@@ -108,7 +108,7 @@ pub(crate) async fn handler(
     let days = (query.until - query.from).num_days();
     if !(1..=DAYS_MAX).contains(&days) {
         let detail = format!("until is 1 to {DAYS_MAX} days behind from");
-        return Err(Problem::bad_request("invalid_query", detail));
+        return Err(Problem::bad_request("invalid_query", detail).of_parameter("until"));
     }
     if let Some(format) = Format::wanted(&headers) {
         let source = BalanceSource(principal.org, Some(query));

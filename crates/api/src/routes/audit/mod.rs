@@ -2,3 +2,4 @@
 
 pub(crate) mod balances;
 pub(crate) mod reconciliations;
+pub(crate) mod vaults;
