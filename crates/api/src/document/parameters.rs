@@ -40,8 +40,13 @@ fn schema(operation: &str, parameter: &Parameter) -> Option<ObjectBuilder> {
         "wallet" | "token" | "from" if operation != "list_balances" => pattern("^(0x)?[0-9a-fA-F]{40}$"),
         "amount_min" | "amount_max" => pattern("^(0|[1-9][0-9]{0,76})$"),
         "hash" => pattern("^0x[0-9a-fA-F]{64}$"),
-        "chain_id" => {
-            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).format(custom("uint64"))
+        "chain_id" | "block_min" | "block_max" => {
+            // Numbers of 64 bits.
+            ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .minimum(Some(0))
+                .maximum(Some(usize::MAX))
+                .format(custom("uint64"))
         }
         "player_id" if parameter.parameter_in == ParameterIn::Query => pattern(STORED),
         "player_id" => pattern(PLAIN).min_length(Some(1)).max_length(Some(laurel_players::EXTERNAL_ID_MAX)),

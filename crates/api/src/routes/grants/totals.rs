@@ -1,13 +1,16 @@
 //! `GET /v1/grants/totals`
 
 use axum::{Json, extract::State};
-use laurel_events::Amount;
+use laurel_events::{Amount, GrantId};
 use laurel_views::grant_totals;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::query::GrantQuery;
-use crate::{ApiState, Principal, Problem, extract::Query};
+use crate::{
+    ApiState, Principal, Problem,
+    extract::{Paging, Query},
+};
 
 /// What grants add up to.
 #[derive(Serialize, ToSchema)]
@@ -23,7 +26,7 @@ pub(crate) struct GrantTotalsOut {
 
 /// What grants add up to
 ///
-/// Of all that the same filters list.
+/// Of all that the same filters list, on whatever page.
 #[utoipa::path(
     get, path = "/grants/totals", tag = "grants", operation_id = "get_grant_totals", params(GrantQuery),
     responses((status = 200, body = GrantTotalsOut), (status = "4XX", body = Problem)),
@@ -33,6 +36,7 @@ pub(crate) async fn handler(
     principal: Principal,
     Query(query): Query<GrantQuery>,
 ) -> Result<Json<GrantTotalsOut>, Problem> {
+    Paging::parse::<GrantId>(query.cursor.as_deref(), query.limit)?;
     let mut conn = state.read_pool.acquire().await?;
     let asked = query.resolve(&mut conn, principal.org).await?;
     let totals = grant_totals(&mut conn, principal.org, &asked.filter(None)).await?;

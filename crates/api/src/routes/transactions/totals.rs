@@ -1,13 +1,16 @@
 //! `GET /v1/transactions/totals`
 
 use axum::{Json, extract::State};
-use laurel_events::Amount;
+use laurel_events::{Amount, AttemptId};
 use laurel_views::transaction_totals;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::query::TransactionQuery;
-use crate::{ApiState, Principal, Problem, extract::Query};
+use crate::{
+    ApiState, Principal, Problem,
+    extract::{Paging, Query},
+};
 
 /// What transactions add up to.
 #[derive(Serialize, ToSchema)]
@@ -25,7 +28,7 @@ pub(crate) struct TransactionTotalsOut {
 
 /// What transactions add up to
 ///
-/// Of all that the same filters list. What replacements cost is `replacement=true`.
+/// Of all that the same filters list, on whatever page. What replacements cost is `replacement=true`.
 #[utoipa::path(
     get, path = "/transactions/totals", tag = "transactions", operation_id = "get_transaction_totals",
     params(TransactionQuery),
@@ -36,6 +39,7 @@ pub(crate) async fn handler(
     principal: Principal,
     Query(query): Query<TransactionQuery>,
 ) -> Result<Json<TransactionTotalsOut>, Problem> {
+    Paging::parse::<AttemptId>(query.cursor.as_deref(), query.limit)?;
     let mut conn = state.read_pool.acquire().await?;
     let totals = transaction_totals(&mut conn, principal.org, &query.filter(None)?).await?;
     Ok(Json(TransactionTotalsOut {
