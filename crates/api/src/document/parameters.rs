@@ -39,7 +39,7 @@ fn schema(operation: &str, parameter: &Parameter) -> Option<ObjectBuilder> {
         "grant_id" => pattern("^(0|[1-9][0-9]*)-(0|[1-9][0-9]*)$"),
         "hash" => pattern("^0x[0-9a-fA-F]{64}$"),
         "chain_id" => {
-            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).format(custom("uint64"))
+            ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).maximum(Some(u64::MAX))
         }
         "player_id" if parameter.parameter_in == ParameterIn::Query => pattern(STORED),
         "player_id" => pattern(PLAIN).min_length(Some(1)).max_length(Some(laurel_players::EXTERNAL_ID_MAX)),
