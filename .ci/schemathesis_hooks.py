@@ -97,7 +97,7 @@ def map_body(context, body):
     """Has most chains be the one that pays, and some people be the one who is known."""
     chain = body.get("chain_id") if isinstance(body, dict) else None
     # What is no chain's id is there to be refused.
-    if type(chain) is int and chain > 0 and chain % 4:
+    if type(chain) is int and 0 < chain < 2**64 and chain % 4:
         body["chain_id"] = CHAIN
     if is_sign_in(body) and len(body["name"]) % 2:
         # Never with another password, which would lock it.

@@ -10,7 +10,7 @@ use axum::{
 };
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
-use serde_json::Value;
+use serde_json::{Number, Value};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -109,33 +109,43 @@ pub(crate) fn read<T: DeserializeOwned>(
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     serde_path_to_error::deserialize(&mut deserializer).or_else(|refused| {
         // Only then, so that what is written as usual is read once.
-        let respelled = serde_json::from_slice(json).ok().and_then(|value| respell(value).ok());
-        respelled.ok_or(refused)
+        match serde_json::from_slice(json).map(respell) {
+            Ok((value, true)) => serde_path_to_error::deserialize(value),
+            _ => Err(refused),
+        }
     })
 }
 
-/// The same with every whole number written as one.
-fn respell<T: DeserializeOwned>(mut value: Value) -> Result<T, serde_json::Error> {
-    respell_numbers(&mut value);
-    serde_json::from_value(value)
+/// The same with every whole number written as one, and whether one was not.
+fn respell(mut value: Value) -> (Value, bool) {
+    let changed = respell_in(&mut value);
+    (value, changed)
 }
 
-fn respell_numbers(value: &mut Value) {
+fn respell_in(value: &mut Value) -> bool {
     match value {
-        Value::Number(number) => {
-            // Beyond that a float does not tell a number from the next one.
-            let whole =
-                number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() <= FLOAT_WHOLE_MAX);
-            if let Some(whole) =
-                whole.filter(|_| number.is_f64()).and_then(|float| format!("{float:.0}").parse().ok())
-            {
+        Value::Number(number) => match whole(number) {
+            Some(whole) => {
                 *number = whole;
+                true
             }
+            None => false,
+        },
+        // All of them, whether or not one was changed before.
+        Value::Array(items) => items.iter_mut().fold(false, |changed, item| respell_in(item) | changed),
+        Value::Object(fields) => {
+            fields.values_mut().fold(false, |changed, field| respell_in(field) | changed)
         }
-        Value::Array(items) => items.iter_mut().for_each(respell_numbers),
-        Value::Object(fields) => fields.values_mut().for_each(respell_numbers),
-        Value::Null | Value::Bool(_) | Value::String(_) => {}
+        Value::Null | Value::Bool(_) | Value::String(_) => false,
     }
+}
+
+/// The whole number that is written as a float.
+fn whole(number: &Number) -> Option<Number> {
+    let float = number.as_f64().filter(|_| number.is_f64())?;
+    // Beyond that a float does not tell a number from the next one.
+    let is_whole = float.fract() == 0.0 && float.abs() <= FLOAT_WHOLE_MAX;
+    is_whole.then(|| format!("{float:.0}").parse().ok())?
 }
 
 /// The largest whole number that a float tells from its neighbours: 2^53 - 1.

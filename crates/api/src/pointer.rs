@@ -17,7 +17,7 @@ pub(crate) fn pointer(path: &Path, message: &str) -> String {
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
-    let last = path.iter().last().filter(|_| !message.starts_with("missing"));
+    let last = path.iter().next_back().filter(|_| !message.starts_with("missing"));
     match named(message) {
         Some(field) if !matches!(last, Some(Segment::Map { key }) if key == field) => {
             push(&mut pointer, field)

@@ -29,6 +29,9 @@ const SOURCES: [(&str, &str, &str, &str); 15] = [
     ("list_dead_letters", "200", "$response.body#/items/0/id", "letter_id"),
 ];
 
+/// What a campaign has only once it is closing: no answer that names a campaign leads to it but that of closing it.
+const CLOSING: (&str, &str) = ("close_campaign", "get_campaign_closing");
+
 /// Links what answers hold with the routes that take it, and each page with the next one.
 pub(super) fn add(document: &mut OpenApi) {
     let takers = takers(document);
@@ -36,9 +39,18 @@ pub(super) fn add(document: &mut OpenApi) {
         let id = operation.operation_id.clone().unwrap_or_default();
         let mut links: Vec<(&str, String, Link)> = Vec::new();
         for (_, status, value, parameter) in SOURCES.iter().filter(|(source, ..)| *source == id) {
-            for taker in takers.get(*parameter).into_iter().flatten().filter(|taker| **taker != id) {
+            for taker in takers
+                .get(*parameter)
+                .into_iter()
+                .flatten()
+                .filter(|taker| **taker != id && *taker != CLOSING.1)
+            {
                 links.push((status, taker.clone(), link(taker, parameter, value)));
             }
+        }
+        if id == CLOSING.0 {
+            let closing = link(CLOSING.1, "campaign_id", "$request.path.campaign_id");
+            links.push(("202", CLOSING.1.to_owned(), closing));
         }
         if takers.get("cursor").is_some_and(|takers| takers.contains(&id)) {
             links.push(("200", "next_page".to_owned(), link(&id, "cursor", "$response.body#/next")));

@@ -45,7 +45,7 @@ fn schema(operation: &str, parameter: &Parameter) -> Option<ObjectBuilder> {
             ObjectBuilder::new()
                 .schema_type(Type::Integer)
                 .minimum(Some(0))
-                .maximum(Some(usize::MAX))
+                .maximum(Some(u64::MAX))
                 .format(custom("uint64"))
         }
         "player_id" if parameter.parameter_in == ParameterIn::Query => pattern(STORED),

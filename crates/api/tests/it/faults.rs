@@ -51,6 +51,9 @@ const TRY: &str = "POST /v1/campaigns/{draft}/rule/try";
 #[case::a_huge_number((MAKE, with("/chain_id", json!(1e300)), 422, "invalid_body", "#/chain_id"))]
 #[case::a_negative_number((MAKE, with("/wallet_deadline_hours", json!(-1)), 422, "invalid_body", "#/wallet_deadline_hours"))]
 #[case::a_fraction((MAKE, with("/caps/grants_per_player", json!(1.5)), 422, "invalid_body", "#/caps/grants_per_player"))]
+#[case::a_number_that_is_right_beside_one_that_is_not(
+    (MAKE, with("/caps", json!({ "grants_per_player": 2.0, "amount_per_player": "x" })), 422, "invalid_body", "#/caps/amount_per_player")
+)]
 #[case::an_amount_of_zero((MAKE, with("/reward/amount", json!("0")), 422, "invalid_body", "#/reward/amount"))]
 #[case::an_amount_as_a_number((MAKE, with("/reward/amount", json!(5)), 422, "invalid_body", "#/reward/amount"))]
 #[case::a_huge_amount((MAKE, with("/reward/amount", json!("9".repeat(1_000))), 422, "invalid_body", "#/reward/amount"))]
