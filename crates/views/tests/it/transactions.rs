@@ -174,7 +174,7 @@ async fn any_question_is_answered_as_if_every_transaction_was_looked_at() {
         };
         let wanted = |found: &&TransactionView| {
             filter.campaign.is_none_or(|campaign| campaign == campaign_of(found))
-                && filter.token.is_none_or(|token| (token == TOKEN) == (found.nonce % 2 == 0))
+                && filter.token.is_none_or(|token| (token == TOKEN) == found.nonce.is_multiple_of(2))
                 && filter.chain_id.is_none_or(|chain| chain == found.chain_id)
                 && filter.state.is_none_or(|state| state == found.state)
                 && filter.from.is_none_or(|from| from == found.from)
