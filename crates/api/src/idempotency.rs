@@ -24,11 +24,12 @@ use laurel_ledger::{
 };
 use serde::Serialize;
 use sha2::{Digest, Sha256};
-use sqlx::{PgConnection, PgPool, Postgres, Transaction};
+use sqlx::{PgConnection, Postgres, Transaction};
 
 use crate::{
-    Principal, Problem,
+    ApiState, Principal, Problem,
     extract::{RequestBody, parse_json, read_body, read_body_if_any},
+    staff_log::{Change, keep_change},
 };
 
 /// The request's header.
@@ -110,6 +111,7 @@ impl Idempotency {
 #[derive(Debug)]
 pub(crate) struct Once<'a> {
     pub(crate) tx: Transaction<'static, Postgres>,
+    state: &'a ApiState,
     now: DateTime<Utc>,
     principal: &'a Principal,
     idempotency: Option<&'a Idempotency>,
@@ -118,24 +120,32 @@ pub(crate) struct Once<'a> {
 impl<'a> Once<'a> {
     /// Begins it. Without a transaction comes the answer that the same request had before.
     pub(crate) async fn begin(
-        pool: &PgPool,
+        state: &'a ApiState,
         now: DateTime<Utc>,
         principal: &'a Principal,
         idempotency: Option<&'a Idempotency>,
     ) -> Result<Result<Self, Reply>, Problem> {
-        let mut tx = pool.begin().await?;
+        let mut tx = state.pool.begin().await?;
         if let Some(idempotency) = idempotency
             && let Some(reply) = idempotency.begin(&mut tx, now, principal).await?
         {
             return Ok(Err(reply));
         }
-        Ok(Ok(Self { tx, now, principal, idempotency }))
+        Ok(Ok(Self { tx, state, now, principal, idempotency }))
     }
 
-    /// Commits it at the place `at`, with the answer.
-    pub(crate) async fn commit(mut self, at: &'static str, reply: Reply) -> Result<Reply, Problem> {
+    /// Commits it at the place `at`, with the answer and, where somebody who works here changes something, a record of that.
+    pub(crate) async fn commit(
+        mut self,
+        at: &'static str,
+        reply: Reply,
+        change: Option<Change>,
+    ) -> Result<Reply, Problem> {
         if let Some(idempotency) = self.idempotency {
             idempotency.finish(&mut self.tx, self.now, self.principal, &reply).await?;
+        }
+        if let Some(change) = change {
+            keep_change(&mut self.tx, self.state, self.now, self.principal, change).await?;
         }
         commit(self.tx, at).await?;
         Ok(reply)

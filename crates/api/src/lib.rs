@@ -21,6 +21,7 @@ mod problem;
 mod request_id;
 mod routes;
 mod shape;
+mod staff_log;
 mod state;
 mod statistics;
 
@@ -32,6 +33,7 @@ pub use self::{
     breaking::breaking_changes,
     problem::Problem,
     routes::{openapi, router},
+    staff_log::Origin,
     state::{ApiParts, ApiState},
     statistics::follow_statistics,
 };

@@ -12,7 +12,9 @@ use sqlx::PgPool;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{AuthMode, SecretsKey, request_id::RequestId, statistics::StatisticsCache};
+use crate::{
+    AuthMode, SecretsKey, request_id::RequestId, staff_log::ReadLog, statistics::StatisticsCache,
+};
 
 /// What the interface is made of.
 #[derive(Clone, Debug)]
@@ -45,6 +47,7 @@ pub struct ApiState {
     parts: Arc<ApiParts>,
     rng: Arc<Mutex<StdRng>>,
     statistics: StatisticsCache,
+    reads: ReadLog,
     streams: Arc<Semaphore>,
     exports: Arc<Semaphore>,
 }
@@ -62,6 +65,7 @@ impl ApiState {
             parts: Arc::new(parts),
             rng: Arc::new(Mutex::new(StdRng::from_seed(seed))),
             statistics: StatisticsCache::default(),
+            reads: ReadLog::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         }
@@ -69,6 +73,10 @@ impl ApiState {
 
     pub(crate) const fn statistics(&self) -> &StatisticsCache {
         &self.statistics
+    }
+
+    pub(crate) const fn reads(&self) -> &ReadLog {
+        &self.reads
     }
 
     /// Says when campaigns' statistics may have changed.

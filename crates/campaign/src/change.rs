@@ -17,7 +17,10 @@ use crate::{
 };
 
 /// Locks a campaign's books and reads it: whoever holds them sees it unchanged.
-pub(crate) async fn lock_campaign(
+///
+/// # Errors
+/// If there is no such campaign, it has another version than `version`, or the database does not answer.
+pub async fn lock_campaign(
     conn: &mut PgConnection,
     org: OrgId,
     id: CampaignId,

@@ -41,7 +41,7 @@ mod windows;
 pub use self::{
     books::BooksStage,
     caps::Caps,
-    change::{change_campaign, move_campaign, require_funded},
+    change::{change_campaign, lock_campaign, move_campaign, require_funded},
     closing::{PendingClosing, close_campaign, pending_closing},
     decide::{ActiveCampaign, DeclineReason},
     decisions::DecisionStage,

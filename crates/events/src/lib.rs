@@ -38,6 +38,6 @@ pub use self::{
         AttemptId, BatchId, CampaignId, GrantId, IdError, LaneId, OrgId, OutcomeKey, PlayerId, VaultId,
         time_ordered,
     },
-    kinds::{budget::*, campaign::*, grant::*, operator::*, outcome::*, player::*, tx::*},
+    kinds::{budget::*, campaign::*, grant::*, operator::*, outcome::*, player::*, staff::*, tx::*},
     partition::{PARTITIONS, Partition, Subject},
 };

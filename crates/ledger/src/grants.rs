@@ -1,5 +1,7 @@
 //! Reading grants: a row that is inserted once and never changed.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 use laurel_events::{Amount, CampaignId, GrantId, OutcomeKey, PlayerId};
 use sqlx::PgConnection;
@@ -67,6 +69,34 @@ pub async fn find_grant(conn: &mut PgConnection, id: GrantId) -> Result<Option<G
     .fetch_optional(conn)
     .await?;
     row.map(TryInto::try_into).transpose()
+}
+
+/// Whose some grants are.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn players_of_grants(
+    conn: &mut PgConnection,
+    grants: &[GrantId],
+) -> Result<HashMap<GrantId, PlayerId>, LedgerError> {
+    let campaigns: Vec<i64> = grants.iter().map(|grant| grant.campaign.number()).collect();
+    let numbers: Vec<i64> = grants.iter().map(|grant| grant.number.cast_signed()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT u.at AS "at!", g.player
+        FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS u (campaign, number, at)
+        JOIN grants g ON g.campaign = u.campaign AND g.number = u.number
+        "#,
+        &campaigns,
+        &numbers,
+    )
+    .fetch_all(conn)
+    .await?;
+    let found = rows.into_iter().filter_map(|row| {
+        let grant = grants.get(usize::try_from(row.at).ok()?.checked_sub(1)?)?;
+        Some((*grant, row.player.into()))
+    });
+    Ok(found.collect())
 }
 
 /// What campaigns made of the outcome at `place`: the grants, and the declines with their reason.

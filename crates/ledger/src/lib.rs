@@ -40,6 +40,7 @@ mod ranges;
 mod reholds;
 mod returns;
 mod segments;
+mod staff_log;
 mod stops;
 mod suspense;
 mod transfers;
@@ -62,7 +63,7 @@ pub use self::{
     declines::{Decline, insert_declines, list_declines},
     error::{LedgerError, is_infrastructure},
     fundings::{Funding, fund, unfund},
-    grants::{GrantRow, find_grant, grants_of_outcome},
+    grants::{GrantRow, find_grant, grants_of_outcome, players_of_grants},
     idempotency::{
         ANSWER_LIFETIME, IdempotencyScope, StoredAnswer, find_answer, lock_idempotency_key, store_answer,
     },
@@ -81,6 +82,7 @@ pub use self::{
     reholds::{begin_rehold, list_reholds, move_rehold, next_rehold},
     returns::{Return, give_back, note_release, take_back},
     segments::{Place as ChainPlace, find_given_places, find_places, find_segments},
+    staff_log::{Deed, StaffEntry, StaffFilter, StaffRecord, list_staff_log, record_staff},
     stops::{Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_for_unknown, stop_payouts},
     suspense::{forget_unpaid, note_unpaid, record_suspense, undo_suspense},
     transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},

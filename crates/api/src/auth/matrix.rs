@@ -32,20 +32,42 @@ pub struct Right {
     pub method: &'static str,
     /// The path, as the OpenAPI document has it.
     pub path: &'static str,
+    /// What the OpenAPI document calls the operation.
+    pub operation: &'static str,
     /// Who may call it.
     pub who: Who,
+    /// Whether it answers what is known of players: it is logged then when people who work here ask.
+    pub is_personal: bool,
 }
 
-const fn to(method: &'static str, path: &'static str, roles: &'static [Role]) -> Right {
-    Right { method, path, who: Who::Roles(roles) }
+const fn right(method: &'static str, path: &'static str, operation: &'static str, who: Who) -> Right {
+    Right { method, path, operation, who, is_personal: false }
 }
 
-const fn to_everybody(method: &'static str, path: &'static str) -> Right {
-    Right { method, path, who: Who::Everybody }
+const fn to(
+    method: &'static str,
+    path: &'static str,
+    operation: &'static str,
+    roles: &'static [Role],
+) -> Right {
+    right(method, path, operation, Who::Roles(roles))
 }
 
-const fn to_player_or(method: &'static str, path: &'static str, roles: &'static [Role]) -> Right {
-    Right { method, path, who: Who::PlayerOr(roles) }
+const fn to_everybody(method: &'static str, path: &'static str, operation: &'static str) -> Right {
+    right(method, path, operation, Who::Everybody)
+}
+
+const fn to_player_or(
+    method: &'static str,
+    path: &'static str,
+    operation: &'static str,
+    roles: &'static [Role],
+) -> Right {
+    right(method, path, operation, Who::PlayerOr(roles))
+}
+
+const fn personal(right: Right) -> Right {
+    Right { is_personal: true, ..right }
 }
 
 /// All of them.
@@ -59,74 +81,74 @@ const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
 pub const MATRIX: [Right; 65] = [
-    to_everybody("POST", "/v1/auth/token"),
-    to_everybody("POST", "/v1/auth/refresh"),
-    to_everybody("POST", "/v1/auth/wallet/challenge"),
-    to_everybody("POST", "/v1/auth/wallet"),
-    to_everybody("GET", "/v1/auth/jwks"),
-    to("GET", "/v1/auth/me", EVERY_ROLE),
-    to("POST", "/v1/auth/sign-out", EVERY_ROLE),
-    to("PUT", "/v1/auth/password", STAFF),
-    to("POST", "/v1/auth/totp", STAFF),
-    to("PUT", "/v1/auth/totp", STAFF),
-    to("POST", "/v1/api-keys", &[Manager]),
-    to("GET", "/v1/api-keys", READERS),
-    to("DELETE", "/v1/api-keys/{key_id}", &[Manager]),
-    to("POST", "/v1/outcomes", &[GameServer]),
-    to("GET", "/v1/outcomes/{outcome_id}", &[GameServer, Manager, Auditor]),
-    to("PUT", "/v1/players/{player_id}", &[GameServer]),
-    to_player_or("GET", "/v1/players/{player_id}", &[GameServer, Manager, Auditor]),
-    to_player_or("GET", "/v1/players/{player_id}/grants", &[GameServer, Manager, Auditor]),
-    to_player_or("GET", "/v1/players/{player_id}/tokens", &[GameServer, Manager, Auditor]),
-    to_player_or("POST", "/v1/players/{player_id}/wallet/challenge", &[GameServer]),
-    to_player_or("PUT", "/v1/players/{player_id}/wallet", &[GameServer]),
-    to("POST", "/v1/campaigns", &[Manager]),
-    to("GET", "/v1/campaigns", READERS),
-    to("GET", "/v1/campaigns/{campaign_id}", READERS),
-    to("PATCH", "/v1/campaigns/{campaign_id}", &[Manager]),
-    to("DELETE", "/v1/campaigns/{campaign_id}", &[Manager]),
-    to("POST", "/v1/campaigns/{campaign_id}/clone", &[Manager]),
-    to("GET", "/v1/campaigns/{campaign_id}/history", READERS),
-    to("GET", "/v1/campaigns/{campaign_id}/players", READERS),
-    to("POST", "/v1/campaigns/{campaign_id}/players", &[Manager]),
-    to("POST", "/v1/campaigns/{campaign_id}/rule/try", READERS),
-    to("POST", "/v1/campaigns/{campaign_id}/rule/replay", READERS),
-    to("POST", "/v1/campaigns/{campaign_id}/schedule", &[Manager]),
-    to("POST", "/v1/campaigns/{campaign_id}/unschedule", &[Manager]),
-    to("POST", "/v1/campaigns/{campaign_id}/fund", &[Manager]),
-    to("POST", "/v1/campaigns/{campaign_id}/activate", &[Manager]),
-    to("POST", "/v1/campaigns/{campaign_id}/pause", &[Manager]),
-    to("POST", "/v1/campaigns/{campaign_id}/resume", &[Manager]),
-    to("POST", "/v1/campaigns/{campaign_id}/end", &[Manager]),
-    to("POST", "/v1/campaigns/{campaign_id}/close", &[Manager]),
-    to("GET", "/v1/campaigns/{campaign_id}/close", READERS),
-    to("GET", "/v1/campaigns/{campaign_id}/statistics", READERS),
-    to("GET", "/v1/campaigns/{campaign_id}/statistics/live", READERS),
-    to("GET", "/v1/campaigns/{campaign_id}/statistics/hours", READERS),
-    to("GET", "/v1/campaigns/{campaign_id}/budget", READERS),
-    to("GET", "/v1/campaigns/{campaign_id}/ledger", READERS),
-    to("GET", "/v1/campaigns/{campaign_id}/grants", READERS),
-    to("GET", "/v1/campaigns/{campaign_id}/declines", READERS),
-    to("GET", "/v1/grants", READERS),
-    to("GET", "/v1/grants/totals", READERS),
-    to("GET", "/v1/grants/{grant_id}", &[GameServer, Manager, Auditor]),
-    to("GET", "/v1/transactions", READERS),
-    to("GET", "/v1/transactions/totals", READERS),
-    to("GET", "/v1/transactions/{hash}", READERS),
-    to("GET", "/v1/exports", READERS),
-    to("GET", "/v1/exports/{export_id}", READERS),
-    to("GET", "/v1/audit/balances", READERS),
-    to("GET", "/v1/audit/vaults", READERS),
-    to("GET", "/v1/audit/reconciliations", &[Auditor, Operator]),
-    to("GET", "/v1/dead-letters", &[Operator]),
-    to("GET", "/v1/dead-letters/{letter_id}", &[Operator]),
-    to("POST", "/v1/dead-letters/{letter_id}/redrive", &[Operator]),
-    to("POST", "/v1/dead-letters/redrive", &[Operator]),
-    to("GET", "/v1/lanes", &[Operator]),
-    to("GET", "/v1/alerts", &[Operator]),
+    to_everybody("POST", "/v1/auth/token", "sign_in"),
+    to_everybody("POST", "/v1/auth/refresh", "refresh"),
+    to_everybody("POST", "/v1/auth/wallet/challenge", "post_sign_in_challenge"),
+    to_everybody("POST", "/v1/auth/wallet", "sign_in_with_wallet"),
+    to_everybody("GET", "/v1/auth/jwks", "list_keys"),
+    to("GET", "/v1/auth/me", "who_am_i", EVERY_ROLE),
+    to("POST", "/v1/auth/sign-out", "sign_out", EVERY_ROLE),
+    to("PUT", "/v1/auth/password", "put_password", STAFF),
+    to("POST", "/v1/auth/totp", "begin_totp", STAFF),
+    to("PUT", "/v1/auth/totp", "confirm_totp", STAFF),
+    to("POST", "/v1/api-keys", "post_api_key", &[Manager]),
+    to("GET", "/v1/api-keys", "list_api_keys", READERS),
+    to("DELETE", "/v1/api-keys/{key_id}", "revoke_api_key", &[Manager]),
+    to("POST", "/v1/outcomes", "post_outcomes", &[GameServer]),
+    to("GET", "/v1/outcomes/{outcome_id}", "get_outcome", &[GameServer, Manager, Auditor]),
+    to("PUT", "/v1/players/{player_id}", "put_player", &[GameServer]),
+    personal(to_player_or("GET", "/v1/players/{player_id}", "get_player", &[GameServer, Manager, Auditor])),
+    personal(to_player_or("GET", "/v1/players/{player_id}/grants", "list_player_grants", &[GameServer, Manager, Auditor])),
+    personal(to_player_or("GET", "/v1/players/{player_id}/tokens", "list_player_tokens", &[GameServer, Manager, Auditor])),
+    to_player_or("POST", "/v1/players/{player_id}/wallet/challenge", "post_wallet_challenge", &[GameServer]),
+    to_player_or("PUT", "/v1/players/{player_id}/wallet", "put_wallet", &[GameServer]),
+    to("POST", "/v1/campaigns", "post_campaign", &[Manager]),
+    to("GET", "/v1/campaigns", "list_campaigns", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}", "get_campaign", READERS),
+    to("PATCH", "/v1/campaigns/{campaign_id}", "patch_campaign", &[Manager]),
+    to("DELETE", "/v1/campaigns/{campaign_id}", "delete_campaign", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/clone", "clone_campaign", &[Manager]),
+    to("GET", "/v1/campaigns/{campaign_id}/history", "get_campaign_history", READERS),
+    personal(to("GET", "/v1/campaigns/{campaign_id}/players", "list_campaign_players", READERS)),
+    to("POST", "/v1/campaigns/{campaign_id}/players", "change_campaign_players", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/rule/try", "try_rule", READERS),
+    personal(to("POST", "/v1/campaigns/{campaign_id}/rule/replay", "replay_rule", READERS)),
+    to("POST", "/v1/campaigns/{campaign_id}/schedule", "schedule_campaign", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/unschedule", "unschedule_campaign", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/fund", "fund_campaign", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/activate", "activate_campaign", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/pause", "pause_campaign", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/resume", "resume_campaign", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/end", "end_campaign", &[Manager]),
+    to("POST", "/v1/campaigns/{campaign_id}/close", "close_campaign", &[Manager]),
+    to("GET", "/v1/campaigns/{campaign_id}/close", "get_campaign_closing", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/statistics", "get_campaign_statistics", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/statistics/live", "watch_campaign_statistics", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/statistics/hours", "list_campaign_hours", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/budget", "get_campaign_budget", READERS),
+    to("GET", "/v1/campaigns/{campaign_id}/ledger", "list_campaign_transfers", READERS),
+    personal(to("GET", "/v1/campaigns/{campaign_id}/grants", "list_campaign_grants", READERS)),
+    personal(to("GET", "/v1/campaigns/{campaign_id}/declines", "list_campaign_declines", READERS)),
+    personal(to("GET", "/v1/grants", "list_grants", READERS)),
+    to("GET", "/v1/grants/totals", "get_grant_totals", READERS),
+    personal(to("GET", "/v1/grants/{grant_id}", "get_grant", &[GameServer, Manager, Auditor])),
+    to("GET", "/v1/transactions", "list_transactions", READERS),
+    to("GET", "/v1/transactions/totals", "get_transaction_totals", READERS),
+    to("GET", "/v1/transactions/{hash}", "get_transaction", READERS),
+    to("GET", "/v1/exports", "list_exports", READERS),
+    to("GET", "/v1/exports/{export_id}", "get_export", READERS),
+    to("GET", "/v1/audit/balances", "list_balances", READERS),
+    to("GET", "/v1/audit/vaults", "list_vaults", READERS),
+    to("GET", "/v1/audit/reconciliations", "list_reconciliations", &[Auditor, Operator]),
+    to("GET", "/v1/dead-letters", "list_dead_letters", &[Operator]),
+    to("GET", "/v1/dead-letters/{letter_id}", "get_dead_letter", &[Operator]),
+    to("POST", "/v1/dead-letters/{letter_id}/redrive", "redrive_dead_letter", &[Operator]),
+    to("POST", "/v1/dead-letters/redrive", "redrive_dead_letters", &[Operator]),
+    to("GET", "/v1/lanes", "list_lanes", &[Operator]),
+    to("GET", "/v1/alerts", "list_alerts", &[Operator]),
 ];
 
-/// Who may call the route, if it is known.
-pub(super) fn who_may(method: &str, path: &str) -> Option<Who> {
-    MATRIX.iter().find(|right| right.path == path && right.method == method).map(|right| right.who)
+/// The row of a route, if it is known.
+pub(super) fn find_right(method: &str, path: &str) -> Option<&'static Right> {
+    MATRIX.iter().find(|right| right.path == path && right.method == method)
 }

@@ -15,7 +15,7 @@ use super::{
     opaque::Opaque,
     sessions::find_session,
 };
-use crate::{ApiState, Claims, Problem, TokenKey};
+use crate::{ApiState, Claims, Problem, TokenKey, staff_log::Origin};
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -79,6 +79,8 @@ pub struct Principal {
     pub session: Option<Uuid>,
     /// The games that they may report of, if not of all.
     pub games: Option<Vec<String>>,
+    /// What they call for, and from where.
+    pub origin: Origin,
 }
 
 impl Principal {
@@ -86,20 +88,20 @@ impl Principal {
     ///
     /// # Errors
     /// 401 without a good one.
-    pub(super) async fn of(state: &ApiState, parts: &Parts) -> Result<Self, Problem> {
+    pub(super) async fn of(state: &ApiState, parts: &Parts, origin: Origin) -> Result<Self, Problem> {
         let AuthMode::Jwt(keys) = &state.auth else {
-            return Self::signed_in(state, None, "default".to_owned(), "local".to_owned(), None).await;
+            return Self::signed_in(state, None, "default".to_owned(), "local".to_owned(), None, origin).await;
         };
         let token = bearer(parts)?;
         if let Some(key) = Opaque::parse(api_keys::PREFIX, token) {
-            return Self::with_key(state, &key).await;
+            return Self::with_key(state, &key, origin).await;
         }
         let now = state.now();
         let Claims { org, sub, role, sid, .. } =
             keys.iter().find_map(|key| key.check(now, token).ok()).ok_or_else(|| {
                 unauthorized("the token is malformed, over, or signed by another key: get a new one")
             })?;
-        Self::signed_in(state, Some(role), org, sub, sid).await
+        Self::signed_in(state, Some(role), org, sub, sid, origin).await
     }
 
     async fn signed_in(
@@ -108,6 +110,7 @@ impl Principal {
         org_name: String,
         subject: String,
         session: Option<Uuid>,
+        origin: Origin,
     ) -> Result<Self, Problem> {
         // Only now: whoever has no token costs no connection. And not where reads go: who writes does not wait for them, and
         // a sign-in that has ended has ended everywhere.
@@ -120,10 +123,10 @@ impl Principal {
         if !alive {
             return Err(unauthorized("the sign-in that the token came of has ended: get a new one"));
         }
-        Ok(Self { subject, org: OrgId(org), org_name, role, session, games: None })
+        Ok(Self { subject, org: OrgId(org), org_name, role, session, games: None, origin })
     }
 
-    async fn with_key(state: &ApiState, key: &Opaque) -> Result<Self, Problem> {
+    async fn with_key(state: &ApiState, key: &Opaque, origin: Origin) -> Result<Self, Problem> {
         let mut conn = state.pool.acquire().await?;
         let holder = find_key_holder(&mut conn, state.now(), key).await?;
         let holder = holder.ok_or_else(|| {
@@ -136,7 +139,13 @@ impl Principal {
             role: Some(Role::GameServer),
             session: None,
             games: holder.games,
+            origin,
         })
+    }
+
+    /// Whether they work here: what they do is logged, and what they read of players. Whoever may do everything counts as such.
+    pub(crate) const fn is_staff(&self) -> bool {
+        !matches!(self.role, Some(Role::Player | Role::GameServer))
     }
 
     /// Whether they may report of that game.

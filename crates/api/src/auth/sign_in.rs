@@ -13,7 +13,10 @@ use super::{
     token::ACCESS_LIFETIME,
     totp::Codes,
 };
-use crate::{ApiState, Problem};
+use crate::{
+    ApiState, Problem,
+    staff_log::{Origin, keep_sign_in},
+};
 
 /// How often in a row somebody may come with the wrong secret before nobody may try for a while.
 const FAILURES_MAX: i32 = 5;
@@ -73,7 +76,11 @@ fn wrong_credentials() -> Problem {
 }
 
 /// Begins a session for whoever has that name, password and code.
-pub(crate) async fn sign_in(state: &ApiState, credentials: Credentials) -> Result<Tokens, Problem> {
+pub(crate) async fn sign_in(
+    state: &ApiState,
+    origin: &Origin,
+    credentials: Credentials,
+) -> Result<Tokens, Problem> {
     let Credentials { name, password, totp } = credentials;
     // Nobody is called that, and PostgreSQL would not even look.
     if name.contains('\0') {
@@ -102,6 +109,7 @@ pub(crate) async fn sign_in(state: &ApiState, credentials: Credentials) -> Resul
     };
     if checked == Checked::Wrong {
         fail(&mut tx, now, &staff).await?;
+        keep_sign_in(&mut tx, state, now, origin, &staff, "refused").await?;
         commit(tx, "sign_in_failed").await?;
         tracing::warn!(staff.id = %id, "somebody came with the wrong secret");
         return Err(wrong_credentials());
@@ -110,7 +118,8 @@ pub(crate) async fn sign_in(state: &ApiState, credentials: Credentials) -> Resul
     let mut rng = state.rng().await;
     let opened = open_session(&mut tx, now, &mut rng, Owner::Staff(id)).await?;
     // What is done is journaled with their id, which says nothing once their row is gone.
-    let tokens = tokens(state, now, &opened, staff.role, staff.org, id.to_string())?;
+    let tokens = tokens(state, now, &opened, staff.role, staff.org.clone(), id.to_string())?;
+    keep_sign_in(&mut tx, state, now, origin, &staff, "signed_in").await?;
     commit(tx, "signed_in").await?;
     Ok(tokens)
 }

@@ -193,6 +193,7 @@ pub(crate) async fn secrets_of(conn: &mut PgConnection, name: &str) -> Result<Op
 pub(crate) struct SigningIn {
     pub(crate) id: Uuid,
     pub(crate) org: String,
+    pub(crate) org_id: OrgId,
     pub(crate) name: String,
     pub(crate) role: Role,
     pub(crate) password_hash: Option<String>,
@@ -208,7 +209,7 @@ pub(crate) struct SigningIn {
 pub(crate) async fn lock_staff(conn: &mut PgConnection, id: Uuid) -> Result<SigningIn, AuthError> {
     let row = sqlx::query!(
         r#"
-        SELECT s.subject, o.name AS org, s.role, s.password_hash, s.totp_secret, s.totp_since, s.totp_step, s.failures,
+        SELECT s.subject, o.name AS org, o.id AS org_id, s.role, s.password_hash, s.totp_secret, s.totp_since, s.totp_step, s.failures,
                s.locked_until, s.disabled_at
         FROM staff s JOIN organisations o ON o.id = s.org
         WHERE s.id = $1
@@ -221,6 +222,7 @@ pub(crate) async fn lock_staff(conn: &mut PgConnection, id: Uuid) -> Result<Sign
     Ok(SigningIn {
         id,
         org: row.org,
+        org_id: OrgId(row.org_id),
         name: row.subject,
         role: role(&row.role, id)?,
         password_hash: row.password_hash,

@@ -6,4 +6,5 @@ pub(crate) mod grant;
 pub(crate) mod operator;
 pub(crate) mod outcome;
 pub(crate) mod player;
+pub(crate) mod staff;
 pub(crate) mod tx;

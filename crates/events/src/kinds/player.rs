@@ -26,6 +26,27 @@ impl Payload for PlayerRegistered {
     }
 }
 
+/// All that told who a player is, is gone. What they were granted stays, and is nobody's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlayerErased {
+    /// The player.
+    pub player: PlayerId,
+    /// Whose player it was.
+    pub org: OrgId,
+}
+
+impl Payload for PlayerErased {
+    const VERSION: i16 = 1;
+
+    fn subject(&self) -> Subject {
+        Subject::new("player", self.player)
+    }
+
+    fn key(&self) -> String {
+        self.player.to_string()
+    }
+}
+
 /// How a wallet proves that it is the player's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -37,10 +37,11 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
     StdRng::from_os_rng().fill_bytes(&mut seed);
     let state = ApiState::new(parts, seed);
     app.spawn(follow_statistics(state.clone()));
-    let router = router(state);
+    // Handed a bare router, `axum::serve` makes a copy of every route for each connection.
+    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
     let shutdown = app.shutdown.clone();
     app.spawn(async move {
-        let served = axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await;
+        let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
         if let Err(error) = served {
             tracing::error!(%error, "REST is not served any more");
         }

@@ -4,7 +4,7 @@ use axum::{extract::State, http::StatusCode};
 use laurel_ledger::commit;
 use uuid::Uuid;
 
-use crate::{ApiState, Principal, Problem, auth::revoke_api_key, extract::Path};
+use crate::{ApiState, Principal, Problem, auth::revoke_api_key, extract::Path, staff_log::{Change, keep_change}};
 
 /// Revoke an API key
 ///
@@ -19,10 +19,12 @@ pub(crate) async fn handler(
     principal: Principal,
     Path(id): Path<Uuid>,
 ) -> Result<StatusCode, Problem> {
+    let now = state.now();
     let mut tx = state.pool.begin().await?;
-    if !revoke_api_key(&mut tx, state.now(), principal.org, id, &principal.subject).await? {
+    if !revoke_api_key(&mut tx, now, principal.org, id, &principal.subject).await? {
         return Err(Problem::not_found("API key"));
     }
+    keep_change(&mut tx, &state, now, &principal, Change::of("api-key", id)).await?;
     commit(tx, "api_key_revoked").await?;
     Ok(StatusCode::NO_CONTENT)
 }

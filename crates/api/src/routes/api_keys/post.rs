@@ -15,6 +15,7 @@ use crate::{
     pointer::pointer_to,
     routes::campaigns::GameName,
     shape::Lists,
+    staff_log::Change,
 };
 
 /// The longest name of a game server, in bytes: as long as that of anybody else who has a token.
@@ -95,7 +96,7 @@ pub(crate) async fn handler(
 ) -> Result<Reply, Problem> {
     let now = state.now();
     let mut rng = state.rng().await;
-    let mut once = match Once::begin(&state.pool, now, &principal, Some(&idempotency)).await? {
+    let mut once = match Once::begin(&state, now, &principal, Some(&idempotency)).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
@@ -109,9 +110,10 @@ pub(crate) async fn handler(
     };
     let (made, key) = add_api_key(&mut once.tx, now, &mut rng, &new).await?;
     let mut answer = Answer { made: made.into(), key: None };
+    let change = Change::of("api-key", answer.made.id).after(&answer.made)?;
     // What is kept of the answer is without the key.
     let kept = Reply::json(StatusCode::CREATED, None, &answer)?;
-    once.commit("api_key_made", kept).await?;
+    once.commit("api_key_made", kept, Some(change)).await?;
     answer.key = Some(key.reveal().to_owned());
     Ok(Reply::json(StatusCode::CREATED, None, &answer)?.not_stored())
 }

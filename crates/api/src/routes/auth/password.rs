@@ -10,6 +10,7 @@ use crate::{
     ApiState, Password, Principal, Problem,
     extract::{Body, RequestBody},
     set_password,
+    staff_log::{Change, keep_change},
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -45,7 +46,9 @@ pub(crate) async fn handler(
     if staff.password_hash.as_deref() != Some(&compared) {
         return Err(Problem::conflict("password_changed", "somebody changed the password meanwhile"));
     }
-    set_password(&mut tx, state.now(), &staff.name, &hash).await?;
+    let now = state.now();
+    set_password(&mut tx, now, &staff.name, &hash).await?;
+    keep_change(&mut tx, &state, now, &principal, Change::of("staff", staff.id)).await?;
     commit(tx, "password_changed").await?;
     Ok(StatusCode::NO_CONTENT)
 }

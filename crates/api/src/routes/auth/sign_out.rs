@@ -6,6 +6,7 @@ use laurel_ledger::commit;
 use crate::{
     ApiState, Principal, Problem,
     auth::{Ended, end_session},
+    staff_log::{Change, keep_change},
 };
 
 /// Sign out
@@ -24,7 +25,9 @@ pub(crate) async fn handler(
         Problem::conflict("no_session", detail)
     })?;
     let mut tx = state.pool.begin().await?;
-    end_session(&mut tx, state.now(), session, Ended::SignedOut).await?;
+    let now = state.now();
+    end_session(&mut tx, now, session, Ended::SignedOut).await?;
+    keep_change(&mut tx, &state, now, &principal, Change::of("staff", &principal.subject)).await?;
     commit(tx, "signed_out").await?;
     Ok(StatusCode::NO_CONTENT)
 }

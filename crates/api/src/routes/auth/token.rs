@@ -1,6 +1,6 @@
 //! `POST /v1/auth/token`
 
-use axum::{Json, extract::State, response::IntoResponse};
+use axum::{Extension, Json, extract::State, response::IntoResponse};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -9,6 +9,7 @@ use crate::{
     ApiState, Problem,
     auth::{Credentials, Tokens, sign_in},
     extract::{Body, RequestBody},
+    staff_log::Origin,
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -35,8 +36,9 @@ impl RequestBody for Request {}
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,
+    Extension(origin): Extension<Origin>,
     Body(Request { name, password, totp }): Body<Request>,
 ) -> Result<impl IntoResponse, Problem> {
-    let tokens = sign_in(&state, Credentials { name, password, totp }).await?;
+    let tokens = sign_in(&state, &origin, Credentials { name, password, totp }).await?;
     Ok(([NO_STORE], Json(tokens)))
 }

@@ -10,6 +10,7 @@ use crate::{
     ApiState, Principal, Problem,
     auth::{Codes, about_totp, begin_totp, confirm_totp, end_other_sessions, secrets_key},
     extract::{Body, RequestBody},
+    staff_log::{Change, keep_change},
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -57,6 +58,7 @@ pub(crate) async fn begin(
     let sealed = secrets_key(&state)?.seal(&mut rng, &about_totp(staff.id), codes.secret())?;
     begin_totp(&mut tx, staff.id, &sealed).await?;
     let begun = Begun { uri: codes.uri()? };
+    keep_change(&mut tx, &state, state.now(), &principal, Change::of("staff", staff.id)).await?;
     commit(tx, "totp_begun").await?;
     Ok(([NO_STORE], Json(begun)))
 }
@@ -98,6 +100,7 @@ pub(crate) async fn confirm(
     })?;
     confirm_totp(&mut tx, now, staff.id, step).await?;
     end_other_sessions(&mut tx, now, staff.id, principal.session).await?;
+    keep_change(&mut tx, &state, now, &principal, Change::of("staff", staff.id)).await?;
     commit(tx, "totp_confirmed").await?;
     Ok(StatusCode::NO_CONTENT)
 }

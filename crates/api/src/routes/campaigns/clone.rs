@@ -15,6 +15,7 @@ use crate::{
     extract::{Path, RequestBody},
     idempotency::{Keyed, Once, Reply},
     request_id::RequestId,
+    staff_log::Change,
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -55,7 +56,7 @@ pub(crate) async fn handler(
 ) -> Result<Reply, Problem> {
     let mut rng = state.rng().await;
     let context = state.context(&request_id);
-    let mut once = match Once::begin(&state.pool, context.now, &principal, Some(&idempotency)).await? {
+    let mut once = match Once::begin(&state, context.now, &principal, Some(&idempotency)).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
@@ -66,8 +67,10 @@ pub(crate) async fn handler(
     let by = By::somebody(&principal.subject);
     let copy = create_campaign(&mut once.tx, &context, &mut rng, principal.org, by, &definition).await?;
     let made = campaign(&mut once.tx, &principal, copy).await?;
-    let reply = Reply::json(StatusCode::CREATED, Some(tag(made.version)), &CampaignOut::from(made))?;
-    let reply = once.commit("campaign_created", reply).await?;
+    let (version, made) = (made.version, CampaignOut::from(made));
+    let change = Change::of_campaign(copy).after(&made)?;
+    let reply = Reply::json(StatusCode::CREATED, Some(tag(version)), &made)?;
+    let reply = once.commit("campaign_created", reply, Some(change)).await?;
     state.wakes.committed([EventKind::CampaignCreated]).await;
     Ok(reply)
 }

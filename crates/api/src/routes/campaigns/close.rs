@@ -3,7 +3,9 @@
 use alloy_primitives::{B256, Bytes};
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
-use laurel_campaign::{By, Campaign, CampaignState, PendingClosing, close_campaign, pending_closing};
+use laurel_campaign::{
+    By, Campaign, CampaignState, PendingClosing, close_campaign, lock_campaign, pending_closing,
+};
 use laurel_chain::{ClosingStep, next_closing_step};
 use laurel_events::{Amount, CampaignId, EventKind};
 use laurel_ledger::find_balances;
@@ -14,13 +16,14 @@ use utoipa::ToSchema;
 use super::{
     campaign,
     moves::{Request, reason},
-    out::SentOut,
+    out::{CampaignOut, SentOut},
 };
 use crate::{
     ApiState, Principal, Problem,
     extract::Path,
     idempotency::{MaybeKeyed, Once, Reply},
     request_id::RequestId,
+    staff_log::Change,
 };
 
 /// What the vault's owner has to call next.
@@ -83,18 +86,20 @@ pub(crate) async fn post(
     MaybeKeyed { request, idempotency }: MaybeKeyed<Request>,
 ) -> Result<Reply, Problem> {
     let context = state.context(&request_id);
-    let mut once = match Once::begin(&state.pool, context.now, &principal, idempotency.as_ref()).await? {
+    let mut once = match Once::begin(&state, context.now, &principal, idempotency.as_ref()).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
     let why = reason(&state, request).await?;
     let by = By { who: &principal.subject, why: why.as_ref() };
-    let found = campaign(&mut once.tx, &principal, id).await?;
+    let found = lock_campaign(&mut once.tx, principal.org, id, None).await?;
+    let before = CampaignOut::from(found.clone());
     let treasury = state.has_treasury(found.definition.chain_id, &principal.org_name);
     let closed = close_campaign(&mut once.tx, &context, principal.org, id, by, treasury).await?;
     let answer = answer(&state, &mut once.tx, &principal, closed).await?;
     let reply = Reply::json(StatusCode::ACCEPTED, None, &answer)?;
-    let reply = once.commit("campaign_closed", reply).await?;
+    let change = Change::of_campaign(id).before(&before)?.after(&answer)?;
+    let reply = once.commit("campaign_closed", reply, Some(change)).await?;
     state.wakes.committed([EventKind::CampaignStateChanged]).await;
     Ok(reply)
 }

@@ -9,12 +9,13 @@ use serde::{Deserialize, Serialize};
 use sqlx::Acquire;
 use utoipa::ToSchema;
 
-use super::campaign;
+use super::{campaign, out::CampaignOut};
 use crate::{
     ApiState, Principal, Problem,
     extract::{Path, RequestBody},
     idempotency::{Keyed, Once, Reply},
     request_id::RequestId,
+    staff_log::Change,
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -64,7 +65,7 @@ pub(crate) async fn handler(
     Keyed { request: Request { cap }, idempotency }: Keyed<Request>,
 ) -> Result<Reply, Problem> {
     let context = state.context(&request_id);
-    let mut once = match Once::begin(&state.pool, context.now, &principal, Some(&idempotency)).await? {
+    let mut once = match Once::begin(&state, context.now, &principal, Some(&idempotency)).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
@@ -83,5 +84,7 @@ pub(crate) async fn handler(
         Answer { cap, to: Some(funded.vault.to_checksum(None)), data: Some(data) }
     };
     let reply = Reply::json(StatusCode::ACCEPTED, None, &answer)?;
-    once.commit("funding_requested", reply).await
+    let before = CampaignOut::from(funded);
+    let change = Change::of_campaign(id).before(&before)?.after(&answer)?;
+    once.commit("funding_requested", reply, Some(change)).await
 }

@@ -1,7 +1,7 @@
 //! `POST /v1/campaigns/{campaign_id}/{schedule,unschedule,activate,pause,resume,end}`, `DELETE /v1/campaigns/{campaign_id}`
 
 use axum::{extract::State, http::StatusCode, response::IntoResponse};
-use laurel_campaign::{By, Move, Reason, move_campaign, require_funded};
+use laurel_campaign::{By, Move, Reason, lock_campaign, move_campaign, require_funded};
 use laurel_events::{CampaignId, EventKind};
 use laurel_ledger::commit;
 use serde::Deserialize;
@@ -16,6 +16,7 @@ use crate::{
     extract::{Path, RequestBody},
     idempotency::{MaybeKeyed, Once, Reply},
     request_id::RequestId,
+    staff_log::{Change, keep_change},
 };
 
 /// Why; the whole body may be left out.
@@ -50,19 +51,22 @@ async fn apply(
     MaybeKeyed { request, idempotency }: MaybeKeyed<Request>,
 ) -> Result<Reply, Problem> {
     let context = state.context(&request_id);
-    let mut once = match Once::begin(&state.pool, context.now, &principal, idempotency.as_ref()).await? {
+    let mut once = match Once::begin(&state, context.now, &principal, idempotency.as_ref()).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
     let why = reason(&state, request).await?;
     let by = By { who: &principal.subject, why: why.as_ref() };
+    let before = CampaignOut::from(lock_campaign(&mut once.tx, principal.org, id, None).await?);
     move_campaign(&mut once.tx, &context, principal.org, id, action, by).await?;
     if matches!(action, Move::Activate | Move::Schedule) {
         require_funded(&mut once.tx, id).await?;
     }
     let moved = campaign(&mut once.tx, &principal, id).await?;
-    let reply = Reply::json(StatusCode::OK, Some(tag(moved.version)), &CampaignOut::from(moved))?;
-    let reply = once.commit("campaign_moved", reply).await?;
+    let (version, moved) = (moved.version, CampaignOut::from(moved));
+    let change = Change::of_campaign(id).before(&before)?.after(&moved)?;
+    let reply = Reply::json(StatusCode::OK, Some(tag(version)), &moved)?;
+    let reply = once.commit("campaign_moved", reply, Some(change)).await?;
     state.wakes.committed([EventKind::CampaignStateChanged]).await;
     Ok(reply)
 }
@@ -84,7 +88,10 @@ pub(crate) async fn delete(
     let context = state.context(&request_id);
     let mut tx = state.pool.begin().await?;
     let by = By::somebody(&principal.subject);
+    let before = CampaignOut::from(lock_campaign(&mut tx, principal.org, id, None).await?);
     move_campaign(&mut tx, &context, principal.org, id, Move::Delete, by).await?;
+    let change = Change::of_campaign(id).before(&before)?;
+    keep_change(&mut tx, &state, context.now, &principal, change).await?;
     commit(tx, "campaign_moved").await?;
     state.wakes.committed([EventKind::CampaignStateChanged]).await;
     Ok(StatusCode::NO_CONTENT)

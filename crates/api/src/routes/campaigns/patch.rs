@@ -2,7 +2,7 @@
 
 use axum::{Json, extract::State, http::HeaderMap, response::IntoResponse};
 use chrono::{DateTime, Utc};
-use laurel_campaign::{By, Caps, Definition, Windows, change_campaign, reward::Reward};
+use laurel_campaign::{By, Caps, Definition, Windows, change_campaign, lock_campaign, reward::Reward};
 use laurel_events::{CampaignId, EventKind};
 use laurel_ledger::commit;
 use serde::{Deserialize, Deserializer};
@@ -17,6 +17,7 @@ use crate::{
     extract::{Body, Path, RequestBody},
     request_id::RequestId,
     shape::Lists,
+    staff_log::{Change, keep_change},
 };
 
 /// What is absent stays as it is.
@@ -132,6 +133,7 @@ pub(crate) async fn handler(
     let version = if_match(&headers)?;
     let context = state.context(&request_id);
     let mut tx = state.pool.begin().await?;
+    let before = CampaignOut::from(lock_campaign(&mut tx, principal.org, id, version).await?);
     let changed = change_campaign(
         &mut tx,
         &context,
@@ -144,7 +146,10 @@ pub(crate) async fn handler(
         },
     )
     .await?;
+    let (version, changed) = (changed.version, CampaignOut::from(changed));
+    let change = Change::of_campaign(id).before(&before)?.after(&changed)?;
+    keep_change(&mut tx, &state, context.now, &principal, change).await?;
     commit(tx, "campaign_changed").await?;
     state.wakes.committed([EventKind::CampaignChanged]).await;
-    Ok((etag(changed.version), Json(CampaignOut::from(changed))))
+    Ok((etag(version), Json(changed)))
 }

@@ -8,6 +8,7 @@ use laurel_campaign::{LISTED_MAX, PlayerList, PlayersListed, change_lists, list_
 use laurel_events::{CampaignId, EventKind, PlayerId};
 use laurel_players::{find_players, players_of_ids};
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sqlx::PgConnection;
 use utoipa::{IntoParams, ToSchema};
 
@@ -18,6 +19,7 @@ use crate::{
     idempotency::{Keyed, Once, Reply},
     request_id::RequestId,
     shape::Lists,
+    staff_log::Change,
 };
 
 #[derive(Serialize, ToSchema)]
@@ -134,7 +136,7 @@ pub(crate) async fn change(
     Keyed { request, idempotency }: Keyed<Request>,
 ) -> Result<Reply, Problem> {
     let context = state.context(&request_id);
-    let mut once = match Once::begin(&state.pool, context.now, &principal, Some(&idempotency)).await? {
+    let mut once = match Once::begin(&state, context.now, &principal, Some(&idempotency)).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
@@ -144,7 +146,11 @@ pub(crate) async fn change(
     let answer =
         Answer { allowed: listed.allow.len(), denied: listed.deny.len(), removed: listed.remove.len() };
     let reply = Reply::json(StatusCode::OK, None, &answer)?;
-    let reply = once.commit("players_listed", reply).await?;
+    // By their ids here: what they are called is for nobody to find in the log.
+    let PlayersListed { allow, deny, remove } = &listed;
+    let change =
+        Change::of_campaign(id).after(&json!({ "allow": allow, "deny": deny, "remove": remove }))?;
+    let reply = once.commit("players_listed", reply, Some(change)).await?;
     state.wakes.committed([EventKind::CampaignPlayersListed]).await;
     Ok(reply)
 }

@@ -21,6 +21,7 @@ use crate::{
     idempotency::{Keyed, Once, Reply},
     request_id::RequestId,
     shape::Lists,
+    staff_log::Change,
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -153,7 +154,7 @@ pub(crate) async fn handler(
     let definition = request.definition();
     let mut rng = state.rng().await;
     let context = state.context(&request_id);
-    let mut once = match Once::begin(&state.pool, context.now, &principal, Some(&idempotency)).await? {
+    let mut once = match Once::begin(&state, context.now, &principal, Some(&idempotency)).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
@@ -169,8 +170,10 @@ pub(crate) async fn handler(
     )
     .await?;
     let made = campaign(&mut once.tx, &principal, id).await?;
-    let reply = Reply::json(StatusCode::CREATED, Some(tag(made.version)), &CampaignOut::from(made))?;
-    let reply = once.commit("campaign_created", reply).await?;
+    let (version, made) = (made.version, CampaignOut::from(made));
+    let change = Change::of_campaign(id).after(&made)?;
+    let reply = Reply::json(StatusCode::CREATED, Some(tag(version)), &made)?;
+    let reply = once.commit("campaign_created", reply, Some(change)).await?;
     state.wakes.committed([EventKind::CampaignCreated]).await;
     Ok(reply)
 }

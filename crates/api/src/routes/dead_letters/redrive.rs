@@ -8,6 +8,7 @@ use crate::{
     ApiState, Principal, Problem,
     extract::Path,
     idempotency::{Idempotency, Once, Reply},
+    staff_log::Change,
 };
 
 /// Have a dead letter tried again
@@ -28,15 +29,18 @@ pub(crate) async fn handler(
     idempotency: Option<Idempotency>,
 ) -> Result<Reply, Problem> {
     let now = state.now();
-    let mut once = match Once::begin(&state.pool, now, &principal, idempotency.as_ref()).await? {
+    let mut once = match Once::begin(&state, now, &principal, idempotency.as_ref()).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
+    let gone = || Problem::not_found("dead letter");
+    let before = LetterOut::from(find_letter(&mut once.tx, id).await?.ok_or_else(gone)?);
     redrive_letter(&mut once.tx, now, id).await?;
-    let letter = find_letter(&mut once.tx, id).await?.ok_or_else(|| Problem::not_found("dead letter"))?;
-    let kind = letter.kind.parse().ok();
-    let reply = Reply::json(StatusCode::ACCEPTED, None, &LetterOut::from(letter))?;
-    let reply = once.commit("redrive", reply).await?;
+    let letter = find_letter(&mut once.tx, id).await?.ok_or_else(gone)?;
+    let (kind, letter) = (letter.kind.parse().ok(), LetterOut::from(letter));
+    let change = Change::of("dead-letter", id).before(&before)?.after(&letter)?;
+    let reply = Reply::json(StatusCode::ACCEPTED, None, &letter)?;
+    let reply = once.commit("redrive", reply, Some(change)).await?;
     state.wakes.committed(kind).await;
     Ok(reply)
 }

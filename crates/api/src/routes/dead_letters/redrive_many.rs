@@ -10,6 +10,7 @@ use crate::{
     ApiState, Principal, Problem,
     extract::Query,
     idempotency::{Idempotency, Once, Reply},
+    staff_log::Change,
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -47,15 +48,17 @@ pub(crate) async fn handler(
     idempotency: Option<Idempotency>,
 ) -> Result<Reply, Problem> {
     let now = state.now();
-    let mut once = match Once::begin(&state.pool, now, &principal, idempotency.as_ref()).await? {
+    let mut once = match Once::begin(&state, now, &principal, idempotency.as_ref()).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
     let redriven = redrive_letters(&mut once.tx, now, which.stage.as_deref()).await?;
     let kinds: Vec<EventKind> = redriven.iter().filter_map(|(_, kind)| kind.parse().ok()).collect();
     let ids = redriven.into_iter().map(|(id, _)| id).collect();
-    let reply = Reply::json(StatusCode::ACCEPTED, None, &Redriven { ids })?;
-    let reply = once.commit("redrive", reply).await?;
+    let redriven = Redriven { ids };
+    let change = Change::of("stage", which.stage.as_deref().unwrap_or("all")).after(&redriven)?;
+    let reply = Reply::json(StatusCode::ACCEPTED, None, &redriven)?;
+    let reply = once.commit("redrive", reply, Some(change)).await?;
     state.wakes.committed(kinds).await;
     Ok(reply)
 }

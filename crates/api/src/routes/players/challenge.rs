@@ -63,7 +63,7 @@ pub(crate) async fn handler(
     }
     let now = state.now();
     let mut rng = state.rng().await;
-    let mut once = match Once::begin(&state.pool, now, &principal, Some(&idempotency)).await? {
+    let mut once = match Once::begin(&state, now, &principal, Some(&idempotency)).await? {
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
@@ -80,5 +80,5 @@ pub(crate) async fn handler(
     let challenge = issue_challenge(&mut once.tx, now, &mut rng, challenge).await?;
     let answer = Answer { message: challenge.message, expires_at: challenge.expires_at };
     let reply = Reply::json(StatusCode::CREATED, None, &answer)?;
-    once.commit("challenge", reply).await
+    once.commit("challenge", reply, None).await
 }

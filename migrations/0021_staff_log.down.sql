@@ -1,0 +1,3 @@
+ALTER TABLE players DROP COLUMN erased_at;
+DROP TABLE staff_log;
+DROP FUNCTION keep_staff_log;
