@@ -12,9 +12,7 @@ use sqlx::PgPool;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    AuthMode, SecretsKey, request_id::RequestId, staff_log::ReadLog, statistics::StatisticsCache,
-};
+use crate::{AuthMode, SecretsKey, request_id::RequestId, staff_log::ReadLog, statistics::StatisticsCache};
 
 /// What the interface is made of.
 #[derive(Clone, Debug)]

@@ -188,6 +188,13 @@ pub async fn is_handled(conn: &mut PgConnection, stage: &str, event: EventId) ->
 #[derive(Clone, Debug)]
 pub struct JournalHeads(Vec<(i16, i64)>);
 
+impl JournalHeads {
+    /// The number of each partition, with the offset that its next row gets.
+    pub fn iter(&self) -> impl Iterator<Item = (i16, i64)> {
+        self.0.iter().copied()
+    }
+}
+
 /// Holds all partitions of a stage until the transaction ends: it waits for whoever is in the middle of a batch, and nobody begins one.
 ///
 /// # Errors

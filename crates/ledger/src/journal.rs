@@ -223,6 +223,36 @@ pub async fn read_one(conn: &mut PgConnection, id: EventId) -> Result<Option<Env
     Ok(events.into_iter().find(|envelope| envelope.id.index == id.index))
 }
 
+/// Reads all events of some chunks, in the order in which they are named.
+///
+/// # Errors
+/// If a row cannot be read or the database does not answer.
+pub async fn read_chunks(
+    conn: &mut PgConnection,
+    chunks: &[(Partition, i64)],
+) -> Result<Vec<Envelope>, LedgerError> {
+    let (parts, positions): (Vec<i16>, Vec<i64>) =
+        chunks.iter().map(|(partition, offset)| (partition.number(), *offset)).unzip();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"
+        SELECT j.part, j.position, j.kind, j.version, j.entries, j.recorded_at, j.request_id, j.trace, j.payload
+        FROM unnest($1::smallint[], $2::bigint[]) WITH ORDINALITY AS u (part, position, at)
+        JOIN journal j ON j.part = u.part AND j.position = u.position
+        ORDER BY u.at
+        "#,
+        &parts,
+        &positions,
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut envelopes = Vec::new();
+    for row in rows {
+        envelopes.extend(row.envelopes()?);
+    }
+    Ok(envelopes)
+}
+
 /// Reads all events of a chunk; none if there is no such chunk.
 ///
 /// # Errors

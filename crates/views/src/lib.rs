@@ -19,6 +19,7 @@ mod candidates;
 mod forecast;
 mod grants;
 mod history;
+mod journal;
 mod latency;
 mod past;
 mod rebuild;
@@ -39,6 +40,7 @@ pub use self::{
     forecast::{FORECAST_HOURS, Forecast, forecast, forecast_from},
     grants::{GrantFilter, GrantPage, GrantView, find_grant_view, grant_outcome_id, list_grant_views},
     history::HistoryStage,
+    journal::{JournalCursor, JournalEntry, JournalFilter, JournalPage, NoJournalCursor, list_journal},
     latency::{LatencyStage, ViewsMetrics},
     past::{PastGrant, grant_at},
     rebuild::{RebuildError, Rebuilt, View, rebuild},

@@ -92,27 +92,32 @@ pub(crate) async fn list_api_keys(
     Ok(keys)
 }
 
-/// Ends a key, unless it has ended. `false` if there is none.
+/// Ends a key, unless it has ended. Returns it as it was before and as it is now, if there is one.
 pub(crate) async fn revoke_api_key(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
     org: OrgId,
     id: Uuid,
     by: &str,
-) -> Result<bool, LedgerError> {
-    let known = sqlx::query!(
+) -> Result<Option<(ApiKey, ApiKey)>, LedgerError> {
+    let before = sqlx::query_as!(
+        ApiKey,
         r#"
-        UPDATE api_keys SET revoked_at = coalesce(revoked_at, $3), revoked_by = coalesce(revoked_by, $4)
-        WHERE id = $1 AND org = $2
+        SELECT id, subject, games, ends_with, created_at, created_by, expires_at, revoked_at, revoked_by
+        FROM api_keys WHERE id = $1 AND org = $2 FOR UPDATE
         "#,
         id,
         org.0,
-        now,
-        by,
-    )
-    .execute(conn)
-    .await?;
-    Ok(known.rows_affected() == 1)
+    );
+    let Some(before) = before.fetch_optional(&mut *conn).await? else { return Ok(None) };
+    if before.revoked_at.is_some() {
+        return Ok(Some((before.clone(), before)));
+    }
+    sqlx::query!("UPDATE api_keys SET revoked_at = $2, revoked_by = $3 WHERE id = $1", id, now, by)
+        .execute(conn)
+        .await?;
+    let after = ApiKey { revoked_at: Some(now), revoked_by: Some(by.to_owned()), ..before.clone() };
+    Ok(Some((before, after)))
 }
 
 /// Whoever comes with a key.

@@ -80,7 +80,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 65] = [
+pub const MATRIX: [Right; 67] = [
     to_everybody("POST", "/v1/auth/token", "sign_in"),
     to_everybody("POST", "/v1/auth/refresh", "refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge", "post_sign_in_challenge"),
@@ -98,8 +98,18 @@ pub const MATRIX: [Right; 65] = [
     to("GET", "/v1/outcomes/{outcome_id}", "get_outcome", &[GameServer, Manager, Auditor]),
     to("PUT", "/v1/players/{player_id}", "put_player", &[GameServer]),
     personal(to_player_or("GET", "/v1/players/{player_id}", "get_player", &[GameServer, Manager, Auditor])),
-    personal(to_player_or("GET", "/v1/players/{player_id}/grants", "list_player_grants", &[GameServer, Manager, Auditor])),
-    personal(to_player_or("GET", "/v1/players/{player_id}/tokens", "list_player_tokens", &[GameServer, Manager, Auditor])),
+    personal(to_player_or(
+        "GET",
+        "/v1/players/{player_id}/grants",
+        "list_player_grants",
+        &[GameServer, Manager, Auditor],
+    )),
+    personal(to_player_or(
+        "GET",
+        "/v1/players/{player_id}/tokens",
+        "list_player_tokens",
+        &[GameServer, Manager, Auditor],
+    )),
     to_player_or("POST", "/v1/players/{player_id}/wallet/challenge", "post_wallet_challenge", &[GameServer]),
     to_player_or("PUT", "/v1/players/{player_id}/wallet", "put_wallet", &[GameServer]),
     to("POST", "/v1/campaigns", "post_campaign", &[Manager]),
@@ -139,6 +149,8 @@ pub const MATRIX: [Right; 65] = [
     to("GET", "/v1/exports/{export_id}", "get_export", READERS),
     to("GET", "/v1/audit/balances", "list_balances", READERS),
     to("GET", "/v1/audit/vaults", "list_vaults", READERS),
+    personal(to("GET", "/v1/audit/journal", "list_journal", &[Auditor])),
+    to("GET", "/v1/audit/log", "list_audit_log", &[Auditor]),
     to("GET", "/v1/audit/reconciliations", "list_reconciliations", &[Auditor, Operator]),
     to("GET", "/v1/dead-letters", "list_dead_letters", &[Operator]),
     to("GET", "/v1/dead-letters/{letter_id}", "get_dead_letter", &[Operator]),

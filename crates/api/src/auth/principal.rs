@@ -90,7 +90,8 @@ impl Principal {
     /// 401 without a good one.
     pub(super) async fn of(state: &ApiState, parts: &Parts, origin: Origin) -> Result<Self, Problem> {
         let AuthMode::Jwt(keys) = &state.auth else {
-            return Self::signed_in(state, None, "default".to_owned(), "local".to_owned(), None, origin).await;
+            return Self::signed_in(state, None, "default".to_owned(), "local".to_owned(), None, origin)
+                .await;
         };
         let token = bearer(parts)?;
         if let Some(key) = Opaque::parse(api_keys::PREFIX, token) {

@@ -118,6 +118,8 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(exports::get::handler))
         .routes(routes!(audit::balances::handler))
         .routes(routes!(audit::vaults::handler))
+        .routes(routes!(audit::journal::list::handler))
+        .routes(routes!(audit::log::handler))
         .routes(routes!(audit::reconciliations::handler))
         .routes(routes!(dead_letters::list::handler))
         .routes(routes!(dead_letters::get::handler))

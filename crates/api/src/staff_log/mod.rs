@@ -73,7 +73,9 @@ pub(crate) async fn keep_change(
     principal: &Principal,
     change: Change,
 ) -> Result<(), Problem> {
-    if !principal.is_staff() {
+    // What is as it was before was not changed.
+    let is_none = change.before.is_some() && change.before == change.after;
+    if !principal.is_staff() || is_none {
         return Ok(());
     }
     let Change { about, before, after } = change;

@@ -26,6 +26,7 @@ mod reads;
 mod request_id;
 mod shapes;
 mod sign_in;
+mod staff_log;
 mod statistics;
 mod token_node;
 mod trials;

@@ -3,7 +3,7 @@
 mod api_keys;
 mod password;
 mod refresh;
-mod totp;
+pub(crate) mod totp;
 mod wallet;
 
 use laurel_api::{Password, Role, add_staff};

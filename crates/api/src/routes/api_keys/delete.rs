@@ -4,7 +4,13 @@ use axum::{extract::State, http::StatusCode};
 use laurel_ledger::commit;
 use uuid::Uuid;
 
-use crate::{ApiState, Principal, Problem, auth::revoke_api_key, extract::Path, staff_log::{Change, keep_change}};
+use super::out::ApiKeyOut;
+use crate::{
+    ApiState, Principal, Problem,
+    auth::revoke_api_key,
+    extract::Path,
+    staff_log::{Change, keep_change},
+};
 
 /// Revoke an API key
 ///
@@ -21,10 +27,11 @@ pub(crate) async fn handler(
 ) -> Result<StatusCode, Problem> {
     let now = state.now();
     let mut tx = state.pool.begin().await?;
-    if !revoke_api_key(&mut tx, now, principal.org, id, &principal.subject).await? {
-        return Err(Problem::not_found("API key"));
-    }
-    keep_change(&mut tx, &state, now, &principal, Change::of("api-key", id)).await?;
+    let revoked = revoke_api_key(&mut tx, now, principal.org, id, &principal.subject).await?;
+    let (before, after) = revoked.ok_or_else(|| Problem::not_found("API key"))?;
+    let change = Change::of("api-key", id);
+    let change = change.before(&ApiKeyOut::from(before))?.after(&ApiKeyOut::from(after))?;
+    keep_change(&mut tx, &state, now, &principal, change).await?;
     commit(tx, "api_key_revoked").await?;
     Ok(StatusCode::NO_CONTENT)
 }

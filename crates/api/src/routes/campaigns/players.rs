@@ -148,8 +148,7 @@ pub(crate) async fn change(
     let reply = Reply::json(StatusCode::OK, None, &answer)?;
     // By their ids here: what they are called is for nobody to find in the log.
     let PlayersListed { allow, deny, remove } = &listed;
-    let change =
-        Change::of_campaign(id).after(&json!({ "allow": allow, "deny": deny, "remove": remove }))?;
+    let change = Change::of_campaign(id).after(&json!({ "allow": allow, "deny": deny, "remove": remove }))?;
     let reply = once.commit("players_listed", reply, Some(change)).await?;
     state.wakes.committed([EventKind::CampaignPlayersListed]).await;
     Ok(reply)

@@ -33,6 +33,20 @@ fn sign_in_with<'w>(world: &'w World, code: &str) -> Call<'w> {
     world.anonymous("POST /v1/auth/token").json(&body)
 }
 
+/// Does everything that somebody can change about how they come in.
+pub(crate) async fn everything(world: &World) {
+    let tokens = ada(world).await;
+    let totp = authenticator(world, &tokens).await;
+    let new = "a passphrase of my own";
+    let change =
+        with(world, &tokens, "PUT /v1/auth/password").json(&json!({ "current": PASSWORD, "new": new }));
+    assert_eq!(change.send().await.status, 204);
+    world.clock.advance(TimeDelta::seconds(30));
+    let body = json!({ "name": "ada", "password": new, "totp": code(world, &totp) });
+    let tokens = world.anonymous("POST /v1/auth/token").json(&body).send().await.ok();
+    assert_eq!(with(world, &tokens, "POST /v1/auth/sign-out").send().await.status, 204);
+}
+
 #[tokio::test]
 async fn whoever_has_one_needs_it() {
     let world = World::new().await;

@@ -1,0 +1,5 @@
+//! `/v1/audit/journal`
+
+pub(crate) mod list;
+mod query;
+mod sheet;
