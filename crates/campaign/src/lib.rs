@@ -47,7 +47,10 @@ pub use self::{
     decisions::DecisionStage,
     definition::{CAMPAIGN_NAME_MAX, Definition, DefinitionError, GAME_NAME_MAX, GAMES_MAX},
     funding::{PendingFunding, Sent, pending_funding, request_funding},
-    lists::{LISTED_MAX, ListedPlayer, PlayerList, PlayersListed, change_lists, list_players},
+    lists::{
+        LISTED_MAX, ListedPlayer, PlayerList, PlayersListed, change_lists, list_players, lists_of_player,
+        unlist_player,
+    },
     notices::{BudgetNotice, NOTICED, list_notices},
     recovered::judge_payments,
     rules::RuleCache,

@@ -124,6 +124,31 @@ pub async fn change_lists(
     Ok(())
 }
 
+/// Takes a player from all lists.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn unlist_player(conn: &mut PgConnection, player: PlayerId) -> Result<(), LedgerError> {
+    sqlx::query!("DELETE FROM campaign_players WHERE player = $1", player.uuid()).execute(conn).await?;
+    Ok(())
+}
+
+/// The lists that a player is on: the campaign, the list and since when.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn lists_of_player(
+    conn: &mut PgConnection,
+    player: PlayerId,
+) -> Result<Vec<(CampaignId, String, DateTime<Utc>)>, LedgerError> {
+    let rows = sqlx::query!(
+        "SELECT campaign, list, listed_at FROM campaign_players WHERE player = $1 ORDER BY campaign",
+        player.uuid(),
+    );
+    let rows = rows.fetch_all(conn).await?.into_iter();
+    Ok(rows.map(|row| (CampaignId::from(row.campaign.cast_unsigned()), row.list, row.listed_at)).collect())
+}
+
 /// The lists that `players` are on.
 pub(crate) async fn lists_of(
     conn: &mut PgConnection,

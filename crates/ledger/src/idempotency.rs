@@ -141,3 +141,24 @@ pub async fn store_answer(
     .await?;
     LedgerError::expect_rows("keep an answer", 1, stored.rows_affected())
 }
+
+/// Forgets all answers that were given to `subject`, or that name `name`.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn forget_answers(
+    conn: &mut PgConnection,
+    org: OrgId,
+    subject: &str,
+    name: &str,
+) -> Result<(), LedgerError> {
+    sqlx::query!(
+        "DELETE FROM idempotency_keys WHERE org = $1 AND (subject = $2 OR position(convert_to($3, 'UTF8') IN body) > 0)",
+        org.0,
+        subject,
+        name,
+    )
+    .execute(conn)
+    .await?;
+    Ok(())
+}

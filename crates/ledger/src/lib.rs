@@ -65,7 +65,8 @@ pub use self::{
     fundings::{Funding, fund, unfund},
     grants::{GrantRow, find_grant, grants_of_outcome, players_of_grants},
     idempotency::{
-        ANSWER_LIFETIME, IdempotencyScope, StoredAnswer, find_answer, lock_idempotency_key, store_answer,
+        ANSWER_LIFETIME, IdempotencyScope, StoredAnswer, find_answer, forget_answers, lock_idempotency_key,
+        store_answer,
     },
     journal::{Context, append, event_ids, read, read_chunk, read_chunks, read_latest, read_one},
     leases::acquire_lease,

@@ -1,6 +1,6 @@
 //! Where players are paid.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use alloy::primitives::{Address, B256, Bytes};
 use chrono::{DateTime, Utc};
@@ -66,6 +66,28 @@ pub async fn wallet_of(
     player: PlayerId,
 ) -> Result<Option<Wallet>, LedgerError> {
     Ok(load(conn, chain_id, &[player]).await?.remove(&player))
+}
+
+/// A player's wallets, by chain.
+///
+/// # Errors
+/// If a row is inconsistent or the database does not answer.
+pub async fn wallets_of(
+    conn: &mut PgConnection,
+    player: PlayerId,
+) -> Result<BTreeMap<u64, Wallet>, LedgerError> {
+    let chains = sqlx::query_scalar!(
+        "SELECT chain_id FROM wallets WHERE player = $1 AND address IS NOT NULL ORDER BY chain_id",
+        player.uuid(),
+    );
+    let mut wallets = BTreeMap::new();
+    for chain_id in chains.fetch_all(&mut *conn).await? {
+        let chain_id = chain_id.cast_unsigned();
+        if let Some(wallet) = wallet_of(conn, chain_id, player).await? {
+            wallets.insert(chain_id, wallet);
+        }
+    }
+    Ok(wallets)
 }
 
 /// What a contract wallet accepted when it was linked (EIP-1271), to ask it again.

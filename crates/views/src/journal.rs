@@ -299,10 +299,10 @@ pub async fn list_journal(
         entries.extend(own);
     }
     let unread: BTreeSet<usize> = heads.iter().map(|head| index(head.partition)).collect();
-    for at in 0..usize::from(PARTITIONS) {
+    for (at, place) in cursor.0.iter_mut().enumerate() {
         // Where all wanted rows were read, there is nothing more in the whole window.
-        if !unread.contains(&at) && found[at] < HEADS_MAX && cursor.0[at].0 < windows.to[at] {
-            cursor.0[at] = (windows.to[at], 0);
+        if !unread.contains(&at) && found[at] < HEADS_MAX && place.0 < windows.to[at] {
+            *place = (windows.to[at], 0);
         }
     }
     Ok(windows.page(entries, cursor))

@@ -80,7 +80,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 67] = [
+pub const MATRIX: [Right; 69] = [
     to_everybody("POST", "/v1/auth/token", "sign_in"),
     to_everybody("POST", "/v1/auth/refresh", "refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge", "post_sign_in_challenge"),
@@ -98,6 +98,8 @@ pub const MATRIX: [Right; 67] = [
     to("GET", "/v1/outcomes/{outcome_id}", "get_outcome", &[GameServer, Manager, Auditor]),
     to("PUT", "/v1/players/{player_id}", "put_player", &[GameServer]),
     personal(to_player_or("GET", "/v1/players/{player_id}", "get_player", &[GameServer, Manager, Auditor])),
+    personal(to_player_or("GET", "/v1/players/{player_id}/data", "export_player", READERS)),
+    to("DELETE", "/v1/players/{player_id}", "erase_player", &[Manager]),
     personal(to_player_or(
         "GET",
         "/v1/players/{player_id}/grants",

@@ -28,7 +28,7 @@ pub(crate) use self::{
     guard::with_principal,
     sessions::{
         Ended, Opened, Owner, Refreshed, end_other_sessions, end_session, end_sessions_of_player,
-        open_session, refresh_session, staff_of,
+        forget_sessions_of_player, open_session, refresh_session, sessions_of_player, staff_of,
     },
     sign_in::{Credentials, Tokens, about_totp, fail, is_locked, secrets_key, sign_in, tokens},
     staff::{SigningIn, begin_totp, confirm_totp, lock_staff, name_of},

@@ -250,6 +250,28 @@ pub(crate) async fn end_sessions_of_player(
     Ok(())
 }
 
+/// When a player's sign-ins began, and when those ended that have.
+pub(crate) async fn sessions_of_player(
+    conn: &mut PgConnection,
+    player: PlayerId,
+) -> Result<Vec<(DateTime<Utc>, Option<DateTime<Utc>>)>, LedgerError> {
+    let rows = sqlx::query!(
+        "SELECT created_at, revoked_at FROM sessions WHERE player = $1 ORDER BY created_at",
+        player.uuid(),
+    );
+    let rows = rows.fetch_all(conn).await?.into_iter();
+    Ok(rows.map(|row| (row.created_at, row.revoked_at)).collect())
+}
+
+/// Ends a player's sign-ins and keeps nothing of them.
+pub(crate) async fn forget_sessions_of_player(
+    conn: &mut PgConnection,
+    player: PlayerId,
+) -> Result<(), LedgerError> {
+    sqlx::query!("DELETE FROM sessions WHERE player = $1", player.uuid()).execute(conn).await?;
+    Ok(())
+}
+
 /// Who has a session, if it is somebody who works here: their id.
 pub(crate) async fn staff_of(conn: &mut PgConnection, session: Uuid) -> Result<Option<Uuid>, LedgerError> {
     let staff =

@@ -158,3 +158,29 @@ async fn select(
     });
     Ok(rows.collect())
 }
+
+/// Forgets what exports tell of a player: that they asked for one, or that they were asked for.
+pub(crate) async fn forget_player(
+    conn: &mut PgConnection,
+    org: OrgId,
+    player_id: &str,
+) -> Result<(), LedgerError> {
+    sqlx::query!("UPDATE exports SET subject = '' WHERE org = $1 AND subject = $2", org.0, player_id)
+        .execute(&mut *conn)
+        .await?;
+    let asked =
+        sqlx::query!(r"SELECT id, query FROM exports WHERE org = $1 AND query LIKE '%player\_id=%'", org.0,);
+    for row in asked.fetch_all(&mut *conn).await? {
+        let parameters: Vec<(String, String)> =
+            url::form_urlencoded::parse(row.query.as_bytes()).into_owned().collect();
+        let is_named = |(name, value): &(String, String)| name == "player_id" && value == player_id;
+        if parameters.iter().any(is_named) {
+            let others = parameters.iter().filter(|parameter| !is_named(parameter));
+            let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(others).finish();
+            sqlx::query!("UPDATE exports SET query = $2 WHERE id = $1", row.id, query)
+                .execute(&mut *conn)
+                .await?;
+        }
+    }
+    Ok(())
+}

@@ -30,7 +30,7 @@ use tokio::{sync::mpsc, time::timeout};
 use uuid::Uuid;
 
 pub(crate) use self::{
-    manifest::{ExportOut, find_export, list_exports},
+    manifest::{ExportOut, find_export, forget_player, list_exports},
     sheet::cell,
 };
 use self::{

@@ -12,6 +12,7 @@ mod campaigns;
 mod chain;
 mod closing;
 mod document;
+mod erasure;
 mod examples;
 mod exports;
 mod faults;

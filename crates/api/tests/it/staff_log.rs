@@ -109,6 +109,7 @@ async fn everything(world: &World) {
         );
         letter.bind(id).execute(world.pool()).await.unwrap();
     }
+    ok("DELETE /v1/players/p-1".to_owned(), Value::Null).await;
     ok("POST /v1/dead-letters/1/redrive".to_owned(), Value::Null).await;
     ok("POST /v1/dead-letters/redrive".to_owned(), Value::Null).await;
 }

@@ -32,6 +32,16 @@ fn link<'w>(world: &'w World, proof: &Value) -> Call<'w> {
     world.call(Role::GameServer, "PUT /v1/players/p-1/wallet").json(proof)
 }
 
+/// Has a player link a wallet that nobody else has.
+pub(crate) async fn link_wallet(world: &World, player: &str) {
+    let wallet = key(player);
+    let ask = json!({ "address": wallet.address().to_checksum(None), "chain_id": CHAIN });
+    let challenge = world.call(Role::GameServer, &format!("POST /v1/players/{player}/wallet/challenge"));
+    let challenge = challenge.json(&ask).send().await.created();
+    let proof = signed(challenge["message"].as_str().unwrap(), &wallet);
+    world.call(Role::GameServer, &format!("PUT /v1/players/{player}/wallet")).json(&proof).send().await.ok();
+}
+
 #[tokio::test]
 async fn a_wallet_is_linked_by_its_signature() {
     let world = World::new().await;

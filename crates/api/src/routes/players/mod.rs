@@ -1,6 +1,8 @@
 //! Players, their wallets, and what they earned.
 
 pub(crate) mod challenge;
+pub(crate) mod data;
+pub(crate) mod delete;
 pub(crate) mod get;
 pub(crate) mod grants;
 pub(crate) mod put;
