@@ -1,5 +1,7 @@
 //! Bodies, paths and pages; what is wrong with them becomes a [`Problem`].
 
+use std::ops::RangeInclusive;
+
 use axum::{
     body::Bytes,
     extract::{
@@ -8,7 +10,7 @@ use axum::{
     },
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
 };
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::{Number, Value};
 use utoipa::{IntoParams, ToSchema};
@@ -195,7 +197,10 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             return Err(Problem::bad_request("invalid_query", "a query holds no NUL"));
         }
         match axum::extract::Query::<T>::from_request_parts(parts, state).await {
-            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Ok(axum::extract::Query(query)) => {
+                require_times(parts.uri.query().unwrap_or_default())?;
+                Ok(Self(query))
+            }
             Err(error) => {
                 let text = error.body_text();
                 let reason = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
@@ -206,6 +211,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
                     None => problem,
                 })
             }
+        }
+    }
+}
+
+/// The years that RFC 3339 can write.
+const YEARS: RangeInclusive<i32> = 0..=9999;
+
+/// Refuses a moment that PostgreSQL cannot store, and that adding a day to would be none.
+fn require_times(query: &str) -> Result<(), Problem> {
+    let is_far = |text: &str| text.parse::<DateTime<Utc>>().is_ok_and(|time| !YEARS.contains(&time.year()));
+    match url::form_urlencoded::parse(query.as_bytes()).find(|(_, value)| is_far(value)) {
+        None => Ok(()),
+        Some((name, _)) => {
+            let detail = format!("{name}: a moment is in the years 0000 to 9999");
+            Err(Problem::bad_request("invalid_query", detail).of_parameter(&name))
         }
     }
 }

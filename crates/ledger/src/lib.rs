@@ -86,7 +86,10 @@ pub use self::{
     staff_log::{Deed, StaffEntry, StaffFilter, StaffRecord, list_staff_log, record_staff},
     stops::{Stop, Stopped, is_chain_stopped, list_stops, resume_payouts, stop_for_unknown, stop_payouts},
     suspense::{forget_unpaid, note_unpaid, record_suspense, undo_suspense},
-    transfers::{NoTransferCursor, Transfer, TransferCursor, list_transfers},
+    transfers::{
+        NoTransferCursor, TRANSFER_KINDS, Transfer, TransferCursor, TransferFilter, TransferPage,
+        list_transfers,
+    },
     voids::{unvoid, void},
 };
 

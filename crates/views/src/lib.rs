@@ -20,6 +20,7 @@ mod forecast;
 mod grants;
 mod history;
 mod journal;
+mod lag;
 mod latency;
 mod past;
 mod rebuild;
@@ -41,6 +42,7 @@ pub use self::{
     grants::{GrantFilter, GrantPage, GrantView, find_grant_view, grant_outcome_id, list_grant_views},
     history::HistoryStage,
     journal::{JournalCursor, JournalEntry, JournalFilter, JournalPage, NoJournalCursor, list_journal},
+    lag::{ViewLag, view_lags},
     latency::{LatencyStage, ViewsMetrics},
     past::{PastGrant, grant_at},
     rebuild::{RebuildError, Rebuilt, View, rebuild},

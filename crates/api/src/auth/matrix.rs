@@ -80,7 +80,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 69] = [
+pub const MATRIX: [Right; 70] = [
     to_everybody("POST", "/v1/auth/token", "sign_in"),
     to_everybody("POST", "/v1/auth/refresh", "refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge", "post_sign_in_challenge"),
@@ -160,6 +160,7 @@ pub const MATRIX: [Right; 69] = [
     to("POST", "/v1/dead-letters/redrive", "redrive_dead_letters", &[Operator]),
     to("GET", "/v1/lanes", "list_lanes", &[Operator]),
     to("GET", "/v1/alerts", "list_alerts", &[Operator]),
+    to("GET", "/v1/views", "list_views", STAFF),
 ];
 
 /// The row of a route, if it is known.

@@ -12,6 +12,7 @@ mod lanes;
 mod outcomes;
 mod players;
 mod transactions;
+mod views;
 
 pub(crate) use self::{
     dead_letters::STATES as LETTER_STATES, grants::STATES as GRANT_STATES,
@@ -127,7 +128,8 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(dead_letters::redrive::handler))
         .routes(routes!(dead_letters::redrive_many::handler))
         .routes(routes!(lanes::handler))
-        .routes(routes!(alerts::handler));
+        .routes(routes!(alerts::handler))
+        .routes(routes!(views::handler));
     OpenApiRouter::with_openapi(Document::openapi()).nest("/v1", routes)
 }
 

@@ -104,3 +104,17 @@ async fn a_database_that_is_gone_is_unavailable() {
     let answer = world.call(Role::Manager, "GET /v1/campaigns").send().await;
     answer.is_problem(503, "unavailable", "try again in a moment");
 }
+
+#[rstest]
+#[case("/v1/grants?granted_from", "+99999-01-01T00:00:00Z")]
+#[case("/v1/transactions?signed_until", "-0001-01-01T00:00:00Z")]
+#[case("/v1/audit/journal?recorded_from", "+262142-12-31T23:59:59Z")]
+#[case("/v1/audit/log?until", "-262143-01-01T00:00:00Z")]
+#[tokio::test]
+async fn a_moment_that_cannot_be_kept_is_refused(#[case] parameter: &str, #[case] moment: &str) {
+    let world = World::new().await;
+    let line = format!("GET {parameter}={}", moment.replace('+', "%2B"));
+    let refused = world.call(Role::Auditor, &line).refused(400, "invalid_query", "0000 to 9999").await;
+    let name = parameter.split_once('?').unwrap().1;
+    assert_eq!(refused.json()["errors"][0]["parameter"], name);
+}

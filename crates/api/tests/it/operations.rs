@@ -1,12 +1,12 @@
 //! What operators see and do.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use laurel_api::Role;
 use laurel_events::{CampaignId, Clock, GrantId, OperatorAlertRaised, TokenGrantHeld};
 use laurel_ledger::{Context, append, raise_alert};
 use serde_json::json;
 
-use crate::world::World;
+use crate::world::{World, outcome};
 
 /// Letters of stage `echo`: a dead one, and one that waits behind it.
 async fn letters(world: &World) -> Vec<i64> {
@@ -124,4 +124,29 @@ async fn alerts_are_listed_page_by_page() {
     assert_eq!(second["next"], json!(null));
     let bad = world.call(Role::Operator, "GET /v1/alerts?cursor=x");
     bad.refused(400, "invalid_cursor", "`next` of the page before").await;
+}
+
+#[tokio::test]
+async fn the_views_tell_how_far_they_are_behind() {
+    let world = World::new().await;
+    world.player("p-1").await;
+    let lag = async |view: &str| {
+        let views = world.call(Role::Auditor, "GET /v1/views").send().await.ok();
+        let views = views["items"].as_array().unwrap().clone();
+        views.into_iter().find(|found| found["view"] == view).unwrap()
+    };
+    world.decide().await;
+    let level = lag("campaign-stats").await;
+    assert_eq!(
+        (&level["rows_behind"], &level["lag_ms"], &level["behind_since"]),
+        (&json!(0), &json!(0), &json!(null))
+    );
+    let since = world.clock.now();
+    world.post_outcomes(&[outcome("o-1", "p-1", 12)]).await;
+    world.clock.advance(TimeDelta::milliseconds(1_500));
+    let behind = lag("campaign-stats").await;
+    assert_eq!((&behind["rows_behind"], &behind["lag_ms"]), (&json!(1), &json!(1_500)));
+    let told: DateTime<Utc> = behind["behind_since"].as_str().unwrap().parse().unwrap();
+    assert_eq!(told, since);
+    assert_eq!(lag("wallet-links").await["rows_behind"], json!(2), "nobody has run it");
 }

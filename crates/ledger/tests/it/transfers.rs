@@ -3,7 +3,7 @@
 use bigdecimal::BigDecimal;
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::CampaignId;
-use laurel_ledger::{TransferCursor, list_transfers};
+use laurel_ledger::{TRANSFER_KINDS, Transfer, TransferFilter, list_transfers};
 use rstest::rstest;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -56,6 +56,10 @@ async fn free_number(conn: &mut PgConnection, table: &str) -> u128 {
 
 type Shown = (String, String, DateTime<Utc>, String);
 
+fn shown(found: Transfer) -> Shown {
+    (found.kind.to_owned(), found.reference, found.recorded_at, found.amount.to_string())
+}
+
 #[rstest]
 #[case(1)]
 #[case(3)]
@@ -68,15 +72,13 @@ async fn pages_hold_every_transfer_once_in_the_order_of_time(#[case] limit: i64)
     let mut conn = database.pool().acquire().await.unwrap();
     fill(&mut conn, campaign, 30).await;
     let mut paged: Vec<Shown> = Vec::new();
-    let mut after = TransferCursor::START;
+    let mut filter = TransferFilter::default();
     loop {
-        let page = list_transfers(&mut conn, campaign, after, limit).await.unwrap();
-        let Some(last) = page.last() else { break };
+        let page = list_transfers(&mut conn, campaign, &filter, limit).await.unwrap();
+        paged.extend(page.transfers.into_iter().map(shown));
         // As a client has it.
-        after = last.cursor.to_string().parse().unwrap();
-        paged.extend(page.into_iter().map(|found| {
-            (found.kind.to_owned(), found.reference, found.recorded_at, found.amount.to_string())
-        }));
+        let Some(next) = page.next else { break };
+        filter.after = Some(next.to_string().parse().unwrap());
     }
     assert!(paged.is_sorted_by_key(|(_, _, at, _)| *at));
     let mut wanted: Vec<Shown> = sqlx::query_as(
@@ -102,7 +104,56 @@ async fn a_page_reads_what_it_shows() {
     let read = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_xact_user_tables
                 WHERE relname LIKE 'grants%'";
     let before: i64 = sqlx::query_scalar(read).fetch_one(&mut *conn).await.unwrap();
-    assert_eq!(list_transfers(&mut conn, campaign, TransferCursor::START, 10).await.unwrap().len(), 10);
+    assert_eq!(
+        list_transfers(&mut conn, campaign, &TransferFilter::default(), 10).await.unwrap().transfers.len(),
+        10
+    );
     let after: i64 = sqlx::query_scalar(read).fetch_one(&mut *conn).await.unwrap();
     assert!(after - before <= 20, "{} of 10,000 holds were read for a page of 10", after - before);
+}
+
+#[tokio::test]
+async fn a_filter_finds_what_looking_at_every_transfer_would_find() {
+    let database = database().await;
+    let campaign = funded_campaign(database.pool(), 7, 1_000).await;
+    let mut conn = database.pool().acquire().await.unwrap();
+    fill(&mut conn, campaign, 30).await;
+    let every = list_transfers(&mut conn, campaign, &TransferFilter::default(), 500).await.unwrap().transfers;
+    let mut times: Vec<DateTime<Utc>> = every.iter().map(|transfer| transfer.recorded_at).collect();
+    times.dedup();
+    let mut amounts: Vec<_> = every.iter().map(|transfer| transfer.amount).collect();
+    amounts.sort_unstable();
+    amounts.dedup();
+    assert!(times.len() > 3 && amounts.len() > 1, "{times:?} {amounts:?}");
+    let kinds = TRANSFER_KINDS.into_iter().map(Some).chain([None]);
+    let moments = || times.iter().copied().step_by(3).map(Some).chain([None]);
+    let sizes = || [amounts.first().copied(), amounts.last().copied(), None];
+    let mut found_some = 0;
+    for kind in kinds {
+        for (from, until) in moments().flat_map(|from| moments().map(move |until| (from, until))) {
+            for (min, max) in sizes().into_iter().flat_map(|min| sizes().map(|max| (min, max))) {
+                let mut filter =
+                    TransferFilter { kind, recorded: (from, until), amount: (min, max), after: None };
+                let mut found = Vec::new();
+                loop {
+                    let page = list_transfers(&mut conn, campaign, &filter, 7).await.unwrap();
+                    assert!(page.transfers.len() <= 7);
+                    found.extend(page.transfers.into_iter().map(shown));
+                    let Some(next) = page.next else { break };
+                    filter.after = Some(next);
+                }
+                let wanted = every.iter().filter(|transfer| {
+                    kind.is_none_or(|kind| transfer.kind.trim_end_matches("_undone") == kind)
+                        && from.is_none_or(|from| transfer.recorded_at >= from)
+                        && until.is_none_or(|until| transfer.recorded_at < until)
+                        && min.is_none_or(|min| transfer.amount >= min)
+                        && max.is_none_or(|max| transfer.amount <= max)
+                });
+                let wanted: Vec<Shown> = wanted.cloned().map(shown).collect();
+                found_some += usize::from(!wanted.is_empty());
+                assert_eq!(found, wanted, "{filter:?}");
+            }
+        }
+    }
+    assert!(found_some > 50, "{found_some} filters found something");
 }

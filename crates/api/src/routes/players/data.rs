@@ -37,7 +37,7 @@ pub(crate) struct KnownRow {
 /// What comes next.
 enum Part {
     Player(Box<Player>),
-    Events(JournalFilter),
+    Events(Box<JournalFilter>),
     Grants(Option<GrantId>),
     Records(Option<Uuid>),
     End,
@@ -89,12 +89,12 @@ impl Source for KnownSource {
         let (rows, next) = match std::mem::replace(&mut self.part, Part::End) {
             Part::Player(player) => {
                 let filter = JournalFilter { about: Some(about), ..JournalFilter::default() };
-                (self.plain(conn, &player).await?, Part::Events(filter))
+                (self.plain(conn, &player).await?, Part::Events(Box::new(filter)))
             }
             Part::Events(filter) => {
                 let page = list_journal(conn, self.org, &filter, PAGE).await?;
                 let next = match page.next {
-                    Some(_) => Part::Events(JournalFilter { after: page.next, ..filter }),
+                    Some(_) => Part::Events(Box::new(JournalFilter { after: page.next, ..*filter })),
                     None => Part::Grants(None),
                 };
                 (events(conn, page.entries).await?, next)

@@ -8,7 +8,7 @@ use laurel_campaign::{
 use laurel_events::{
     Amount, CampaignId, CampaignReleaseUndone, CampaignReleased, EventKind, TokenGrantFailed, VoidProof,
 };
-use laurel_ledger::{TransferCursor, list_transfers};
+use laurel_ledger::{TransferFilter, list_transfers};
 
 use crate::world::{ORG, World, definition, funding, outcome, settle::confirmed};
 
@@ -86,14 +86,15 @@ async fn what_is_left_is_given_back_once_nothing_is_held() {
     let versions = list_versions(&mut conn, campaign, None, 10).await.unwrap();
     let life: Vec<(&str, &str)> = versions.iter().rev().map(|v| (v.state.as_str(), v.by.as_str())).collect();
     assert_eq!(life[2..], [("ended", "manager"), ("closing", "ada"), ("closed", "laurel")]);
-    let transfers = list_transfers(&mut conn, campaign, TransferCursor::START, 10).await.unwrap();
-    let last = transfers.last().unwrap();
+    let page = list_transfers(&mut conn, campaign, &TransferFilter::default(), 10).await.unwrap();
+    let last = page.transfers.last().unwrap();
     assert_eq!((last.kind, last.debit, last.credit), ("return", "available", "returned"));
     assert_eq!(
         (last.amount, last.reference.as_str()),
         (Amount::from(990_u64), B256::repeat_byte(8).to_string().as_str())
     );
-    assert_eq!(list_transfers(&mut conn, campaign, last.cursor, 10).await.unwrap(), []);
+    let behind = TransferFilter { after: Some(last.cursor), ..TransferFilter::default() };
+    assert_eq!(list_transfers(&mut conn, campaign, &behind, 10).await.unwrap().transfers, []);
     drop(conn);
     assert!(matches!(close(&world, campaign).await, Err(CampaignError::State(_))), "it is closed");
     world.finish().await;
