@@ -129,6 +129,8 @@ impl<'a> Once<'a> {
         if let Some(idempotency) = idempotency
             && let Some(reply) = idempotency.begin(&mut tx, now, principal).await?
         {
+            // Before it is answered: whoever comes next is not told that this one is in progress.
+            tx.rollback().await?;
             return Ok(Err(reply));
         }
         Ok(Ok(Self { tx, state, now, principal, idempotency }))

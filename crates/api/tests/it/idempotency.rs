@@ -1,5 +1,7 @@
 //! The same request sent again changes nothing and gets the same answer.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use chrono::TimeDelta;
 use laurel_api::Role;
 use laurel_events::OrgId;
@@ -25,6 +27,16 @@ async fn creating(world: &World, what: &str) -> (String, Value, Role) {
             let ask = json!({ "address": address("wallet"), "chain_id": CHAIN });
             ("POST /v1/players/p-1/wallet/challenge".to_owned(), ask, Role::GameServer)
         }
+        "clone" => {
+            let id = world.campaign().await;
+            (format!("POST /v1/campaigns/{id}/clone"), json!({ "name": "Once more" }), Role::Manager)
+        }
+        "listed" => {
+            world.player("p-1").await;
+            let id = world.campaign().await;
+            (format!("POST /v1/campaigns/{id}/players"), json!({ "allow": ["p-1"] }), Role::Manager)
+        }
+        "api key" => ("POST /v1/api-keys".to_owned(), json!({ "subject": "arena" }), Role::Manager),
         what => panic!("{what}"),
     }
 }
@@ -98,23 +110,52 @@ async fn while_the_first_is_answered_the_second_waits(
     assert_eq!(third.header("idempotency-replayed"), None);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_at_once_make_one() {
+/// How many rows each table has.
+async fn counts(world: &World) -> BTreeMap<String, i64> {
+    world.contents().await.into_iter().map(|(table, (rows, _))| (table, rows)).collect()
+}
+
+/// What one request adds to each table, in a world of its own.
+async fn added_by_one(what: &str) -> BTreeMap<String, i64> {
     let world = World::new().await;
-    let request = creating(&world, "campaign").await;
-    let answers = futures::future::join_all((0..8).map(|_| keyed(&world, &request, "k-1").send())).await;
-    for answer in &answers {
-        match answer.status.as_u16() {
-            201 => {}
-            409 => answer.is_problem(409, "request_in_progress", "again"),
-            status => panic!("{status}"),
+    let request = creating(&world, what).await;
+    let before = counts(&world).await;
+    assert!(keyed(&world, &request, "k-1").send().await.status.is_success());
+    added(&before, &counts(&world).await)
+}
+
+fn added(before: &BTreeMap<String, i64>, after: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
+    after.iter().map(|(table, rows)| (table.clone(), rows - before[table])).collect()
+}
+
+#[rstest]
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_hundred_at_once_make_one(
+    #[values("campaign", "clone", "funding", "listed", "api key", "challenge")] what: &str,
+) {
+    const AT_ONCE: usize = 100;
+    let world = Arc::new(World::new().await);
+    let request = creating(&world, what).await;
+    let before = counts(&world).await;
+    let calls = (0..AT_ONCE).map(|_| {
+        let (world, request) = (world.clone(), request.clone());
+        tokio::spawn(async move { keyed(&world, &request, "k-1").send().await })
+    });
+    let (mut first, mut replayed) = (0, Vec::new());
+    for answer in futures::future::join_all(calls.collect::<Vec<_>>()).await {
+        let answer = answer.unwrap();
+        match (answer.status.as_u16(), answer.header("idempotency-replayed")) {
+            (409, None) => answer.is_problem(409, "request_in_progress", "again"),
+            (200..=202, None) => first += 1,
+            (200..=202, Some("true")) => replayed.push(answer.bytes),
+            other => panic!("{other:?}"),
         }
     }
-    let fresh = |answer: &&crate::call::Answer| {
-        answer.status == 201 && answer.header("idempotency-replayed").is_none()
-    };
-    assert_eq!(answers.iter().filter(fresh).count(), 1);
-    assert_eq!(world.rows("campaigns").await, 1);
+    assert_eq!(first, 1, "{what}");
+    let last = keyed(&world, &request, "k-1").send().await;
+    assert_eq!(last.header("idempotency-replayed"), Some("true"), "{last:?}");
+    assert!(replayed.iter().all(|bytes| *bytes == last.bytes));
+    assert_eq!(added(&before, &counts(&world).await), added_by_one(what).await);
 }
 
 #[tokio::test]
