@@ -13,9 +13,9 @@ use std::{collections::BTreeSet, fmt, str::FromStr};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{
-    BatchId, CampaignId, Envelope, Event, EventKind, OrgId, PARTITIONS, Partition, PlayerId, Subject,
+    BatchId, CampaignId, Envelope, Event, EventId, EventKind, OrgId, PARTITIONS, Partition, PlayerId, Subject,
 };
-use laurel_ledger::{LedgerError, journal_heads, read_chunks};
+use laurel_ledger::{LedgerError, journal_heads, read_chunks, read_one};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
@@ -306,6 +306,19 @@ pub async fn list_journal(
         }
     }
     Ok(windows.page(entries, cursor))
+}
+
+/// An event, if there is one that `org` may read.
+///
+/// # Errors
+/// If its row cannot be read or the database does not answer.
+pub async fn find_event(
+    conn: &mut PgConnection,
+    org: OrgId,
+    id: EventId,
+) -> Result<Option<JournalEntry>, LedgerError> {
+    let found = read_one(conn, id).await?;
+    Ok(own_events(conn, org, found.into_iter().collect()).await?.pop())
 }
 
 /// How many of the rows hold `wanted` events, were all of them wanted.

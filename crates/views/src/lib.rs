@@ -41,7 +41,9 @@ pub use self::{
     forecast::{FORECAST_HOURS, Forecast, forecast, forecast_from},
     grants::{GrantFilter, GrantPage, GrantView, find_grant_view, grant_outcome_id, list_grant_views},
     history::HistoryStage,
-    journal::{JournalCursor, JournalEntry, JournalFilter, JournalPage, NoJournalCursor, list_journal},
+    journal::{
+        JournalCursor, JournalEntry, JournalFilter, JournalPage, NoJournalCursor, find_event, list_journal,
+    },
     lag::{ViewLag, view_lags},
     latency::{LatencyStage, ViewsMetrics},
     past::{PastGrant, grant_at},

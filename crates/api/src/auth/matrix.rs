@@ -80,7 +80,7 @@ const STAFF: &[Role] = &[Manager, Auditor, Operator];
 const READERS: &[Role] = &[Manager, Auditor];
 
 /// Every route. One that is not here answers nobody.
-pub const MATRIX: [Right; 70] = [
+pub const MATRIX: [Right; 71] = [
     to_everybody("POST", "/v1/auth/token", "sign_in"),
     to_everybody("POST", "/v1/auth/refresh", "refresh"),
     to_everybody("POST", "/v1/auth/wallet/challenge", "post_sign_in_challenge"),
@@ -152,6 +152,7 @@ pub const MATRIX: [Right; 70] = [
     to("GET", "/v1/audit/balances", "list_balances", READERS),
     to("GET", "/v1/audit/vaults", "list_vaults", READERS),
     personal(to("GET", "/v1/audit/journal", "list_journal", &[Auditor])),
+    personal(to("GET", "/v1/audit/journal/{partition}/{offset}/{index}", "get_event", &[Auditor])),
     to("GET", "/v1/audit/log", "list_audit_log", &[Auditor]),
     to("GET", "/v1/audit/reconciliations", "list_reconciliations", &[Auditor, Operator]),
     to("GET", "/v1/dead-letters", "list_dead_letters", &[Operator]),

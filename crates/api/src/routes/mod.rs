@@ -121,6 +121,7 @@ fn api() -> OpenApiRouter<ApiState> {
         .routes(routes!(audit::balances::handler))
         .routes(routes!(audit::vaults::handler))
         .routes(routes!(audit::journal::list::handler))
+        .routes(routes!(audit::journal::get::handler))
         .routes(routes!(audit::log::handler))
         .routes(routes!(audit::reconciliations::handler))
         .routes(routes!(dead_letters::list::handler))

@@ -44,6 +44,7 @@ fn line(route: &str, campaign: &str) -> String {
         .replace("{grant_id}", &format!("{campaign}-0"))
         .replace("{hash}", &format!("0x{}", "77".repeat(32)))
         .replace("{letter_id}", "1")
+        .replace("{partition}/{offset}/{index}", "0/0/0")
         .replace("{key_id}", "01890000-0000-7000-8000-000000000000")
 }
 

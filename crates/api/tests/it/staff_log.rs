@@ -168,7 +168,7 @@ fn fields(schemas: &Value, schema: &Value, seen: &mut BTreeSet<String>, found: &
 #[test]
 fn the_table_knows_which_routes_answer_what_is_known_of_players() {
     // Everything is in the journal, which the document calls an object.
-    const KNOWN: [&str; 1] = ["list_journal"];
+    const KNOWN: [&str; 2] = ["list_journal", "get_event"];
     let document = serde_json::to_value(openapi()).unwrap();
     for right in MATRIX.iter().filter(|right| right.who.roles().any(|role| role != Role::GameServer)) {
         let operation = &document["paths"][right.path][right.method.to_lowercase()];
@@ -339,6 +339,15 @@ async fn the_journal_tells_an_organisation_its_own_and_every_event_once() {
     let subject = json!(format!("campaign:{campaign}"));
     let items = of_campaign["items"].as_array().unwrap();
     assert!(items.len() > 10 && items.iter().all(|event| event["subject"] == subject));
+    let one = items.last().unwrap();
+    let line = format!("GET /v1/audit/journal/{}", one["id"].as_str().unwrap());
+    assert_eq!(world.call(Role::Auditor, &line).send().await.ok(), *one);
+    let of_others = world.call(Role::Auditor, &line).by(Role::Auditor, "other", "eve").send().await;
+    of_others.is_problem(404, "not_found", "no such event");
+    for nowhere in ["16/0/0", "0/9223372036854775807/0", "0/-1/0", "x/0/0"] {
+        let line = format!("GET /v1/audit/journal/{nowhere}");
+        world.call(Role::Auditor, &line).send().await.is_problem(404, "not_found", "no such");
+    }
     let theirs =
         world.call(Role::Auditor, "GET /v1/audit/journal").by(Role::Auditor, "other", "eve").send().await;
     assert_eq!(theirs.ok()["items"], json!([]));

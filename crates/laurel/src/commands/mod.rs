@@ -8,6 +8,7 @@ pub(crate) mod deploy;
 mod devnet;
 mod dlq;
 mod lanes;
+mod logged;
 mod migrate;
 mod org;
 mod pause;
@@ -25,7 +26,10 @@ use clap::CommandFactory;
 use clap_complete::Shell;
 use tokio_util::sync::CancellationToken;
 
-use self::rebase::How;
+use self::{
+    logged::{Logged, When},
+    rebase::How,
+};
 use crate::{
     cli::{Chain, ChainAction, Cli, Command},
     config::Config,
@@ -43,8 +47,29 @@ pub(crate) enum Outcome {
     Finding,
 }
 
-/// Runs the command until `stop`.
+/// Runs the command until `stop`, with a record in the audit log if it changes something.
 pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Outcome> {
+    let logged = Logged::of(&cli.command, std::env::args().skip(1));
+    let Some(logged) = logged else { return obey(cli, stop).await };
+    let config = Config::load(cli.config.as_deref(), &Environment::process())?;
+    let kept = async || within(config.database.answer_timeout(), until(stop, logged.keep(&config))).await;
+    match logged.when {
+        When::Before => {
+            kept().await?;
+            obey(cli, stop).await
+        }
+        When::Behind => {
+            let done = obey(cli, stop).await;
+            if let Err(error) = kept().await {
+                tracing::warn!(error = %format!("{error:#}"), "the audit log has no record of this command");
+            }
+            done
+        }
+    }
+}
+
+/// Does what the command says.
+async fn obey(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Outcome> {
     let environment = Environment::process();
     let config = || Config::load(cli.config.as_deref(), &environment);
     let serve = async |roles| serve::run(config()?, environment.clone(), roles, stop).await;

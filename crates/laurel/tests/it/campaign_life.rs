@@ -1,4 +1,4 @@
-//! The campaign's life in docs/CAMPAIGN.md, block by block, on a real server.
+//! The campaign's life in docs/CAMPAIGN.md, and what an auditor asks about it in docs/AUDIT.md, block by block, on a real server.
 
 use std::{fs, path::Path, time::Duration};
 
@@ -53,9 +53,15 @@ async fn a_campaigns_life_is_lived_as_it_is_written() {
     let running = Running::start(command, &world.folder.path().join("life.log"));
     Rest::new(&format!("http://127.0.0.1:{port}")).call(Method::GET, "/openapi.json", None).await;
 
-    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/CAMPAIGN.md");
-    let script = blocks(&fs::read_to_string(document).unwrap());
-    assert!(script.matches("jq -e").count() > 20, "the document has lost its checks");
+    let documents = ["CAMPAIGN.md", "AUDIT.md"].map(|name| {
+        let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs").join(name);
+        fs::read_to_string(document).unwrap()
+    });
+    let script = blocks(&documents.concat());
+    assert!(script.matches("jq -").count() > 60, "the documents have lost their checks");
+    let questions =
+        documents[1].lines().filter(|line| line.starts_with("## ") && line.ends_with('?')).count();
+    assert_eq!(questions, 10);
     let program = laurel(&[]);
     let programs = Path::new(program.as_std().get_program()).parent().unwrap();
     let mut bash = Command::new("bash");

@@ -92,6 +92,32 @@ async fn people_are_added_let_in_and_kept_out() {
     assert_eq!(sign_in(port, "ada", &next).await.0, StatusCode::OK);
     said(&world, &["user", "forget-totp", "ada"]).await;
 
+    // Whoever audits sees who did what, and no secret.
+    let auditor = said(&world, &["user", "add", "tom", "--role", "auditor"]).await;
+    let tokens_of_tom = sign_in(port, "tom", &auditor).await.1;
+    let request = reqwest::Client::new().get(format!("http://127.0.0.1:{port}/v1/audit/log?is_read=false"));
+    let request = request.bearer_auth(tokens_of_tom["access_token"].as_str().unwrap());
+    let kept: Value = request.send().await.unwrap().json().await.unwrap();
+    let kept = kept["items"].as_array().unwrap();
+    let of = |action: &str| kept.iter().filter(|record| record["action"] == action).collect::<Vec<_>>();
+    for action in
+        ["laurel user disable", "laurel user enable", "laurel user password", "laurel user forget-totp"]
+    {
+        let [record] = of(action)[..] else { panic!("{action}: {kept:?}") };
+        assert_eq!((&record["role"], &record["proven"]), (&json!("command-line"), &json!(true)));
+        assert!(record["after"]["arguments"].as_array().unwrap().contains(&json!("ada")));
+    }
+    assert_eq!((of("laurel user add").len(), of("laurel user list").len()), (2, 0));
+    let signed_in = of("sign_in");
+    assert!(signed_in.iter().any(|record| record["after"] == "refused" && record["address"] == "127.0.0.1"));
+    assert!(signed_in.iter().any(|record| record["after"] == "signed_in"));
+    for secret in [&password, &next, &auditor] {
+        assert!(
+            !kept.iter().any(|record| record.to_string().contains(secret)),
+            "a secret is in the audit log"
+        );
+    }
+
     let told = std::fs::read_to_string(&log).unwrap();
     for secret in [JWT_KEY, SECRETS_KEY, &password, &next, tokens["refresh_token"].as_str().unwrap()] {
         assert!(!told.contains(secret), "a secret is in the log");
