@@ -2,12 +2,14 @@
 //!
 //! ```text
 //!   bench history ──► PostgreSQL, filled with grants ◄── laurel api ◄── pages and exports, timed one by one
+//!   bench api ──────► PostgreSQL, filled with grants ◄── laurel api, campaign, views ◄── thousands of connections, at a rate
 //! ```
 //!
 //! Every figure is printed with the bound that it is to keep; a bound that is broken ends the program with 1. `--json` keeps them.
 #![allow(clippy::print_stdout, reason = "figures are what it is for")]
 #![allow(clippy::disallowed_methods, reason = "it measures time")]
 
+mod api;
 mod binary;
 mod figures;
 mod history;
@@ -37,6 +39,8 @@ struct Arguments {
 enum What {
     /// Pages of history, and exports, among many grants.
     History(history::Arguments),
+    /// The interface under load, four of five requests reads.
+    Api(api::Arguments),
 }
 
 fn main() -> anyhow::Result<ExitCode> {
@@ -46,6 +50,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let figures: Figures = runtime.block_on(async {
         match arguments.what {
             What::History(arguments) => history::run(&laurel, &arguments).await,
+            What::Api(arguments) => api::run(&laurel, &arguments).await,
         }
     })?;
     println!("{figures}");

@@ -32,6 +32,8 @@ pub struct PostgresOptions {
     /// A folder, which everybody may write to, for every finished piece of the write-ahead log: with it and a base backup a
     /// cluster is restored to any moment. Says nothing about a server that we are given.
     pub archive: Option<PathBuf>,
+    /// Settings besides ours, as `name=value`. Says nothing about a server that we are given.
+    pub settings: Vec<&'static str>,
 }
 
 impl PostgresOptions {
@@ -39,14 +41,14 @@ impl PostgresOptions {
     #[must_use]
     pub fn durable() -> Self {
         let surroundings = Surroundings::from_env();
-        Self { durable: true, max_connections: 300, surroundings, archive: None }
+        Self { durable: true, max_connections: 300, surroundings, archive: None, settings: Vec::new() }
     }
 
     /// As fast as it gets, in memory where there is room: for tests. Sessions for 60 tests with a pool of ten at once.
     #[must_use]
     pub fn throw_away() -> Self {
         let surroundings = Surroundings::from_env();
-        Self { durable: false, max_connections: 600, surroundings, archive: None }
+        Self { durable: false, max_connections: 600, surroundings, archive: None, settings: Vec::new() }
     }
 }
 

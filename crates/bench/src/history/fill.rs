@@ -3,13 +3,10 @@
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, PgPool};
 
-use super::Arguments;
-
 /// The ranges of each table that grows range by range.
 const RANGED: &str = "SELECT make_range(name, 0) FROM ranges";
 
-pub(crate) async fn fill(pool: &PgPool, arguments: &Arguments) -> anyhow::Result<()> {
-    let Arguments { grants, campaigns, players, .. } = *arguments;
+pub(crate) async fn fill(pool: &PgPool, grants: u64, campaigns: u64, players: u64) -> anyhow::Result<()> {
     sqlx::query(RANGED).execute(pool).await.context("making ranges")?;
     let statements = include_str!("fill.sql")
         .replace("$GRANTS", &grants.to_string())

@@ -4,6 +4,8 @@ mod export;
 mod fill;
 mod pages;
 
+pub(crate) use self::fill::fill;
+
 use std::path::Path;
 
 use anyhow::Context;
@@ -11,7 +13,10 @@ use laurel_devnet::{Postgres, PostgresOptions};
 use laurel_ledger::MIGRATOR;
 use sqlx::postgres::PgPoolOptions;
 
-use crate::{figures::Figures, server::Server};
+use crate::{
+    figures::Figures,
+    server::{Access, Server},
+};
 
 #[derive(clap::Args)]
 pub(crate) struct Arguments {
@@ -55,9 +60,9 @@ pub(crate) async fn run(laurel: &Path, arguments: &Arguments) -> anyhow::Result<
     {
         println!("Filling a database with {} grants …", arguments.grants);
         MIGRATOR.run(&pool).await.context("migrating")?;
-        fill::fill(&pool, arguments).await?;
+        fill(&pool, arguments.grants, arguments.campaigns, arguments.players).await?;
     }
-    let server = Server::start(laurel, &url).await?;
+    let server = Server::start(laurel, &url, Access::Open, &["api"]).await?;
     let mut figures = Figures::new();
     if !arguments.exports_only {
         pages::measure(&server, arguments, &mut figures).await?;

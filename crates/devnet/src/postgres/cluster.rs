@@ -217,6 +217,7 @@ fn part(
     let promises = if options.durable { DURABLE } else { THROW_AWAY };
     let max_connections = format!("max_connections={}", options.max_connections);
     let settings = SETTINGS.iter().chain(promises).map(|setting| (*setting).to_owned());
+    let settings = settings.chain(options.settings.iter().map(|setting| (*setting).to_owned()));
     let settings = settings.chain(options.archive.iter().flat_map(|archive| archiving(archive)));
     let settings = settings.chain(origin.into_iter().flat_map(Origin::settings));
     let mut environment = vec![("INITDB", bin.join("initdb"))];
