@@ -1,7 +1,7 @@
 //! The REST interface.
 //!
 //! ```text
-//!   request ──► request id ──► principal (JWT) ──► rights ──► route ──► one transaction ──► answer, or problem+json (RFC 9457)
+//!   request ──► request id ──► limits ──► principal (JWT) ──► rights ──► route ──► one transaction ──► answer, or problem+json (RFC 9457)
 //! ```
 //!
 //! A route's path tells its file: `POST /v1/outcomes` is `routes/outcomes/post.rs`. Who may call it tells its row in
@@ -16,6 +16,7 @@ mod document;
 mod export;
 mod extract;
 mod idempotency;
+mod limits;
 mod pointer;
 mod problem;
 mod request_id;
@@ -30,8 +31,9 @@ pub use self::{
         Staff, TokenKey, Who, add_staff, forget_totp, list_staff, set_disabled, set_password,
     },
     breaking::breaking_changes,
+    limits::{Class, Intake, LimitMetrics, Rate, Rates, class_of, follow_intake, sweep_buckets},
     problem::Problem,
     routes::{openapi, router},
-    state::{ApiParts, ApiState},
+    state::{ApiParts, ApiState, LimitParts},
     statistics::follow_statistics,
 };

@@ -106,6 +106,11 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
     }
 
+    /// Whether it is a 401.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
     /// 422.
     pub fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)

@@ -1,8 +1,9 @@
 //! What every route can use.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
+use ipnet::IpNet;
 use laurel_bus::Wakes;
 use laurel_chain::ChainNode;
 use laurel_events::Clock;
@@ -12,7 +13,12 @@ use sqlx::PgPool;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{AuthMode, SecretsKey, request_id::RequestId, statistics::StatisticsCache};
+use crate::{
+    AuthMode, Intake, LimitMetrics, Rates, SecretsKey,
+    limits::{GateSettings, Gates, Limiter},
+    request_id::RequestId,
+    statistics::StatisticsCache,
+};
 
 /// What the interface is made of.
 #[derive(Clone, Debug)]
@@ -35,8 +41,31 @@ pub struct ApiParts {
     pub public_url: String,
     /// By the id of each chain whose caps a treasury brings onto it: the organisations that may spend it.
     pub treasuries: BTreeMap<u64, Vec<String>>,
+    /// How much may be asked for.
+    pub limits: LimitParts,
     /// When nothing more is served.
     pub shutdown: CancellationToken,
+}
+
+/// What the limits are made of.
+#[derive(Clone, Debug)]
+pub struct LimitParts {
+    /// Connections for nothing else: limits are there when everything else is busy.
+    pub pool: PgPool,
+    /// How much of each class a caller may ask for.
+    pub rates: Rates,
+    /// Proxies whose word on whom they speak for is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How many requests of a class may wait for their turn at the database.
+    pub queue_max: usize,
+    /// How long a question may wait for its turn; what is more urgent waits four times as long.
+    pub queue_time: Duration,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
+    /// How many chunks of the journal may be undecided before no more outcomes are taken.
+    pub lag_chunks_max: i64,
+    /// Where it is counted.
+    pub metrics: LimitMetrics,
 }
 
 /// What every route can use. Cheap to clone.
@@ -45,6 +74,9 @@ pub struct ApiState {
     parts: Arc<ApiParts>,
     rng: Arc<Mutex<StdRng>>,
     statistics: StatisticsCache,
+    limiter: Limiter,
+    gates: Gates,
+    intake: Intake,
     streams: Arc<Semaphore>,
     exports: Arc<Semaphore>,
 }
@@ -58,7 +90,17 @@ const EXPORTS_MAX: usize = 4;
 impl ApiState {
     /// The state; `seed` is for ids and nonces.
     pub fn new(parts: ApiParts, seed: [u8; 32]) -> Self {
+        let limits = &parts.limits;
+        let gates = GateSettings {
+            connections: parts.pool.options().get_max_connections(),
+            read_connections: parts.read_pool.options().get_max_connections(),
+            queue_max: limits.queue_max,
+            queue_time: limits.queue_time,
+        };
         Self {
+            limiter: Limiter::new(limits.pool.clone(), limits.rates, limits.metrics.clone()),
+            gates: Gates::new(gates, &limits.metrics),
+            intake: Intake::new(limits.pool.clone(), limits.lag_chunks_max, limits.metrics.clone()),
             parts: Arc::new(parts),
             rng: Arc::new(Mutex::new(StdRng::from_seed(seed))),
             statistics: StatisticsCache::default(),
@@ -74,6 +116,19 @@ impl ApiState {
     /// Says when campaigns' statistics may have changed.
     pub fn statistics_changes(&self) -> watch::Receiver<()> {
         self.statistics.changes()
+    }
+
+    pub(crate) const fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    pub(crate) const fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Whether more outcomes are taken.
+    pub const fn intake(&self) -> &Intake {
+        &self.intake
     }
 
     /// Whoever watches something holds one of these.

@@ -4,6 +4,7 @@
 mod chain;
 mod chains;
 mod hushed;
+mod limits;
 
 use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
 
@@ -12,9 +13,11 @@ use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
+use ipnet::IpNet;
+use laurel_api::Rates;
 use serde::Deserialize;
 
-pub(crate) use self::chain::Chain;
+pub(crate) use self::{chain::Chain, limits::Limits};
 use crate::{environment::Environment, secret::Secret};
 
 /// Everything that can be set.
@@ -24,6 +27,8 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     #[serde(default)]
     pub(crate) api: Api,
+    #[serde(default)]
+    pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) ops: Ops,
     #[serde(default)]
@@ -92,6 +97,8 @@ pub(crate) struct Api {
     pub(crate) bind: SocketAddr,
     /// Under which address clients reach it; also the EIP-4361 domain.
     pub(crate) public_url: String,
+    /// Proxies (CIDR) whose `x-forwarded-for` is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 impl Default for Api {
@@ -99,6 +106,7 @@ impl Default for Api {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: "http://127.0.0.1:8080".to_owned(),
+            trusted_proxies: Vec::new(),
         }
     }
 }
@@ -279,6 +287,7 @@ impl Config {
                 "monitor.check_interval_ms is at least 1, such as 1000: with 0 the lanes would do nothing else"
             );
         }
+        self.limits.check()?;
         let mut ids = HashSet::new();
         for chain in &self.chains {
             if !ids.insert(chain.id) {
@@ -291,6 +300,14 @@ impl Config {
             chain.check().with_context(|| format!("chain {}", chain.id))?;
         }
         Ok(())
+    }
+
+    /// How much of each class a caller may ask for.
+    pub(crate) fn rates(&self) -> anyhow::Result<Rates> {
+        self.limits.rates(match self.auth.mode {
+            AuthMode::Jwt => Rates::STRICT,
+            AuthMode::None => Rates::GENEROUS,
+        })
     }
 
     /// The environment variables of the keys that sign access tokens, where there are any.

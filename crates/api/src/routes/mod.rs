@@ -38,10 +38,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{
-    ApiState, Problem, auth::with_principal, docs, document, extract::BODY_BYTES_MAX,
-    request_id::with_request_id,
-};
+use crate::{ApiState, Problem, auth::with_principal, docs, document, request_id::with_request_id};
 
 /// How long a request may take before the client is told to try again.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -165,7 +162,8 @@ pub fn router(state: ApiState) -> Router {
                 "the route knows other methods; see /openapi.json",
             )
         })
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // Bodies have been read by then, up to the limits of their classes.
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(with_timeout))
         .layer(middleware::from_fn_with_state(state.clone(), with_request_id))
         .with_state(state)

@@ -17,6 +17,7 @@ mod exports;
 mod faults;
 mod funding;
 mod idempotency;
+mod limits;
 mod listed;
 mod lists;
 mod operations;

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use laurel_api::{ApiParts, ApiState, follow_statistics, router};
+use laurel_api::{ApiParts, ApiState, LimitMetrics, LimitParts, follow_intake, follow_statistics, router};
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::net::TcpListener;
 
-use crate::app::App;
+use crate::{app::App, connect};
 
 /// Starts to serve REST. Returns where.
 pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
@@ -31,12 +31,14 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
             .filter(|chain| chain.treasury_key.is_some())
             .map(|chain| (chain.id, chain.treasury_orgs.clone()))
             .collect(),
+        limits: limits(app)?,
         shutdown: app.shutdown.clone(),
     };
     let mut seed = [0; 32];
     StdRng::from_os_rng().fill_bytes(&mut seed);
     let state = ApiState::new(parts, seed);
     app.spawn(follow_statistics(state.clone()));
+    app.spawn(follow_intake(state.clone(), app.shutdown.clone()));
     let router = router(state);
     let shutdown = app.shutdown.clone();
     app.spawn(async move {
@@ -46,4 +48,18 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
         }
     });
     Ok(address)
+}
+
+fn limits(app: &App) -> anyhow::Result<LimitParts> {
+    let limits = &app.config.limits;
+    Ok(LimitParts {
+        pool: connect::limits_database(&app.config.database.url)?,
+        rates: app.config.rates()?,
+        trusted_proxies: app.config.api.trusted_proxies.clone(),
+        queue_max: limits.queue_max,
+        queue_time: limits.queue_time(),
+        body_timeout: limits.body_timeout(),
+        lag_chunks_max: limits.lag_chunks_max,
+        metrics: LimitMetrics::register(&app.registry)?,
+    })
 }
