@@ -15,12 +15,15 @@ mod docs;
 mod document;
 mod export;
 mod extract;
+mod head;
 mod idempotency;
 mod limits;
+mod origins;
 mod pointer;
 mod problem;
 mod request_id;
 mod routes;
+mod server;
 mod shape;
 mod state;
 mod statistics;
@@ -34,6 +37,7 @@ pub use self::{
     limits::{Class, Intake, LimitMetrics, Rate, Rates, class_of, follow_intake, sweep_buckets},
     problem::Problem,
     routes::{openapi, router},
+    server::{CertificateError, Certificates, ServerSettings, serve},
     state::{ApiParts, ApiState, LimitParts},
     statistics::follow_statistics,
 };

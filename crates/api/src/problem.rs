@@ -133,6 +133,15 @@ impl Problem {
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
     }
 
+    /// 503 for whoever comes while too much is asked.
+    pub(crate) fn overloaded() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "too much is asked at the moment, and nothing was changed: try again in a moment",
+        )
+    }
+
     fn unavailable(error: &dyn std::error::Error) -> Self {
         tracing::warn!(error = %Chain(error), "a request found something unavailable");
         Self::new(
@@ -227,6 +236,7 @@ impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         match error {
             AuthError::Ledger(error) => error.into(),
+            AuthError::Busy => Self::overloaded(),
             AuthError::Password => Self::unprocessable("weak_password", error.to_string()).at("#/new"),
             error => Self::internal(&Chain(&error).to_string()),
         }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use axum::http::HeaderValue;
 use chrono::{DateTime, Utc};
 use ipnet::IpNet;
 use laurel_bus::Wakes;
@@ -43,6 +44,8 @@ pub struct ApiParts {
     pub treasuries: BTreeMap<u64, Vec<String>>,
     /// How much may be asked for.
     pub limits: LimitParts,
+    /// Sites whose scripts may call.
+    pub origins: Vec<HeaderValue>,
     /// When nothing more is served.
     pub shutdown: CancellationToken,
 }
@@ -148,6 +151,11 @@ impl ApiState {
     /// Whether a treasury brings an organisation's caps onto a chain.
     pub(crate) fn has_treasury(&self, chain_id: u64, org: &str) -> bool {
         self.treasuries.get(&chain_id).is_some_and(|orgs| orgs.iter().any(|name| name == org))
+    }
+
+    /// Whether clients come by TLS, whoever ends it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.public_url.starts_with("https://")
     }
 
     /// The authority (host and port) under which clients reach the interface.

@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use axum::http::StatusCode;
 use prometheus::{Histogram, IntCounter, IntGauge};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -66,7 +65,7 @@ impl Gates {
     /// # Errors
     /// 503 if too many wait, or it takes too long.
     pub(crate) async fn enter(&self, class: Class) -> Result<Turn, Problem> {
-        self.0[class as usize].enter().await.ok_or_else(overloaded)
+        self.0[class as usize].enter().await.ok_or_else(Problem::overloaded)
     }
 }
 
@@ -119,14 +118,6 @@ const fn turns(class: Class, settings: GateSettings) -> usize {
         Class::Read => readers * 2,
         Class::Heavy => readers.div_ceil(2),
     }
-}
-
-fn overloaded() -> Problem {
-    Problem::new(
-        StatusCode::SERVICE_UNAVAILABLE,
-        "overloaded",
-        "too much is asked at the moment, and nothing was changed: try again in a moment",
-    )
 }
 
 #[cfg(test)]

@@ -25,6 +25,7 @@ mod outcomes;
 mod players;
 mod reads;
 mod request_id;
+mod server;
 mod shapes;
 mod sign_in;
 mod statistics;

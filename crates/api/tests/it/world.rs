@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256, keccak256};
-use axum::Router;
+use axum::{Router, http::HeaderValue};
 use laurel_api::{
     ApiParts, ApiState, AuthMode, LimitMetrics, LimitParts, Rates, Role, SecretsKey, TokenKey, router,
 };
@@ -23,6 +23,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{call::Call, token_node::TokenNode};
 
 pub(crate) const CHAIN: u64 = 31_337;
+
+/// A site whose scripts may call.
+pub(crate) const ORIGIN: &str = "https://games.example";
 
 /// Where nobody listens.
 pub(crate) const NO_NODE: &str = "http://127.0.0.1:9";
@@ -151,6 +154,7 @@ impl World {
             public_url: "https://play.example".to_owned(),
             treasuries: setup.treasury.then(|| (CHAIN, vec!["default".to_owned()])).into_iter().collect(),
             limits,
+            origins: vec![HeaderValue::from_static(ORIGIN)],
             shutdown: shutdown.clone(),
         };
         let state = ApiState::new(parts, [7; 32]);

@@ -58,8 +58,8 @@ impl Default for Limits {
             lag_chunks_max: 250_000,
             // 10,000 clients, and some who come again before they have gone.
             connections_max: 16_384,
-            // As long as clients keep idle connections, most of them, and far longer than a head takes.
-            head_timeout_ms: 60_000,
+            // Far longer than a head takes, and clients open a connection again that was idle for longer.
+            head_timeout_ms: 30_000,
             // The largest body at 4 Mbit/s, and still less than a request may take.
             body_timeout_ms: 20_000,
         }
@@ -127,7 +127,7 @@ impl Limits {
         }
         if self.head_timeout_ms == 0 || self.body_timeout_ms == 0 {
             bail!(
-                "limits.head_timeout_ms and limits.body_timeout_ms are at least 1, such as 60000 and 20000"
+                "limits.head_timeout_ms and limits.body_timeout_ms are at least 1, such as 30000 and 20000"
             );
         }
         Ok(())
