@@ -108,12 +108,14 @@ impl Gate {
     }
 }
 
-/// How many of a class may be under way. Together twice what there are connections: while one waits for something else, another has
-/// its connection. Questions are more than their connections, because each first asks the other database who is calling.
+/// How many of a class may be under way. Together about twice what there are connections: while one waits for something else, another
+/// has its connection; outcomes alone never have all of them. Questions are more than their connections, because each first asks the
+/// other database who is calling.
 const fn turns(class: Class, settings: GateSettings) -> usize {
     let (connections, readers) = (settings.connections as usize, settings.read_connections as usize);
     match class {
-        Class::Outcomes | Class::Write => connections.div_ceil(2),
+        Class::Outcomes => connections * 3 / 4,
+        Class::Write => connections.div_ceil(2),
         Class::Players | Class::SignIn | Class::Login | Class::Failures => connections.div_ceil(4),
         Class::Read => readers * 2,
         Class::Heavy => readers.div_ceil(2),
