@@ -31,7 +31,7 @@ mod statistics;
 pub use self::{
     auth::{
         AuthError, AuthMode, Claims, EVERY_ROLE, Jwk, MATRIX, Password, Principal, Right, Role, SecretsKey,
-        Staff, TokenKey, Who, add_staff, forget_totp, list_staff, set_disabled, set_password,
+        Staff, TokenKey, Who, add_staff, forget_totp, list_staff, reseal_totp, set_disabled, set_password,
     },
     breaking::breaking_changes,
     limits::{Class, Intake, LimitMetrics, Rate, Rates, class_of, follow_intake, sweep_buckets},

@@ -247,7 +247,8 @@ fn auth_mode(config: &Config, environment: &Environment) -> anyhow::Result<AuthM
     Ok(AuthMode::Jwt(keys))
 }
 
-fn secrets_key(config: &Config, environment: &Environment) -> anyhow::Result<Option<SecretsKey>> {
+/// What encrypts secrets at rest, and what did before.
+pub(crate) fn secrets_key(config: &Config, environment: &Environment) -> anyhow::Result<Option<SecretsKey>> {
     let mut keys = Vec::new();
     for name in config.secrets_key_names()? {
         let text = environment
