@@ -5,7 +5,7 @@ use laurel_api::Role;
 use laurel_events::Clock;
 use tokio::io::AsyncWriteExt;
 
-use super::{ASK, CONNECTIONS_MAX, Served, answer, talk};
+use super::{ASK, CONNECTIONS_MAX, PATIENCE, Served, answer, talk};
 use crate::world::token_key;
 
 #[tokio::test]
@@ -61,6 +61,10 @@ async fn only_so_many_are_open_and_the_next_waits() {
     }
     let mut next = served.connect().await;
     next.write_all(ASK.as_bytes()).await.unwrap();
+    // Whoever could be accepted would be by now.
+    for stream in &mut open {
+        assert!(talk(stream, ASK).await.starts_with("HTTP/1.1 200"));
+    }
     assert_eq!(served.open(), i64::try_from(CONNECTIONS_MAX).unwrap());
     drop(open);
     assert!(answer(&mut next).await.starts_with("HTTP/1.1 200"));
@@ -89,9 +93,12 @@ async fn a_shutdown_waits_for_requests_that_have_begun() {
         format!("GET /v1/campaigns HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {token}\r\n\r\n");
     stream.write_all(ask.as_bytes()).await.unwrap();
     let in_flight = served.world.state.limits.metrics.in_flight.with_label_values(&["read"]);
-    while in_flight.get() == 0 {
-        tokio::task::yield_now().await;
-    }
+    let has_begun = async {
+        while in_flight.get() == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, has_begun).await.expect("it has a turn");
     served.shutdown.cancel();
     drop(held);
     let told = answer(&mut stream).await;
