@@ -106,6 +106,16 @@ def map_body(context, body):
 
 
 @schemathesis.hook
+def before_call(context, case, kwargs):
+    """Has nobody be erased whom others ask about, and some events be one that there is."""
+    operation, path = case.operation.definition.raw["operationId"], case.path_parameters
+    if operation == "erase_player" and path.get("player_id") == os.environ["LAUREL_PLAYER"]:
+        path["player_id"] = os.environ["LAUREL_GONE"]
+    if operation == "get_event" and all(type(value) is int for value in path.values()) and next(UNUSED) % 2:
+        path |= zip(("partition", "offset", "index"), map(int, os.environ["LAUREL_EVENT"].split("/")))
+
+
+@schemathesis.hook
 def after_call(context, case, response):
     """Writes down what was answered."""
     with open(os.environ["LAUREL_ANSWERS"], "a") as answers:

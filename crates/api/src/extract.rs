@@ -4,10 +4,7 @@ use std::ops::RangeInclusive;
 
 use axum::{
     body::Bytes,
-    extract::{
-        FromRequest, FromRequestParts, Request,
-        rejection::{BytesRejection, FailedToBufferBody},
-    },
+    extract::{FromRequest, FromRequestParts, Request},
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE, request::Parts},
 };
 use chrono::{DateTime, Datelike, Utc};
@@ -20,9 +17,6 @@ use crate::{
     pointer::{named, pointer},
     shape::{Lists, check_shape},
 };
-
-/// The largest body: 1,000 outcomes with all attributes at their longest, in plain UTF-8, are 6 MB.
-pub(crate) const BODY_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What a route reads from a body.
 pub(crate) trait RequestBody: DeserializeOwned {
@@ -78,13 +72,6 @@ async fn read_bytes<S: Send + Sync>(request: Request, state: &S) -> Result<(Part
     let bytes = Bytes::from_request(Request::from_parts(parts.clone(), body), state).await;
     match bytes {
         Ok(bytes) => Ok((parts, bytes)),
-        Err(BytesRejection::FailedToBufferBody(FailedToBufferBody::LengthLimitError(_))) => {
-            Err(Problem::new(
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "body_too_large",
-                format!("a body has at most {BODY_BYTES_MAX} bytes: send less at once"),
-            ))
-        }
         Err(error) => Err(Problem::bad_request("unreadable_body", error.body_text())),
     }
 }

@@ -106,6 +106,11 @@ impl Problem {
         Self::new(StatusCode::UNAUTHORIZED, code, detail)
     }
 
+    /// Whether it is a 401.
+    pub(crate) fn is_unauthorized(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED
+    }
+
     /// 422.
     pub fn unprocessable(code: &'static str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, detail)
@@ -126,6 +131,15 @@ impl Problem {
         tracing::error!(error = what, "a request failed");
         let detail = "the request failed on our side; quote its x-request-id";
         Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", detail)
+    }
+
+    /// 503 for whoever comes while too much is asked.
+    pub(crate) fn overloaded() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "overloaded",
+            "too much is asked at the moment, and nothing was changed: try again in a moment",
+        )
     }
 
     fn unavailable(error: &dyn std::error::Error) -> Self {
@@ -222,6 +236,7 @@ impl From<AuthError> for Problem {
     fn from(error: AuthError) -> Self {
         match error {
             AuthError::Ledger(error) => error.into(),
+            AuthError::Busy => Self::overloaded(),
             AuthError::Password => Self::unprocessable("weak_password", error.to_string()).at("#/new"),
             error => Self::internal(&Chain(&error).to_string()),
         }

@@ -1,8 +1,10 @@
 //! What every route can use.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use axum::http::HeaderValue;
 use chrono::{DateTime, Utc};
+use ipnet::IpNet;
 use laurel_bus::Wakes;
 use laurel_chain::ChainNode;
 use laurel_events::Clock;
@@ -12,7 +14,13 @@ use sqlx::PgPool;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 
-use crate::{AuthMode, SecretsKey, request_id::RequestId, staff_log::ReadLog, statistics::StatisticsCache};
+use crate::{
+    AuthMode, Intake, LimitMetrics, Rates, SecretsKey,
+    limits::{GateSettings, Gates, Limiter},
+    request_id::RequestId,
+    staff_log::ReadLog,
+    statistics::StatisticsCache,
+};
 
 /// What the interface is made of.
 #[derive(Clone, Debug)]
@@ -35,8 +43,33 @@ pub struct ApiParts {
     pub public_url: String,
     /// By the id of each chain whose caps a treasury brings onto it: the organisations that may spend it.
     pub treasuries: BTreeMap<u64, Vec<String>>,
+    /// How much may be asked for.
+    pub limits: LimitParts,
+    /// Sites whose scripts may call.
+    pub origins: Vec<HeaderValue>,
     /// When nothing more is served.
     pub shutdown: CancellationToken,
+}
+
+/// What the limits are made of.
+#[derive(Clone, Debug)]
+pub struct LimitParts {
+    /// Connections for nothing else: limits are there when everything else is busy.
+    pub pool: PgPool,
+    /// How much of each class a caller may ask for.
+    pub rates: Rates,
+    /// Proxies whose word on whom they speak for is taken.
+    pub trusted_proxies: Vec<IpNet>,
+    /// How many requests of a class may wait for their turn at the database.
+    pub queue_max: usize,
+    /// How long a question may wait for its turn; what is more urgent waits four times as long.
+    pub queue_time: Duration,
+    /// How long a client may take to send a body.
+    pub body_timeout: Duration,
+    /// How many chunks of the journal may be undecided before no more outcomes are taken.
+    pub lag_chunks_max: i64,
+    /// Where it is counted.
+    pub metrics: LimitMetrics,
 }
 
 /// What every route can use. Cheap to clone.
@@ -46,6 +79,9 @@ pub struct ApiState {
     rng: Arc<Mutex<StdRng>>,
     statistics: StatisticsCache,
     reads: ReadLog,
+    limiter: Limiter,
+    gates: Gates,
+    intake: Intake,
     streams: Arc<Semaphore>,
     exports: Arc<Semaphore>,
 }
@@ -59,7 +95,17 @@ const EXPORTS_MAX: usize = 4;
 impl ApiState {
     /// The state; `seed` is for ids and nonces.
     pub fn new(parts: ApiParts, seed: [u8; 32]) -> Self {
+        let limits = &parts.limits;
+        let gates = GateSettings {
+            connections: parts.pool.options().get_max_connections(),
+            read_connections: parts.read_pool.options().get_max_connections(),
+            queue_max: limits.queue_max,
+            queue_time: limits.queue_time,
+        };
         Self {
+            limiter: Limiter::new(limits.pool.clone(), limits.rates, limits.metrics.clone()),
+            gates: Gates::new(gates, &limits.metrics),
+            intake: Intake::new(limits.pool.clone(), limits.lag_chunks_max, limits.metrics.clone()),
             parts: Arc::new(parts),
             rng: Arc::new(Mutex::new(StdRng::from_seed(seed))),
             statistics: StatisticsCache::default(),
@@ -82,6 +128,19 @@ impl ApiState {
         self.statistics.changes()
     }
 
+    pub(crate) const fn limiter(&self) -> &Limiter {
+        &self.limiter
+    }
+
+    pub(crate) const fn gates(&self) -> &Gates {
+        &self.gates
+    }
+
+    /// Whether more outcomes are taken.
+    pub const fn intake(&self) -> &Intake {
+        &self.intake
+    }
+
     /// Whoever watches something holds one of these.
     pub(crate) fn streams(&self) -> Arc<Semaphore> {
         self.streams.clone()
@@ -99,6 +158,11 @@ impl ApiState {
     /// Whether a treasury brings an organisation's caps onto a chain.
     pub(crate) fn has_treasury(&self, chain_id: u64, org: &str) -> bool {
         self.treasuries.get(&chain_id).is_some_and(|orgs| orgs.iter().any(|name| name == org))
+    }
+
+    /// Whether clients come by TLS, whoever ends it.
+    pub(crate) fn is_secure(&self) -> bool {
+        self.public_url.starts_with("https://")
     }
 
     /// The authority (host and port) under which clients reach the interface.

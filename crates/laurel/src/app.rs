@@ -247,10 +247,14 @@ fn auth_mode(config: &Config, environment: &Environment) -> anyhow::Result<AuthM
     Ok(AuthMode::Jwt(keys))
 }
 
-fn secrets_key(config: &Config, environment: &Environment) -> anyhow::Result<Option<SecretsKey>> {
-    let Some(name) = config.secrets_key_name()? else { return Ok(None) };
-    let text = environment
-        .get(name)
-        .with_context(|| format!("auth.secrets_key: the environment variable {name} is not set"))?;
-    Ok(Some(SecretsKey::from_hex(&text).with_context(|| format!("auth.secrets_key: {name}"))?))
+/// What encrypts secrets at rest, and what did before.
+pub(crate) fn secrets_key(config: &Config, environment: &Environment) -> anyhow::Result<Option<SecretsKey>> {
+    let mut keys = Vec::new();
+    for name in config.secrets_key_names()? {
+        let text = environment
+            .get(name)
+            .with_context(|| format!("auth.secrets_key: the environment variable {name} is not set"))?;
+        keys.push(SecretsKey::from_hex(&text).with_context(|| format!("auth.secrets_key: {name}"))?);
+    }
+    Ok(keys.into_iter().reduce(SecretsKey::or))
 }

@@ -219,6 +219,8 @@ pub(crate) enum User {
         /// Who
         name: SubjectName,
     },
+    /// Encrypt authenticators' secrets anew under the first key of auth.secrets_key: the others are not needed then
+    Reseal,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,17 +4,27 @@
 mod chain;
 mod chains;
 mod hushed;
+mod limits;
+mod sources;
+mod transport;
 
-use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
+use std::{
+    collections::HashSet,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use figment::{
     Figment,
     providers::{Env, Format, Serialized, Toml},
 };
+use ipnet::IpNet;
+use laurel_api::Rates;
 use serde::Deserialize;
 
-pub(crate) use self::chain::Chain;
+pub(crate) use self::{chain::Chain, limits::Limits, sources::Sources};
 use crate::{environment::Environment, secret::Secret};
 
 /// Everything that can be set.
@@ -24,6 +34,8 @@ pub(crate) struct Config {
     pub(crate) database: Database,
     #[serde(default)]
     pub(crate) api: Api,
+    #[serde(default)]
+    pub(crate) limits: Limits,
     #[serde(default)]
     pub(crate) ops: Ops,
     #[serde(default)]
@@ -92,6 +104,16 @@ pub(crate) struct Api {
     pub(crate) bind: SocketAddr,
     /// Under which address clients reach it; also the EIP-4361 domain.
     pub(crate) public_url: String,
+    /// The certificate (PEM), with those that vouch for it behind it. It is read again when it changes.
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Its key (PEM).
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Whether a proxy ends TLS.
+    pub(crate) behind_proxy: bool,
+    /// Proxies (CIDR) whose `x-forwarded-for` is believed.
+    pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Sites whose scripts may call, such as `https://games.example`.
+    pub(crate) cors_origins: Vec<String>,
 }
 
 impl Default for Api {
@@ -99,6 +121,11 @@ impl Default for Api {
         Self {
             bind: SocketAddr::from(([127, 0, 0, 1], 8080)),
             public_url: "http://127.0.0.1:8080".to_owned(),
+            tls_cert: None,
+            tls_key: None,
+            behind_proxy: false,
+            trusted_proxies: Vec::new(),
+            cors_origins: Vec::new(),
         }
     }
 }
@@ -136,8 +163,9 @@ pub(crate) struct Auth {
     pub(crate) mode: AuthMode,
     /// Sources of keys (`env:NAME`); the first one signs.
     pub(crate) signing_keys: Vec<String>,
-    /// The source of the key (`env:NAME`) that encrypts secrets which have to be read again, such as those of authenticators.
-    pub(crate) secrets_key: Option<String>,
+    /// The source of the key (`env:NAME`) that encrypts secrets which have to be read again, such as those of authenticators. Of
+    /// several, the first one encrypts, and all of them decrypt.
+    pub(crate) secrets_key: Sources,
 }
 
 /// Where stages read events.
@@ -279,6 +307,7 @@ impl Config {
                 "monitor.check_interval_ms is at least 1, such as 1000: with 0 the lanes would do nothing else"
             );
         }
+        self.limits.check()?;
         let mut ids = HashSet::new();
         for chain in &self.chains {
             if !ids.insert(chain.id) {
@@ -290,7 +319,15 @@ impl Config {
             }
             chain.check().with_context(|| format!("chain {}", chain.id))?;
         }
-        Ok(())
+        transport::check(self)
+    }
+
+    /// How much of each class a caller may ask for.
+    pub(crate) fn rates(&self) -> anyhow::Result<Rates> {
+        self.limits.rates(match self.auth.mode {
+            AuthMode::Jwt => Rates::STRICT,
+            AuthMode::None => Rates::GENEROUS,
+        })
     }
 
     /// The environment variables of the keys that sign access tokens, where there are any.
@@ -299,10 +336,10 @@ impl Config {
         names.collect::<anyhow::Result<_>>().context("auth.signing_keys")
     }
 
-    /// The environment variable of the key that encrypts secrets at rest, where there is one.
-    pub(crate) fn secrets_key_name(&self) -> anyhow::Result<Option<&str>> {
-        let source = self.auth.secrets_key.as_deref();
-        source.map(|source| variable(source, "LAUREL_SECRETS_KEY")).transpose().context("auth.secrets_key")
+    /// The environment variables of the keys that encrypt secrets at rest, where there are any.
+    pub(crate) fn secrets_key_names(&self) -> anyhow::Result<Vec<&str>> {
+        let names = self.auth.secrets_key.0.iter().map(|source| variable(source, "LAUREL_SECRETS_KEY"));
+        names.collect::<anyhow::Result<_>>().context("auth.secrets_key")
     }
 }
 

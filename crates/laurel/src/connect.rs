@@ -35,6 +35,12 @@ const READ_CONNECTIONS_MAX: u32 = 8;
 /// one of the few connections.
 const READ_STATEMENT_TIMEOUT_MS: u32 = 5_000;
 
+/// The most connections of this process for limits: a lease takes a fraction of a millisecond.
+const LIMITS_CONNECTIONS_MAX: u32 = 2;
+
+/// How long a statement for limits may run: nobody waits for it that long.
+const LIMITS_STATEMENT_TIMEOUT_MS: u32 = 2_000;
+
 /// How long a statement may wait for a lock.
 const LOCK_TIMEOUT_MS: u32 = 10_000;
 
@@ -59,6 +65,12 @@ pub(crate) async fn own_database(url: &Secret, connections_max: u32) -> anyhow::
 /// Connects to a database for reads only, so that readers never take what writers need.
 pub(crate) async fn read_database(url: &Secret) -> anyhow::Result<PgPool> {
     connect(url, READ_CONNECTIONS_MAX, READ_STATEMENT_TIMEOUT_MS).await
+}
+
+/// Connects to a database for limits only: they are there when all other connections are taken. None is opened before it is needed.
+pub(crate) fn limits_database(url: &Secret) -> anyhow::Result<PgPool> {
+    let options = connect_options(url, LIMITS_STATEMENT_TIMEOUT_MS)?;
+    Ok(pool_options(LIMITS_CONNECTIONS_MAX).connect_lazy_with(options))
 }
 
 async fn connect(url: &Secret, connections_max: u32, statement_timeout_ms: u32) -> anyhow::Result<PgPool> {

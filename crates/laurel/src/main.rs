@@ -13,6 +13,7 @@ mod commands;
 mod config;
 mod connect;
 mod environment;
+mod files;
 mod gauges;
 mod logging;
 mod names;

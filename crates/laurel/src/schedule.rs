@@ -6,6 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
+use laurel_api::sweep_buckets;
 use laurel_audit::{AuditedChain, Auditor};
 use laurel_bus::fire_timers;
 use laurel_ledger::ensure_ranges;
@@ -25,6 +26,9 @@ const GAUGES: &str = "*/5 * * * * *";
 /// Every five seconds: a clock that is set anew decides little before that is seen.
 const SKEW: &str = "2/5 * * * * *";
 
+/// Every minute, before as many buckets are full as are swept at once.
+const BUCKETS: &str = "30 * * * * *";
+
 /// How long a tick may take before it is given up: longer than the server lets statements run.
 const TICK_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -38,6 +42,9 @@ pub(crate) async fn start(app: &App, roles: &[Role]) -> anyhow::Result<()> {
     scheduler.add(job(app, RANGES, TICK_TIMEOUT, tick_ranges)?).await?;
     scheduler.add(job(app, SKEW, TICK_TIMEOUT, tick_skew)?).await?;
     scheduler.add(job(app, GAUGES, TICK_TIMEOUT, tick_gauges)?).await?;
+    if roles.contains(&Role::Api) {
+        scheduler.add(job(app, BUCKETS, TICK_TIMEOUT, tick_buckets)?).await?;
+    }
     if roles.contains(&Role::ChainWatcher) {
         let auditor = Arc::new(auditor(app));
         let audit = job(app, AUDIT, AUDIT_TIMEOUT, move |app| tick_audit(app, auditor.clone()))?;
@@ -95,6 +102,13 @@ async fn tick_skew(app: App) {
             }
         }
         Err(error) => tracing::warn!(%error, "the clocks could not be compared; the next tick tries again"),
+    }
+}
+
+async fn tick_buckets(app: App) {
+    match sweep_buckets(&app.pool, app.clock.now()).await {
+        Ok(swept) => tracing::debug!(swept, "full buckets were removed"),
+        Err(error) => tracing::warn!(%error, "full buckets stay; the next tick tries again"),
     }
 }
 

@@ -22,6 +22,9 @@ pub enum AuthError {
     /// A password could not be hashed, or its hash is none.
     #[error("a password could not be hashed or compared")]
     Hash,
+    /// Too many passwords are being compared.
+    #[error("too many passwords are being compared")]
+    Busy,
     /// A secret in the database cannot be opened.
     #[error("a secret in the database cannot be opened: it was encrypted with another key, or changed")]
     Sealed,

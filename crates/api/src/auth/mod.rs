@@ -15,6 +15,7 @@ mod matrix;
 mod opaque;
 mod password;
 mod principal;
+mod reseal;
 mod secrets;
 mod sessions;
 mod sign_in;
@@ -39,6 +40,7 @@ pub use self::{
     matrix::{EVERY_ROLE, MATRIX, Right, Who},
     password::Password,
     principal::{AuthMode, Principal, Role},
+    reseal::reseal_totp,
     secrets::SecretsKey,
     staff::{Staff, add_staff, forget_totp, list_staff, set_disabled, set_password},
     token::{Claims, Jwk, TokenKey},

@@ -30,6 +30,12 @@ const SALT_BYTES: usize = 16;
 /// How many are hashed at a time: each takes a processor and 19 MiB, and whoever reports outcomes needs processors as well.
 const HASHING_MAX: usize = 2;
 
+/// How many may wait for that: the last of them waits for half a second.
+const WAITING_MAX: usize = 32;
+
+/// Whoever has a place here has a turn, or waits for one.
+static PLACES: Semaphore = Semaphore::const_new(HASHING_MAX + WAITING_MAX);
+
 /// Waits for a turn to hash.
 static HASHING: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(HASHING_MAX)));
 
@@ -92,10 +98,11 @@ fn argon2() -> Result<Argon2<'static>, AuthError> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-/// Does it where it keeps nobody else waiting.
+/// Does it where it keeps nobody else waiting, unless too many wait for it.
 async fn in_turn<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, AuthError> + Send + 'static,
 ) -> Result<Result<T, AuthError>, AuthError> {
+    let _place = PLACES.try_acquire().map_err(|_| AuthError::Busy)?;
     let turn = HASHING.clone().acquire_owned().await.map_err(|_| AuthError::Hash)?;
     // Whoever asked may be gone before it is done: the turn is over when the work is.
     let worked = spawn_blocking(move || {
@@ -130,6 +137,17 @@ mod tests {
         assert!(!other.matches(None).await.unwrap());
         assert_ne!(password().hash(&mut rng).await.unwrap(), hash);
         assert_eq!(format!("{:?}", password()), "Password(…)");
+    }
+
+    /// All places are asked for at once: a runtime of one thread asks for every one before any is given back.
+    #[tokio::test]
+    async fn only_so_many_wait_to_be_hashed() {
+        let crowd = (0..HASHING_MAX + WAITING_MAX + 3)
+            .map(|_| Password::given("correct horse battery".to_owned()).unwrap().matches(None));
+        let answers = futures::future::join_all(crowd).await;
+        let busy = answers.iter().filter(|answer| matches!(answer, Err(AuthError::Busy))).count();
+        assert!(busy >= 3, "{busy}");
+        assert!(answers.iter().any(Result::is_ok));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     opaque::Opaque,
     sessions::find_session,
 };
-use crate::{ApiState, Claims, Problem, TokenKey, staff_log::Origin};
+use crate::{ApiState, Claims, Class, Problem, TokenKey, limits::Bucket, staff_log::Origin};
 
 /// What a caller is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
@@ -83,26 +83,63 @@ pub struct Principal {
     pub origin: Origin,
 }
 
-impl Principal {
-    /// Whose token or API key the request carries.
+/// What a request says of who is calling; nobody has asked the database yet.
+#[derive(Debug)]
+pub(super) enum Presented {
+    /// Nothing, where nothing is asked for.
+    Nothing,
+    /// A token that we have signed.
+    Token(Claims),
+    /// What looks like an API key.
+    Key(Opaque),
+}
+
+impl Presented {
+    /// What the request carries.
     ///
     /// # Errors
-    /// 401 without a good one.
-    pub(super) async fn of(state: &ApiState, parts: &Parts, origin: Origin) -> Result<Self, Problem> {
-        let AuthMode::Jwt(keys) = &state.auth else {
-            return Self::signed_in(state, None, "default".to_owned(), "local".to_owned(), None, origin)
-                .await;
-        };
+    /// 401 if that is nothing, or a token that is not good.
+    pub(super) fn by(state: &ApiState, parts: &Parts) -> Result<Self, Problem> {
+        let AuthMode::Jwt(keys) = &state.auth else { return Ok(Self::Nothing) };
         let token = bearer(parts)?;
         if let Some(key) = Opaque::parse(api_keys::PREFIX, token) {
-            return Self::with_key(state, &key, origin).await;
+            return Ok(Self::Key(key));
         }
-        let now = state.now();
-        let Claims { org, sub, role, sid, .. } =
-            keys.iter().find_map(|key| key.check(now, token).ok()).ok_or_else(|| {
-                unauthorized("the token is malformed, over, or signed by another key: get a new one")
-            })?;
-        Self::signed_in(state, Some(role), org, sub, sid, origin).await
+        let claims = keys.iter().find_map(|key| key.check(state.now(), token).ok());
+        claims.map(Self::Token).ok_or_else(|| {
+            unauthorized("the token is malformed, over, or signed by another key: get a new one")
+        })
+    }
+
+    /// Whose bucket the request is charged to.
+    pub(super) fn bucket(&self, class: Class) -> Bucket {
+        match self {
+            Self::Nothing => Bucket::of_subject(class, DEFAULT_ORG, None, LOCAL),
+            Self::Token(claims) => Bucket::of_subject(class, &claims.org, Some(claims.role), &claims.sub),
+            Self::Key(key) => Bucket::of_key(class, key.digest()),
+        }
+    }
+}
+
+/// Whose everything is, and who everybody is, where nobody signs in.
+const DEFAULT_ORG: &str = "default";
+const LOCAL: &str = "local";
+
+impl Principal {
+    /// Who comes with that.
+    ///
+    /// # Errors
+    /// 401 if it is not good, or not any more.
+    pub(super) async fn of(state: &ApiState, presented: Presented, origin: Origin) -> Result<Self, Problem> {
+        match presented {
+            Presented::Nothing => {
+                Self::signed_in(state, None, DEFAULT_ORG.to_owned(), LOCAL.to_owned(), None, origin).await
+            }
+            Presented::Token(Claims { org, sub, role, sid, .. }) => {
+                Self::signed_in(state, Some(role), org, sub, sid, origin).await
+            }
+            Presented::Key(key) => Self::with_key(state, &key, origin).await,
+        }
     }
 
     async fn signed_in(
@@ -113,7 +150,7 @@ impl Principal {
         session: Option<Uuid>,
         origin: Origin,
     ) -> Result<Self, Problem> {
-        // Only now: whoever has no token costs no connection. And not where reads go: who writes does not wait for them, and
+        // Not where reads go: who writes does not wait for them, and
         // a sign-in that has ended has ended everywhere.
         let mut conn = state.pool.acquire().await?;
         let found = find_session(&mut conn, state.now(), &org_name, session).await?;

@@ -1,4 +1,5 @@
-//! Secrets that have to be read again, encrypted before they reach the database: XChaCha20-Poly1305 under one configured key.
+//! Secrets that have to be read again, encrypted before they reach the database: XChaCha20-Poly1305 under one configured key. Those
+//! that were the key before still open what they have sealed.
 
 use std::fmt;
 
@@ -14,9 +15,12 @@ use super::AuthError;
 /// As many random bytes as there can never be the same ones twice.
 const NONCE_BYTES: usize = 24;
 
-/// The key. Never shown.
+/// The key, and those that were the key before. Never shown.
 #[derive(Clone)]
-pub struct SecretsKey(XChaCha20Poly1305);
+pub struct SecretsKey {
+    key: XChaCha20Poly1305,
+    former: Vec<XChaCha20Poly1305>,
+}
 
 impl SecretsKey {
     /// The key whose 32 bytes `text` spells in hexadecimal.
@@ -25,7 +29,15 @@ impl SecretsKey {
     /// [`AuthError::Key`] if it does not.
     pub fn from_hex(text: &str) -> Result<Self, AuthError> {
         let key: B256 = text.trim().parse().map_err(|_| AuthError::Key)?;
-        Ok(Self(XChaCha20Poly1305::new(&key.0.into())))
+        Ok(Self { key: XChaCha20Poly1305::new(&key.0.into()), former: Vec::new() })
+    }
+
+    /// This key, with which also what `former` has sealed is opened.
+    #[must_use]
+    pub fn or(mut self, former: Self) -> Self {
+        self.former.push(former.key);
+        self.former.extend(former.former);
+        self
     }
 
     /// `secret`, so that only the key opens it, and only as what it is: `about` is its table, column and row.
@@ -41,7 +53,7 @@ impl SecretsKey {
         let mut nonce = [0; NONCE_BYTES];
         rng.fill_bytes(&mut nonce);
         let payload = Payload { msg: secret, aad: about.as_bytes() };
-        let sealed = self.0.encrypt(&XNonce::from(nonce), payload).map_err(|_| AuthError::Sealed)?;
+        let sealed = self.key.encrypt(&XNonce::from(nonce), payload).map_err(|_| AuthError::Sealed)?;
         Ok([nonce.as_slice(), &sealed].concat())
     }
 
@@ -51,8 +63,10 @@ impl SecretsKey {
     /// [`AuthError::Sealed`] with another key, about something else, or if it was changed.
     pub(crate) fn open(&self, about: &str, sealed: &[u8]) -> Result<Vec<u8>, AuthError> {
         let (nonce, sealed) = sealed.split_first_chunk::<NONCE_BYTES>().ok_or(AuthError::Sealed)?;
-        let payload = Payload { msg: sealed, aad: about.as_bytes() };
-        self.0.decrypt(&XNonce::from(*nonce), payload).map_err(|_| AuthError::Sealed)
+        let open = |key: &XChaCha20Poly1305| {
+            key.decrypt(&XNonce::from(*nonce), Payload { msg: sealed, aad: about.as_bytes() }).ok()
+        };
+        open(&self.key).or_else(|| self.former.iter().find_map(open)).ok_or(AuthError::Sealed)
     }
 }
 
@@ -85,5 +99,17 @@ mod tests {
         assert!(key.open("staff.totp_secret:1", &sealed[..20]).is_err());
         assert_ne!(key.seal(&mut rng, "staff.totp_secret:1", b"seed").unwrap(), sealed);
         assert!(!format!("{key:?}").contains("5a"));
+    }
+    #[test]
+    fn a_new_key_opens_what_the_one_before_has_sealed() {
+        let mut rng = StdRng::from_seed([1; 32]);
+        let key = |text: &str| SecretsKey::from_hex(&text.repeat(32)).unwrap();
+        let old = key("5a").seal(&mut rng, "about", b"seed").unwrap();
+        let both = key("5b").or(key("5a")).or(key("5c"));
+        assert_eq!(both.open("about", &old).unwrap(), b"seed");
+        let new = both.seal(&mut rng, "about", b"seed").unwrap();
+        assert_eq!(key("5b").open("about", &new).unwrap(), b"seed");
+        assert!(key("5a").open("about", &new).is_err());
+        assert!(key("5d").or(key("5c")).open("about", &old).is_err());
     }
 }

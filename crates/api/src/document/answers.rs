@@ -8,8 +8,8 @@ use utoipa::openapi::{
 /// The media type of problems.
 const PROBLEM: &str = "application/problem+json";
 
-/// Says how an operation's answers look.
-pub(super) fn describe(id: &str, operation: &mut Operation) {
+/// Says how an operation's answers look. `limited` are those that a caller may ask for only so often.
+pub(super) fn describe(id: &str, limited: bool, operation: &mut Operation) {
     let keyed = operation.parameters.iter().flatten().any(|parameter| {
         matches!(parameter, RefOr::T(parameter)
             if parameter.parameter_in == ParameterIn::Header && parameter.name == "idempotency-key")
@@ -17,7 +17,10 @@ pub(super) fn describe(id: &str, operation: &mut Operation) {
     let answers = &mut operation.responses.responses;
     // Whatever asks the database or a chain may find it away; a problem looks the same everywhere.
     if let Some(problem) = answers.get("4XX").cloned() {
-        answers.entry("503".to_owned()).or_insert(problem);
+        answers.entry("503".to_owned()).or_insert_with(|| problem.clone());
+        if limited {
+            answers.entry("429".to_owned()).or_insert(problem);
+        }
     }
     for (status, answer) in answers {
         let RefOr::T(answer) = answer else { continue };
@@ -29,8 +32,20 @@ pub(super) fn describe(id: &str, operation: &mut Operation) {
             "x-request-id",
             "The id of the request, as it is logged: the caller's own, or a new one",
         );
+        if limited {
+            header(
+                answer,
+                "ratelimit-policy",
+                "How much there is of what in which time: `\"read\";q=30000;w=60`",
+            );
+            header(
+                answer,
+                "ratelimit",
+                "How much there still is, and when there is all of it: `\"read\";r=29999;t=1`",
+            );
+        }
         match status.as_str() {
-            "4XX" | "503" => {
+            "4XX" | "429" | "503" => {
                 if let Some(problem) = answer.content.swap_remove("application/json") {
                     answer.content.insert(PROBLEM.to_owned(), problem);
                 }
@@ -74,6 +89,7 @@ fn meaning(status: &str) -> &'static str {
         "201" => "It was made",
         "202" => "It was taken, and is being done",
         "4XX" => "It was refused; `code` says why, and stays",
+        "429" => "More was asked for than there is: try again later",
         "503" => "Something is away for a moment, or too much was asked: try again",
         _ => "As described",
     }

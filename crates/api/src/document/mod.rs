@@ -14,7 +14,7 @@ use utoipa::openapi::{
     security::SecurityRequirement,
 };
 
-use crate::{MATRIX, Who};
+use crate::{MATRIX, Who, class_of};
 
 /// The operations whose body may be left out.
 const BODY_OPTIONAL: [&str; 7] = [
@@ -43,7 +43,7 @@ pub(crate) fn complete(document: &mut OpenApi) {
                 body.required = Some(Required::False);
             }
             demand_roles(method, path, operation);
-            answers::describe(&id, operation);
+            answers::describe(&id, class_of(method, path).is_some(), operation);
         }
     }
     links::add(document);

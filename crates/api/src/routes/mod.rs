@@ -40,7 +40,11 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    ApiState, Problem, auth::with_principal, docs, document, extract::BODY_BYTES_MAX,
+    ApiState, Problem,
+    auth::with_principal,
+    docs, document,
+    head::{CACHEABLE, with_heads},
+    origins,
     request_id::with_request_id,
 };
 
@@ -154,9 +158,9 @@ pub fn router(state: ApiState) -> Router {
     let document = Bytes::from(serde_json::to_vec(&document).expect("it is made of strings and numbers"));
     let document = get(move || {
         let kind = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        std::future::ready(([kind], document.clone()))
+        std::future::ready(([kind, CACHEABLE], document.clone()))
     });
-    let page = get(move || std::future::ready(([docs::POLICY], Html(page.clone()))));
+    let page = get(move || std::future::ready(([docs::POLICY, CACHEABLE], Html(page.clone()))));
     routes
         .route_layer(middleware::from_fn_with_state(state.clone(), with_principal))
         .route("/openapi.json", document.clone())
@@ -171,8 +175,11 @@ pub fn router(state: ApiState) -> Router {
                 "the route knows other methods; see /openapi.json",
             )
         })
-        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        // Bodies have been read by then, up to the limits of their classes.
+        .layer(DefaultBodyLimit::disable())
         .layer(middleware::from_fn(with_timeout))
+        .layer(origins::layer(&state.origins))
+        .layer(middleware::from_fn_with_state(state.clone(), with_heads))
         .layer(middleware::from_fn_with_state(state.clone(), with_request_id))
         .with_state(state)
 }

@@ -100,7 +100,7 @@ async fn a_body_is_not_too_large() {
 #[tokio::test]
 async fn a_database_that_is_gone_is_unavailable() {
     let world = World::new().await;
-    world.pool().close().await;
+    world.state.pool.close().await;
     let answer = world.call(Role::Manager, "GET /v1/campaigns").send().await;
     answer.is_problem(503, "unavailable", "try again in a moment");
 }

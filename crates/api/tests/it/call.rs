@@ -3,6 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::{
+    Router,
     body::{Body, to_bytes},
     http::{HeaderMap, Method, Request, StatusCode},
     response::Response,
@@ -71,16 +72,27 @@ impl<'w> Call<'w> {
 
     /// Sends it, and leaves the answer's body to be read.
     pub(crate) async fn begin(self) -> Response {
+        let router = self.world.router.clone();
+        self.begin_at(router).await
+    }
+
+    async fn begin_at(self, router: Router) -> Response {
         let mut request = Request::builder().method(self.method).uri(&self.path);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
         let request = request.body(Body::from(self.body)).unwrap();
-        self.world.router.clone().oneshot(request).await.unwrap()
+        router.oneshot(request).await.unwrap()
     }
 
     pub(crate) async fn send(self) -> Answer {
-        let (parts, body) = self.begin().await.into_parts();
+        let router = self.world.router.clone();
+        self.send_to(router).await
+    }
+
+    /// Sends it to another replica.
+    pub(crate) async fn send_to(self, router: Router) -> Answer {
+        let (parts, body) = self.begin_at(router).await.into_parts();
         let bytes = to_bytes(body, usize::MAX).await.unwrap().to_vec();
         Answer { status: parts.status, headers: parts.headers, bytes }
     }

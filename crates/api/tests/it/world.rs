@@ -3,8 +3,10 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use alloy_primitives::{Address, B256, keccak256};
-use axum::Router;
-use laurel_api::{ApiParts, ApiState, AuthMode, Role, SecretsKey, TokenKey, router};
+use axum::{Router, http::HeaderValue};
+use laurel_api::{
+    ApiParts, ApiState, AuthMode, LimitMetrics, LimitParts, Rates, Role, SecretsKey, TokenKey, router,
+};
 use laurel_bus::{BusMetrics, Runner, RunnerSettings, Stage, Wakes};
 use laurel_campaign::DecisionStage;
 use laurel_chain::{ChainNode, HttpNode, LaneSigner, LocalKey};
@@ -22,14 +24,23 @@ use crate::{call::Call, token_node::TokenNode};
 
 pub(crate) const CHAIN: u64 = 31_337;
 
+/// A site whose scripts may call.
+pub(crate) const ORIGIN: &str = "https://games.example";
+
 /// Where nobody listens.
 pub(crate) const NO_NODE: &str = "http://127.0.0.1:9";
 
 /// Few, so that a test can take them all.
 pub(crate) const READ_CONNECTIONS: u32 = 2;
 
-/// How long a reader waits for one: long enough for a test that takes none.
-const READ_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long a question waits for its turn: longer than any test keeps others waiting.
+const QUEUE_TIME: Duration = Duration::from_secs(10);
+
+/// How long a client may take to send a body: short, for the test that waits for it.
+const BODY_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long anybody waits for a connection: long enough for a test that takes none.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 
 const SIGNING_KEY: &str = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
 
@@ -51,11 +62,28 @@ pub(crate) struct Setup {
     pub(crate) vault: Address,
     pub(crate) treasury: bool,
     pub(crate) sign_in: bool,
+    /// Without, as many as any test may ask for.
+    pub(crate) rates: Rates,
+    /// The most connections of the interface.
+    pub(crate) connections: u32,
+    /// How many requests of a class may wait for their turn.
+    pub(crate) queue_max: usize,
+    /// How many chunks may be undecided.
+    pub(crate) lag_chunks_max: i64,
 }
 
 impl Default for Setup {
     fn default() -> Self {
-        Self { rpc_url: None, vault: address("vault"), treasury: true, sign_in: true }
+        Self {
+            rpc_url: None,
+            vault: address("vault"),
+            treasury: true,
+            sign_in: true,
+            rates: Rates::GENEROUS,
+            connections: 10,
+            queue_max: 1_000,
+            lag_chunks_max: i64::MAX,
+        }
     }
 }
 
@@ -97,13 +125,26 @@ impl World {
             None => Arc::new(TokenNode),
         };
         let auth = if setup.sign_in { AuthMode::Jwt(vec![token_key()]) } else { AuthMode::None };
-        let read_pool = PgPoolOptions::new()
-            .max_connections(READ_CONNECTIONS)
-            .acquire_timeout(READ_ACQUIRE_TIMEOUT)
-            .connect_lazy_with((*database.pool().connect_options()).clone());
+        let pool_of = |connections| {
+            PgPoolOptions::new()
+                .max_connections(connections)
+                .acquire_timeout(ACQUIRE_TIMEOUT)
+                .connect_lazy_with((*database.pool().connect_options()).clone())
+        };
+        let read_pool = pool_of(READ_CONNECTIONS);
+        let limits = LimitParts {
+            pool: pool_of(1),
+            rates: setup.rates,
+            trusted_proxies: vec!["::/128".parse().unwrap()],
+            queue_max: setup.queue_max,
+            queue_time: QUEUE_TIME,
+            body_timeout: BODY_TIMEOUT,
+            lag_chunks_max: setup.lag_chunks_max,
+            metrics: LimitMetrics::register(&Registry::new()).unwrap(),
+        };
         let (wakes, shutdown) = (Wakes::new().0, CancellationToken::new());
         let parts = ApiParts {
-            pool: database.pool().clone(),
+            pool: pool_of(setup.connections),
             read_pool: read_pool.clone(),
             clock: clock.clone(),
             wakes: wakes.clone(),
@@ -112,10 +153,19 @@ impl World {
             secrets: Some(SecretsKey::from_hex(&"5a".repeat(32)).unwrap()),
             public_url: "https://play.example".to_owned(),
             treasuries: setup.treasury.then(|| (CHAIN, vec!["default".to_owned()])).into_iter().collect(),
+            limits,
+            origins: vec![HeaderValue::from_static(ORIGIN)],
             shutdown: shutdown.clone(),
         };
         let state = ApiState::new(parts, [7; 32]);
         Self { database, router: router(state.clone()), state, wakes, shutdown, read_pool, clock, vault }
+    }
+
+    /// Another replica, on the same database and by the same clock.
+    pub(crate) fn replica(&self) -> Router {
+        let mut parts = (*self.state).clone();
+        parts.limits.metrics = LimitMetrics::register(&Registry::new()).unwrap();
+        router(ApiState::new(parts, [8; 32]))
     }
 
     pub(crate) fn pool(&self) -> &PgPool {
@@ -191,11 +241,12 @@ impl World {
         }
     }
 
-    /// What every table holds: how many rows, and a hash of them.
+    /// What every table holds that must not be lost: how many rows, and a hash of them.
     pub(crate) async fn contents(&self) -> BTreeMap<String, (i64, String)> {
         let tables: Vec<String> = sqlx::query_scalar(
             "SELECT relname::text FROM pg_class
-             WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition",
+             WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'p') AND NOT relispartition
+               AND relpersistence = 'p'",
         )
         .fetch_all(self.pool())
         .await

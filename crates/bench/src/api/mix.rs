@@ -88,7 +88,8 @@ impl Mix {
     pub(super) fn new(key: &TokenKey, campaigns: u64, players: u64, grants: u64) -> anyhow::Result<Self> {
         let now = Utc::now();
         let mint = |role, subject: String| {
-            let token = key.mint(now, TOKEN_LIFETIME, role, "default", &subject).context("minting a token")?;
+            let token =
+                key.mint(now, TOKEN_LIFETIME, role, "default", &subject).context("minting a token")?;
             anyhow::Ok(format!("Bearer {token}"))
         };
         let players = (0..players).map(|at| mint(Role::Player, format!("player-{at}")));
@@ -143,10 +144,9 @@ impl Mix {
                 )),
                 ..get("/outcomes".to_owned(), server)
             },
-            Kind::Player => Ask {
-                method: "PUT",
-                ..get(format!("/players/new-{}", rng.random_range(0..100_000)), server)
-            },
+            Kind::Player => {
+                Ask { method: "PUT", ..get(format!("/players/new-{}", rng.random_range(0..100_000)), server) }
+            }
         }
     }
 }

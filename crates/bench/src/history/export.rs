@@ -8,7 +8,7 @@ use reqwest::header::ACCEPT;
 
 use crate::{
     figures::{Bound, Figure, Figures},
-    server::Server,
+    server::{Access, Server},
 };
 
 /// What is to be reached: rows a second, and megabytes of memory.
@@ -18,7 +18,7 @@ const MEGABYTES: f64 = 100.0;
 /// Each format by a process of its own, whose memory is then that of the export.
 pub(super) async fn measure(laurel: &Path, database_url: &str, figures: &mut Figures) -> anyhow::Result<()> {
     for (format, accept) in [("NDJSON", "application/x-ndjson"), ("CSV", "text/csv")] {
-        let server = Server::start(laurel, database_url).await?;
+        let server = Server::start(laurel, database_url, Access::Open, &["api"]).await?;
         let begun = Instant::now();
         let answer = reqwest::Client::new()
             .get(format!("{}/grants", server.api))

@@ -92,7 +92,8 @@ async fn obey(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Outcome> {
         }
         Command::User(user) => {
             let config = config()?;
-            within(config.database.answer_timeout(), until(stop, user::run(&config, user, json))).await?;
+            let run = user::run(&config, &environment, user, json);
+            within(config.database.answer_timeout(), until(stop, run)).await?;
         }
         Command::Audit(audit) => return within(AUDIT, until(stop, audit::run(&config()?, audit))).await,
         Command::Dlq(dlq) => {

@@ -4,7 +4,8 @@ use std::io::{self, BufRead};
 
 use anyhow::Context;
 use laurel_api::{
-    AuthError, Password, Role, Staff, add_staff, forget_totp, list_staff, set_disabled, set_password,
+    AuthError, Password, Role, Staff, add_staff, forget_totp, list_staff, reseal_totp, set_disabled,
+    set_password,
 };
 use laurel_events::{Clock, SystemClock};
 use laurel_ledger::find_organisation;
@@ -13,9 +14,11 @@ use serde_json::{Value, json};
 use sqlx::PgConnection;
 
 use crate::{
+    app::secrets_key,
     cli::User,
     config::Config,
     connect,
+    environment::Environment,
     names::OrgName,
     output::{JsonTo, answer},
 };
@@ -24,7 +27,12 @@ use crate::{
 const RANDOM_BYTES: usize = 16;
 
 /// Adds people, lists them, lets them in and keeps them out.
-pub(crate) async fn run(config: &Config, user: User, json: Option<&JsonTo>) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    config: &Config,
+    environment: &Environment,
+    user: User,
+    json: Option<&JsonTo>,
+) -> anyhow::Result<()> {
     let pool = connect::database(&config.database.url, 1).await?;
     connect::require_current_schema(&pool).await?;
     let mut rng = StdRng::from_os_rng();
@@ -68,6 +76,15 @@ pub(crate) async fn run(config: &Config, user: User, json: Option<&JsonTo>) -> a
             forget_totp(&mut tx, name.as_str()).await?;
             tx.commit().await?;
             done(json, name.as_str(), "signs in without a code")
+        }
+        User::Reseal => {
+            let key = secrets_key(config, environment)?;
+            let key = key.context("auth.secrets_key is not set: there is nothing to encrypt with")?;
+            let resealed = reseal_totp(&mut tx, &mut rng, &key).await?;
+            tx.commit().await?;
+            answer(json, &json!({ "resealed": resealed }), || {
+                format!("{resealed} secrets are under the first key of auth.secrets_key")
+            })
         }
     }
 }

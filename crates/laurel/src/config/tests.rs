@@ -1,5 +1,6 @@
 //! What a configuration may say.
 
+use laurel_api::Class;
 use rstest::rstest;
 
 use super::*;
@@ -7,7 +8,7 @@ use super::*;
 fn load(toml: &str) -> anyhow::Result<Config> {
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), toml).unwrap();
-    let environment = Environment::process().with("DATABASE_URL", "postgres://nowhere");
+    let environment = Environment::process().with("DATABASE_URL", "postgres://127.0.0.1");
     Config::load(Some(file.path()), &environment)
 }
 
@@ -20,7 +21,8 @@ fn load(toml: &str) -> anyhow::Result<Config> {
 #[case("10.0.0.7:8080", false)]
 #[case("203.0.113.5:8080", false)]
 fn without_sign_in_only_loopback_is_bound(#[case] bind: &str, #[case] fine: bool) {
-    let config = |mode: &str| load(&format!("[api]\nbind = \"{bind}\"\n[auth]\nmode = \"{mode}\"\n"));
+    let config =
+        |mode: &str| load(&format!("[api]\nbind = \"{bind}\"\n{PROXIED}[auth]\nmode = \"{mode}\"\n"));
     match config("none") {
         Ok(_) => assert!(fine, "{bind} is open to everybody"),
         Err(error) => {
@@ -31,6 +33,9 @@ fn without_sign_in_only_loopback_is_bound(#[case] bind: &str, #[case] fine: bool
     }
     assert!(config("jwt").is_ok());
 }
+
+/// What goes with an address that is reached from elsewhere.
+const PROXIED: &str = "behind_proxy = true\ntrusted_proxies = [\"10.0.0.0/8\"]\n";
 
 const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
                      vault = \"0x5FbDB2315678afecb367f032d93F642f64180aa3\"\n";
@@ -55,6 +60,35 @@ const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
 #[case::expired_when_mined(&format!("{CHAIN}settlement_lifetime_ms = 9999\n"), "settlement_lifetime_ms is from 10000")]
 #[case::longer_than_the_vault_allows(&format!("{CHAIN}settlement_lifetime_ms = 3600001\n"), "which the vault allows")]
 #[case::given_up_at_once(&format!("{CHAIN}give_up_refused_ms = 999\n"), "give_up_refused_ms is at least 1000")]
+#[case::elsewhere_in_plain("[api]\nbind = \"0.0.0.0:8080\"\n", "api.behind_proxy = true")]
+#[case::any_proxy("[api]\nbehind_proxy = true\n", "takes api.trusted_proxies")]
+#[case::a_certificate_without_its_key("[api]\ntls_cert = \"cert.pem\"\n", "belong together")]
+#[case::tls_by_http("[api]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n", "begins with https://")]
+#[case::every_site("[api]\ncors_origins = [\"*\"]\n", "name each site as browsers do")]
+#[case::a_page("[api]\ncors_origins = [\"https://games.example/\"]\n", "name each site as browsers do")]
+#[case::no_site("[api]\ncors_origins = [\"games.example\"]\n", "name each site as browsers do")]
+#[case::a_database_in_plain(
+    "[database]\nurl = \"postgres://db.example/laurel\"\n",
+    "database.url leads elsewhere"
+)]
+#[case::a_database_in_plain_perhaps(
+    "[database]\nurl = \"postgres://10.0.0.7/laurel?sslmode=prefer\"\n",
+    "sslmode=verify-full"
+)]
+#[case::a_replica_in_plain(
+    "[database]\nread_url = \"postgres://10.0.0.7/laurel\"\n",
+    "database.read_url leads elsewhere"
+)]
+#[case::wakes_in_plain(
+    "[database]\nlisten_url = \"postgres://10.0.0.7/laurel\"\n",
+    "database.listen_url leads elsewhere"
+)]
+#[case::a_node_in_plain(&CHAIN.replace("127.0.0.1", "node.example"), "ask it by https")]
+#[case::nothing_to_be_had("[limits]\nread = { quota = 0 }\n", "limits.read: quota is from 1")]
+#[case::in_no_time("[limits.sign_in]\nwindow_s = 0\n", "limits.sign_in: window_s is from 1")]
+#[case::nothing_undecided("[limits]\nlag_chunks_max = 0\n", "limits.lag_chunks_max is at least 1")]
+#[case::nobody_connected("[limits]\nconnections_max = 0\n", "limits.connections_max is at least 1")]
+#[case::no_time_for_a_head("[limits]\nhead_timeout_ms = 0\n", "limits.head_timeout_ms and")]
 #[case::a_chain_twice(&format!("{CHAIN}{CHAIN}"), "chain 1 has two [[chains]] entries")]
 fn what_can_only_harm_is_refused(#[case] toml: &str, #[case] says: &str) {
     let error = format!("{:#}", load(toml).unwrap_err());
@@ -83,5 +117,47 @@ fn the_chain_of_these_cases_is_fine() {
 
 #[test]
 fn callers_prove_who_they_are_unless_told_otherwise() {
-    assert_eq!(load("[api]\nbind = \"0.0.0.0:8080\"\n").unwrap().auth.mode, AuthMode::Jwt);
+    assert_eq!(load(&format!("[api]\nbind = \"0.0.0.0:8080\"\n{PROXIED}")).unwrap().auth.mode, AuthMode::Jwt);
+}
+
+#[rstest]
+#[case::socket("[database]\nurl = \"postgres:///laurel?host=/run/postgresql\"\n")]
+#[case::this_machine("[database]\nurl = \"postgres://[::1]/laurel\"\n")]
+#[case::by_name("[database]\nurl = \"postgres://localhost/laurel\"\n")]
+#[case::by_tls("[database]\nurl = \"postgres://db.example/laurel?sslmode=verify-full\"\n")]
+#[case::a_node_by_tls(&CHAIN.replace("http://127.0.0.1:1", "https://node.example"))]
+#[case::a_site("[api]\ncors_origins = [\"https://games.example\", \"http://127.0.0.1:3000\"]\n")]
+#[case::tls("[api]\nbind = \"0.0.0.0:443\"\npublic_url = \"https://x\"\ntls_cert = \"c\"\ntls_key = \"k\"\n")]
+fn what_stays_here_or_is_encrypted_is_fine(#[case] toml: &str) {
+    load(toml).unwrap();
+}
+
+#[test]
+fn a_limit_that_is_set_leaves_the_others_as_they_are() {
+    let strict = load("[limits.read]\nquota = 7\n").unwrap().rates().unwrap();
+    assert_eq!((strict.of(Class::Read).quota(), strict.of(Class::Read).window_s()), (7, 60));
+    assert_eq!(strict.of(Class::Write), Rates::STRICT.of(Class::Write));
+    assert!(
+        Rates::STRICT.of(Class::Outcomes).quota() / Rates::STRICT.of(Class::Outcomes).window_s() >= 10_000
+    );
+    let generous = load("[auth]\nmode = \"none\"\n[limits.read]\nquota = 7\n").unwrap().rates().unwrap();
+    assert_eq!((generous.of(Class::Read).quota(), generous.of(Class::Read).window_s()), (7, 1));
+    assert_eq!(generous.of(Class::Outcomes), Rates::GENEROUS.of(Class::Outcomes));
+}
+
+#[test]
+fn limits_and_keys_can_be_set_by_the_environment() {
+    let environment = |toml: &str| {
+        chains::with_settings(
+            Figment::from(Serialized::default("database.url", "postgres://127.0.0.1")),
+            Toml::string(toml),
+        )
+    };
+    // What `Env` makes of LAUREL_LIMITS__READ__QUOTA and LAUREL_AUTH__SECRETS_KEY.
+    let config = environment("limits.read.quota = 7\nauth.secrets_key = [\"env:NEW\", \"env:OLD\"]").unwrap();
+    assert_eq!(config.rates().unwrap().of(Class::Read).quota(), 7);
+    assert_eq!(config.secrets_key_names().unwrap(), ["NEW", "OLD"]);
+    let config = environment("auth.secrets_key = \"env:ONE\"").unwrap();
+    assert_eq!(config.secrets_key_names().unwrap(), ["ONE"]);
+    assert!(environment("").unwrap().secrets_key_names().unwrap().is_empty());
 }

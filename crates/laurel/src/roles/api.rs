@@ -3,11 +3,15 @@
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use laurel_api::{ApiParts, ApiState, follow_statistics, router};
+use laurel_api::{
+    ApiParts, ApiState, Certificates, LimitMetrics, LimitParts, ServerSettings, follow_intake,
+    follow_statistics, router, serve,
+};
+use prometheus::IntGauge;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use tokio::net::TcpListener;
 
-use crate::app::App;
+use crate::{app::App, connect, files};
 
 /// Starts to serve REST. Returns where.
 pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
@@ -15,6 +19,7 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
     let listener =
         TcpListener::bind(bind).await.with_context(|| format!("api.bind: cannot listen on {bind}"))?;
     let address = listener.local_addr()?;
+    let metrics = LimitMetrics::register(&app.registry)?;
     let parts = ApiParts {
         pool: app.pool.clone(),
         read_pool: app.read_pool.clone(),
@@ -31,20 +36,50 @@ pub(crate) async fn start(app: &App) -> anyhow::Result<SocketAddr> {
             .filter(|chain| chain.treasury_key.is_some())
             .map(|chain| (chain.id, chain.treasury_orgs.clone()))
             .collect(),
+        limits: limits(app, metrics.clone())?,
+        origins: app.config.api.origins()?,
         shutdown: app.shutdown.clone(),
     };
     let mut seed = [0; 32];
     StdRng::from_os_rng().fill_bytes(&mut seed);
     let state = ApiState::new(parts, seed);
     app.spawn(follow_statistics(state.clone()));
-    // Handed a bare router, `axum::serve` makes a copy of every route for each connection.
-    let service = router(state).into_make_service_with_connect_info::<SocketAddr>();
-    let shutdown = app.shutdown.clone();
-    app.spawn(async move {
-        let served = axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "REST is not served any more");
-        }
-    });
+    app.spawn(follow_intake(state.clone(), app.shutdown.clone()));
+    let settings = server(app, metrics.connections)?;
+    if let Some(certificates) = settings.certificates.clone() {
+        app.spawn(certificates.follow(app.shutdown.clone()));
+    }
+    files::allow_many();
+    app.spawn(serve(listener, router(state), settings, app.shutdown.clone()));
     Ok(address)
+}
+
+fn limits(app: &App, metrics: LimitMetrics) -> anyhow::Result<LimitParts> {
+    let limits = &app.config.limits;
+    Ok(LimitParts {
+        pool: connect::limits_database(&app.config.database.url)?,
+        rates: app.config.rates()?,
+        trusted_proxies: app.config.api.trusted_proxies.clone(),
+        queue_max: limits.queue_max,
+        queue_time: limits.queue_time(),
+        body_timeout: limits.body_timeout(),
+        lag_chunks_max: limits.lag_chunks_max,
+        metrics,
+    })
+}
+
+fn server(app: &App, connections: IntGauge) -> anyhow::Result<ServerSettings> {
+    let (api, limits) = (&app.config.api, &app.config.limits);
+    let certificates = match (&api.tls_cert, &api.tls_key) {
+        (Some(certificate), Some(key)) => {
+            Some(Certificates::read(certificate.clone(), key.clone()).context("api.tls_cert, api.tls_key")?)
+        }
+        _ => None,
+    };
+    Ok(ServerSettings {
+        connections_max: limits.connections_max,
+        head_timeout: limits.head_timeout(),
+        certificates,
+        connections,
+    })
 }

@@ -15,6 +15,7 @@ use crate::{
     ApiState, Problem,
     address::checksummed,
     extract::{Body, RequestBody},
+    limits::{Bucket, Charge},
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -57,8 +58,10 @@ pub(crate) struct Answer {
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,
+    charge: Charge,
     Body(request): Body<Request>,
 ) -> Result<impl IntoResponse, Problem> {
+    charge.bucket(&Bucket::of_login(&[&request.org, &request.player_id])).await?;
     let now = state.now();
     let mut rng = state.rng().await;
     let mut tx = state.pool.begin().await?;

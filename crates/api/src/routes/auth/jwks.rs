@@ -1,10 +1,10 @@
 //! `GET /v1/auth/jwks`
 
-use axum::{Json, extract::State};
+use axum::{Json, extract::State, response::IntoResponse};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{ApiState, AuthMode, Jwk, TokenKey};
+use crate::{ApiState, AuthMode, Jwk, TokenKey, head::CACHEABLE};
 
 /// Keys (RFC 7517).
 #[derive(Serialize, ToSchema)]
@@ -19,10 +19,10 @@ pub(crate) struct Answer {
     get, path = "/auth/jwks", tag = "sign-in", operation_id = "list_keys", security(()),
     responses((status = 200, body = Answer)),
 )]
-pub(crate) async fn handler(State(state): State<ApiState>) -> Json<Answer> {
+pub(crate) async fn handler(State(state): State<ApiState>) -> impl IntoResponse {
     let keys = match &state.auth {
         AuthMode::None => Vec::new(),
         AuthMode::Jwt(keys) => keys.iter().map(TokenKey::jwk).cloned().collect(),
     };
-    Json(Answer { keys })
+    ([CACHEABLE], Json(Answer { keys }))
 }

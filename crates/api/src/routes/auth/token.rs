@@ -9,6 +9,7 @@ use crate::{
     ApiState, Problem,
     auth::{Credentials, Tokens, sign_in},
     extract::{Body, RequestBody},
+    limits::{Bucket, Charge},
     staff_log::Origin,
 };
 
@@ -37,8 +38,10 @@ impl RequestBody for Request {}
 pub(crate) async fn handler(
     State(state): State<ApiState>,
     Extension(origin): Extension<Origin>,
+    charge: Charge,
     Body(Request { name, password, totp }): Body<Request>,
 ) -> Result<impl IntoResponse, Problem> {
+    charge.bucket(&Bucket::of_login(&[&name])).await?;
     let tokens = sign_in(&state, &origin, Credentials { name, password, totp }).await?;
     Ok(([NO_STORE], Json(tokens)))
 }

@@ -16,6 +16,7 @@ use super::validate::{Checked, OutcomeIn, Rejected, advice, check, field_of};
 use crate::{
     ApiState, Principal, Problem,
     extract::{Body, RequestBody},
+    limits::Charge,
     pointer::pointer_to,
     request_id::RequestId,
     shape::Lists,
@@ -104,6 +105,7 @@ pub(crate) struct Answer {
 pub(crate) async fn handler(
     State(state): State<ApiState>,
     principal: Principal,
+    charge: Charge,
     request_id: RequestId,
     Body(request): Body<Request>,
 ) -> Result<(StatusCode, Json<Answer>), Problem> {
@@ -111,6 +113,7 @@ pub(crate) async fn handler(
         let detail = format!("send 1 to {OUTCOMES_MAX} outcomes at once, not {}", request.outcomes.len());
         return Err(Problem::unprocessable("outcomes_count", detail).at("#/outcomes"));
     }
+    charge.rest(request.outcomes.len()).await?;
     let context = state.context(&request_id);
     let checked: Vec<Result<Checked, Rejected>> =
         request.outcomes.iter().map(|raw| check(context.now, raw)).collect();

@@ -1,8 +1,9 @@
 //! A second factor.
 
 use chrono::TimeDelta;
-use laurel_api::forget_totp;
+use laurel_api::{SecretsKey, forget_totp, reseal_totp};
 use laurel_events::Clock;
+use rand::{SeedableRng, rngs::StdRng};
 use serde_json::{Value, json};
 use totp_rs::Totp;
 
@@ -115,4 +116,21 @@ async fn it_takes_the_password_and_is_not_replaced() {
     confirm(&world, &tokens, &code(&world, &totp)).refused(409, "totp_is_on", "forget-totp").await;
     forget_totp(&mut world.pool().acquire().await.unwrap(), "ada").await.unwrap();
     sign_in(&world, "ada", PASSWORD).send().await.ok();
+}
+
+/// With a new key in front of the old one nobody notices anything; after everything is sealed anew, the old one opens nothing.
+#[tokio::test]
+async fn the_key_of_secrets_can_be_changed() {
+    let world = World::new().await;
+    let totp = authenticator(&world, &ada(&world).await).await;
+    let key = |text: &str| SecretsKey::from_hex(&text.repeat(32)).unwrap();
+    let mut rng = StdRng::from_seed([9; 32]);
+    let mut tx = world.pool().begin().await.unwrap();
+    let resealed = reseal_totp(&mut tx, &mut rng, &key("5b").or(key("5a"))).await.unwrap();
+    assert_eq!(resealed, 1);
+    assert!(reseal_totp(&mut tx, &mut rng, &key("5a")).await.is_err(), "the old key still opens it");
+    tx.rollback().await.unwrap();
+    // The server's key, which was the old one all along, opens what nobody has committed anew.
+    world.clock.advance(TimeDelta::seconds(30));
+    sign_in_with(&world, &code(&world, &totp)).send().await.ok();
 }
