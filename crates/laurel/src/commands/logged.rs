@@ -1,5 +1,5 @@
-//! Commands in the audit log: who has which command run, before it does anything. Two are kept behind what they do: `pause`, whose caller is in
-//! a hurry, and `recover`, before which a database is not to be written to.
+//! Commands in the audit log: who has which command run, before it does anything. Three are kept behind what they do: `pause`, whose caller is
+//! in a hurry, `recover`, before which a database is not to be written to, and `chain rebase`, which begins when every event was read.
 
 use anyhow::Context as _;
 use laurel_events::{Clock, OrgId, Subject, SystemClock};
@@ -69,7 +69,7 @@ impl Logged {
             _ => return None,
         };
         let when = match command {
-            Command::Pause(_) | Command::Recover => When::Behind,
+            Command::Pause(_) | Command::Recover | Command::Chain(_) => When::Behind,
             _ => When::Before,
         };
         let org = match command {
