@@ -2,6 +2,7 @@
 //!
 //! ```text
 //!   bench history ──► PostgreSQL, filled with grants ◄── laurel api ◄── pages and exports, timed one by one
+//!   bench rules                                                    rules, evaluated here
 //!   bench api ──────► PostgreSQL, filled with grants ◄── laurel api, campaign, views ◄── thousands of connections, at a rate
 //! ```
 //!
@@ -13,6 +14,7 @@ mod api;
 mod binary;
 mod figures;
 mod history;
+mod rules;
 mod server;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -41,18 +43,19 @@ enum What {
     History(history::Arguments),
     /// The interface under load, four of five requests reads.
     Api(api::Arguments),
+    /// Evaluations of rules.
+    Rules,
 }
 
 fn main() -> anyhow::Result<ExitCode> {
     let arguments = Arguments::parse();
-    let laurel = binary::find(arguments.laurel.as_deref())?;
+    let laurel = || binary::find(arguments.laurel.as_deref());
     let runtime = tokio::runtime::Runtime::new().context("starting a runtime")?;
-    let figures: Figures = runtime.block_on(async {
-        match arguments.what {
-            What::History(arguments) => history::run(&laurel, &arguments).await,
-            What::Api(arguments) => api::run(&laurel, &arguments).await,
-        }
-    })?;
+    let figures: Figures = match &arguments.what {
+        What::History(history) => runtime.block_on(history::run(&laurel()?, history))?,
+        What::Api(api) => runtime.block_on(api::run(&laurel()?, api))?,
+        What::Rules => rules::run()?,
+    };
     println!("{figures}");
     if let Some(file) = arguments.json {
         let json = serde_json::to_vec_pretty(&figures).context("writing the figures")?;

@@ -54,7 +54,7 @@ pub(crate) const QUESTIONS: [&str; 10] = [
 
 /// Commits that no world has to come to, and why. A test compares all of them with the program.
 #[cfg(test)]
-pub(crate) const ELSEWHERE: [(&str, &str); 35] = [
+pub(crate) const ELSEWHERE: [(&str, &str); 38] = [
     ("acknowledge", "no world pays without the ledger"),
     ("api_key_made", "nobody signs in: worlds sign their tokens themselves"),
     ("api_key_revoked", "nobody signs in: worlds sign their tokens themselves"),
@@ -66,6 +66,7 @@ pub(crate) const ELSEWHERE: [(&str, &str); 35] = [
     ("campaign_changed", "campaigns are made before a world begins, and not changed"),
     ("campaign_closed", "a world's owner closes its campaigns on the chain"),
     ("campaign_created", "campaigns are made before a world begins"),
+    ("command_logged", "no world runs an operator's command"),
     ("funding_requested", "the treasury waits by the clock of the machine"),
     ("guardian_alert", "no world has a guardian"),
     ("halt_ended", "an operator's command for a halt without a reason, which few worlds have"),
@@ -78,8 +79,10 @@ pub(crate) const ELSEWHERE: [(&str, &str); 35] = [
     ("passed", "few plans have nothing left but places whose grants have failed"),
     ("password_changed", "nobody signs in: worlds sign their tokens themselves"),
     ("paused", "an operator's command"),
-    ("players_listed", "campaigns are made before a world begins, and not changed"),
     ("player", "players are made before a world begins"),
+    ("player_erased", "nobody asks a world to forget a player"),
+    ("players_listed", "campaigns are made before a world begins, and not changed"),
+    ("reads_kept", "nobody reads a world's personal data"),
     ("recovery_unpaid", "places are seldom sent by two that sign"),
     ("refresh_token_reused", "nobody signs in: worlds sign their tokens themselves"),
     ("refreshed", "nobody signs in: worlds sign their tokens themselves"),
