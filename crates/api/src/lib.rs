@@ -28,6 +28,7 @@ mod shape;
 mod staff_log;
 mod state;
 mod statistics;
+mod together;
 
 pub use self::{
     auth::{

@@ -16,10 +16,12 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     AuthMode, Intake, LimitMetrics, Rates, SecretsKey,
+    auth::{CheckedTokens, SignedInto},
     limits::{GateSettings, Gates, Limiter},
     request_id::RequestId,
     staff_log::ReadLog,
     statistics::StatisticsCache,
+    together::Together,
 };
 
 /// What the interface is made of.
@@ -79,6 +81,8 @@ pub struct ApiState {
     rng: Arc<Mutex<StdRng>>,
     statistics: StatisticsCache,
     reads: ReadLog,
+    sessions: Together<SignedInto, Option<(i32, bool)>>,
+    checked: CheckedTokens,
     limiter: Limiter,
     gates: Gates,
     intake: Intake,
@@ -110,6 +114,8 @@ impl ApiState {
             rng: Arc::new(Mutex::new(StdRng::from_seed(seed))),
             statistics: StatisticsCache::default(),
             reads: ReadLog::default(),
+            sessions: Together::default(),
+            checked: CheckedTokens::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         }
@@ -121,6 +127,16 @@ impl ApiState {
 
     pub(crate) const fn reads(&self) -> &ReadLog {
         &self.reads
+    }
+
+    /// Sign-ins that are asked about.
+    pub(crate) const fn sessions(&self) -> &Together<SignedInto, Option<(i32, bool)>> {
+        &self.sessions
+    }
+
+    /// Tokens whose signature was checked.
+    pub(crate) const fn checked(&self) -> &CheckedTokens {
+        &self.checked
     }
 
     /// Says when campaigns' statistics may have changed.

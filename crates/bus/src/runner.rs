@@ -17,6 +17,9 @@ use crate::{
     redeliver::redeliver,
 };
 
+/// A stage that has more than this before it does not let more gather.
+const BEHIND_CHUNKS: i64 = 1_000;
+
 /// How a stage is run.
 #[derive(Clone, Copy, Debug)]
 pub struct RunnerSettings {
@@ -55,6 +58,8 @@ pub struct Runner {
     metrics: BusMetrics,
     settings: RunnerSettings,
     rng: StdRng,
+    /// Whether it has to catch up.
+    is_behind: bool,
 }
 
 impl std::fmt::Debug for Runner {
@@ -74,7 +79,16 @@ impl Runner {
         settings: RunnerSettings,
         seed: u64,
     ) -> Self {
-        Self { stage, pool, clock, wakes, metrics, settings, rng: StdRng::seed_from_u64(seed) }
+        Self {
+            stage,
+            pool,
+            clock,
+            wakes,
+            metrics,
+            settings,
+            rng: StdRng::seed_from_u64(seed),
+            is_behind: false,
+        }
     }
 
     /// Runs until `shutdown`; a delivery that has begun is finished first.
@@ -85,6 +99,9 @@ impl Runner {
             let wait = match answered(self.settings.round_timeout, self.round()).await {
                 Ok(true) => {
                     failures = 0;
+                    if !self.is_behind {
+                        self.gather(&shutdown).await;
+                    }
                     continue;
                 }
                 Ok(false) => {
@@ -99,6 +116,17 @@ impl Runner {
             };
             // After an error a wake must not cut the wait short.
             self.pause(&shutdown, &wake, wait, failures == 0).await;
+        }
+    }
+
+    /// Lets events gather. No wake cuts it short: it comes with the first of them.
+    async fn gather(&self, shutdown: &CancellationToken) {
+        let gathered = self.stage.gathers_for();
+        if !gathered.is_zero() {
+            tokio::select! {
+                () = shutdown.cancelled() => {}
+                () = tokio::time::sleep(gathered) => {}
+            }
         }
     }
 
@@ -127,6 +155,7 @@ impl Runner {
         };
         let lag = stage_lag(&self.pool, name).await?;
         self.metrics.lag_chunks.with_label_values(&[name]).set(lag.chunks);
+        self.is_behind = lag.chunks > BEHIND_CHUNKS;
         for partition in lag.partitions {
             match self.deliver_next(partition).await {
                 // The database itself is in trouble: each partition would only wait for it.

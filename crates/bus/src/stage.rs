@@ -1,6 +1,6 @@
 //! What a stage is.
 
-use std::error::Error;
+use std::{error::Error, time::Duration};
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -20,6 +20,12 @@ pub trait Stage: Send + Sync + 'static {
     /// How many events it wants at once, at most; a chunk is not torn apart.
     fn events_max(&self) -> i64 {
         1_000
+    }
+
+    /// How long it lets events gather before it looks for more, while it is not behind. A stage that nobody waits for costs less
+    /// when it handles many at once.
+    fn gathers_for(&self) -> Duration {
+        Duration::ZERO
     }
 
     /// What to do with an event of `kind` that it cannot handle. An event whose kind halts does not wait behind an

@@ -14,7 +14,7 @@ use laurel_ledger::{MIGRATOR, PinError, Vault, VaultIdentity, commit, list_vault
 use prometheus::Registry;
 use rand::{RngCore, SeedableRng, rngs::StdRng};
 use sqlx::{
-    PgConnection, PgPool, Row as _,
+    Connection as _, PgConnection, PgPool, Row as _,
     migrate::Migrate,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
@@ -89,6 +89,10 @@ fn connect_options(url: &Secret, statement_timeout_ms: u32) -> anyhow::Result<Pg
         ("statement_timeout", statement_timeout_ms.to_string()),
         ("lock_timeout", LOCK_TIMEOUT_MS.to_string()),
         ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT_MS.to_string()),
+        // A plan that was made while a table was small is kept while it grows; none of these statements is to read a whole table.
+        ("enable_seqscan", "off".to_owned()),
+        // It takes longer to compile any of them than to execute it, and a table that can only be read whole would have it compiled.
+        ("jit", "off".to_owned()),
     ]))
 }
 
@@ -96,7 +100,20 @@ fn pool_options(connections_max: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|conn, seen| Box::pin(is_still_there(conn, seen.idle_for)))
         .after_release(|conn, _| Box::pin(may_be_used_again(conn)))
+}
+
+/// After how long without use a connection is asked whether it is still there: one that comes back was asked just then, and asking
+/// before every statement costs as much as a small one.
+const IDLE_UNASKED_MAX: Duration = Duration::from_secs(1);
+
+async fn is_still_there(conn: &mut PgConnection, idle: Duration) -> sqlx::Result<bool> {
+    if idle > IDLE_UNASKED_MAX {
+        conn.ping().await?;
+    }
+    Ok(true)
 }
 
 /// How long a connection that comes back may take to say whether it can be used again: it may still be busy with a statement

@@ -1,11 +1,15 @@
 //! TransactionHistoryView: where in the journal the steps stand of batches, and of grants that did not go the plain way.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use laurel_bus::{Stage, StageError};
 use laurel_events::{BatchId, Envelope, Event, EventId, EventKind, GrantId, NewEvent, Partition, Sighting};
 use laurel_ledger::LedgerError;
 use sqlx::PgConnection;
+
+use crate::GATHER;
 
 /// Notes where in the journal the steps of batches stand, and of grants that did not go the plain way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -21,6 +25,10 @@ pub(crate) const TABLES: &[&str] = &["history"];
 impl Stage for HistoryStage {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn gathers_for(&self) -> Duration {
+        GATHER
     }
 
     fn kinds(&self) -> &'static [EventKind] {

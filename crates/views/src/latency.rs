@@ -1,11 +1,15 @@
 //! How long players wait: from an outcome's acceptance to its grant's completion.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use laurel_bus::{Stage, StageError};
 use laurel_events::{Envelope, Event, EventKind, NewEvent};
 use prometheus::{Histogram, HistogramOpts, Registry, exponential_buckets};
 use sqlx::PgConnection;
+
+use crate::GATHER;
 
 /// What the views tell Prometheus.
 #[derive(Clone, Debug)]
@@ -49,6 +53,10 @@ impl LatencyStage {
 impl Stage for LatencyStage {
     fn name(&self) -> &'static str {
         "latency"
+    }
+
+    fn gathers_for(&self) -> Duration {
+        GATHER
     }
 
     fn kinds(&self) -> &'static [EventKind] {

@@ -33,6 +33,11 @@ mod transactions;
 mod vaults;
 mod wallets;
 
+use std::time::Duration;
+
+/// How long views let events gather: what they show is less than a second old.
+const GATHER: Duration = Duration::from_millis(200);
+
 pub use self::{
     balances::{Account, DayBalance, day_balances},
     bulk::GrantWalk,

@@ -4,7 +4,10 @@
 //! A batch of events is a handful of rows: the counts of its campaigns, and of their hours. Only a player whom a campaign meets for the first
 //! time, or grants something for the first time, is a row of their own.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bigdecimal::BigDecimal;
@@ -17,7 +20,7 @@ use laurel_ledger::{LedgerError, amount_to_sql};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::campaign_journal;
+use crate::{GATHER, campaign_journal};
 
 /// Counts the steps of grants and the reasons of declines per campaign, the players who take part, and the amounts of each hour.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +44,10 @@ const NEVER_QUEUED: &str = "TokenGrantFailed/never_queued";
 impl Stage for CampaignStatsStage {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn gathers_for(&self) -> Duration {
+        GATHER
     }
 
     fn kinds(&self) -> &'static [EventKind] {

@@ -1,5 +1,7 @@
 //! Who has ever linked which wallet.
 
+use std::time::Duration;
+
 use alloy_primitives::Address;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
@@ -8,6 +10,8 @@ use laurel_events::{Envelope, Event, EventKind, NewEvent, PlayerId};
 use laurel_ledger::LedgerError;
 use sqlx::PgConnection;
 use uuid::Uuid;
+
+use crate::GATHER;
 
 /// Notes every wallet that a player links.
 #[derive(Clone, Copy, Debug, Default)]
@@ -23,6 +27,10 @@ pub(crate) const TABLES: &[&str] = &["wallet_links"];
 impl Stage for WalletLinksStage {
     fn name(&self) -> &'static str {
         NAME
+    }
+
+    fn gathers_for(&self) -> Duration {
+        GATHER
     }
 
     fn kinds(&self) -> &'static [EventKind] {

@@ -9,6 +9,7 @@
 //! ```
 
 mod api_keys;
+mod checked;
 mod error;
 mod guard;
 mod matrix;
@@ -26,9 +27,10 @@ mod totp;
 use self::sessions::end_sessions_of;
 pub(crate) use self::{
     api_keys::{ApiKey, NewApiKey, add_api_key, list_api_keys, revoke_api_key},
+    checked::CheckedTokens,
     guard::with_principal,
     sessions::{
-        Ended, Opened, Owner, Refreshed, end_other_sessions, end_session, end_sessions_of_player,
+        Ended, Opened, Owner, Refreshed, SignedInto, end_other_sessions, end_session, end_sessions_of_player,
         forget_sessions_of_player, open_session, refresh_session, sessions_of_player, staff_of,
     },
     sign_in::{Credentials, Tokens, about_totp, fail, is_locked, secrets_key, sign_in, tokens},

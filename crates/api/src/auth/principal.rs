@@ -13,7 +13,7 @@ use super::{
     api_keys::{self, find_key_holder},
     matrix::Who,
     opaque::Opaque,
-    sessions::find_session,
+    sessions::{SignedInto, find_sessions},
 };
 use crate::{ApiState, Claims, Class, Problem, TokenKey, limits::Bucket, staff_log::Origin};
 
@@ -105,7 +105,7 @@ impl Presented {
         if let Some(key) = Opaque::parse(api_keys::PREFIX, token) {
             return Ok(Self::Key(key));
         }
-        let claims = keys.iter().find_map(|key| key.check(state.now(), token).ok());
+        let claims = state.checked().check(state.now(), keys, token);
         claims.map(Self::Token).ok_or_else(|| {
             unauthorized("the token is malformed, over, or signed by another key: get a new one")
         })
@@ -152,8 +152,16 @@ impl Principal {
     ) -> Result<Self, Problem> {
         // Not where reads go: who writes does not wait for them, and
         // a sign-in that has ended has ended everywhere.
-        let mut conn = state.pool.acquire().await?;
-        let found = find_session(&mut conn, state.now(), &org_name, session).await?;
+        let asked = SignedInto { org: org_name.clone(), session };
+        let asking = state.clone();
+        let found = state.sessions().ask(asked, move |asked| {
+            let state = asking.clone();
+            async move {
+                let mut conn = state.pool.acquire().await?;
+                Ok(find_sessions(&mut conn, state.now(), asked).await?)
+            }
+        });
+        let found = found.await?;
         let (org, alive) = found.ok_or_else(|| match role {
             None => Problem::internal("there is no organisation `default`"),
             Some(_) => unauthorized("the token's organisation does not exist: get a token of one that does"),

@@ -279,27 +279,36 @@ pub(crate) async fn staff_of(conn: &mut PgConnection, session: Uuid) -> Result<O
     Ok(staff.flatten())
 }
 
-/// The id of an organisation, and whether a session of its goes on, where one is asked about.
-pub(super) async fn find_session(
+/// An organisation by its name, and a session of its, where one is asked about.
+#[derive(Clone, Debug)]
+pub(crate) struct SignedInto {
+    pub(super) org: String,
+    pub(super) session: Option<Uuid>,
+}
+
+/// The id of each organisation, where there is one, and whether the session goes on.
+pub(super) async fn find_sessions(
     conn: &mut PgConnection,
     now: DateTime<Utc>,
-    org: &str,
-    session: Option<Uuid>,
-) -> Result<Option<(i32, bool)>, LedgerError> {
-    let row = sqlx::query!(
+    asked: Vec<SignedInto>,
+) -> Result<Vec<Option<(i32, bool)>>, LedgerError> {
+    let (orgs, sessions): (Vec<String>, Vec<Option<Uuid>>) =
+        asked.into_iter().map(|asked| (asked.org, asked.session)).unzip();
+    let rows = sqlx::query!(
         r#"
-        SELECT o.id, ($2::uuid IS NULL OR s.id IS NOT NULL) AS "alive!"
-        FROM organisations o
-        LEFT JOIN sessions s ON s.id = $2 AND s.revoked_at IS NULL AND s.expires_at > $3
-        WHERE o.name = $1
+        SELECT o.id AS "org?", (a.session IS NULL OR s.id IS NOT NULL) AS "alive!"
+        FROM unnest($1::text[], $2::uuid[]) WITH ORDINALITY AS a (org, session, at)
+        LEFT JOIN organisations o ON o.name = a.org
+        LEFT JOIN sessions s ON s.id = a.session AND s.revoked_at IS NULL AND s.expires_at > $3
+        ORDER BY a.at
         "#,
-        org,
-        session,
+        &orgs,
+        &sessions as &[Option<Uuid>],
         now,
     )
-    .fetch_optional(conn)
+    .fetch_all(conn)
     .await?;
-    Ok(row.map(|row| (row.id, row.alive)))
+    Ok(rows.into_iter().map(|row| row.org.map(|org| (org, row.alive))).collect())
 }
 
 async fn add_token(

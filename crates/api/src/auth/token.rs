@@ -135,8 +135,7 @@ impl TokenKey {
         let claims = jsonwebtoken::decode::<Claims>(token, &self.decoding, &validation)
             .map_err(AuthError::Token)?
             .claims;
-        let leeway = TimeDelta::seconds(LEEWAY_SECONDS.cast_signed());
-        if (now - leeway).timestamp() >= claims.exp {
+        if !claims.are_good_at(now) {
             return Err(AuthError::Token(jsonwebtoken::errors::ErrorKind::ExpiredSignature.into()));
         }
         Ok(claims)
@@ -144,6 +143,12 @@ impl TokenKey {
 }
 
 impl Claims {
+    /// Whether a token that says so is not over.
+    pub(super) fn are_good_at(&self, now: DateTime<Utc>) -> bool {
+        let leeway = TimeDelta::seconds(LEEWAY_SECONDS.cast_signed());
+        (now - leeway).timestamp() < self.exp
+    }
+
     pub(crate) fn new(
         now: DateTime<Utc>,
         lifetime: TimeDelta,

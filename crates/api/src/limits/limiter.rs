@@ -15,8 +15,9 @@ use tokio::sync::Mutex;
 
 use super::{
     Bucket, Class, LimitMetrics, Rate, Rates,
-    store::{self, Leased, Wanted},
+    store::{self, Lease, Leased, Wanted},
 };
+use crate::{Problem, together::Together};
 
 /// How long what was leased may be spent. What is left then goes back with the next lease.
 const LEASE: TimeDelta = TimeDelta::seconds(10);
@@ -68,6 +69,7 @@ pub(crate) struct Limiter {
     rates: Rates,
     metrics: LimitMetrics,
     shares: Cache<[u8; 16], Arc<Mutex<Share>>>,
+    leases: Together<Lease, Leased>,
     /// Until when the database is not asked, in milliseconds since 1970.
     away_until: Arc<AtomicI64>,
 }
@@ -76,7 +78,8 @@ impl Limiter {
     /// A replica's limiter. `pool` is for nothing else, so that it is there when all else is busy.
     pub(crate) fn new(pool: PgPool, rates: Rates, metrics: LimitMetrics) -> Self {
         let shares = Cache::builder().max_capacity(CALLERS_MAX).time_to_idle(IDLE).build();
-        Self { pool, rates, metrics, shares, away_until: Arc::default() }
+        let leases = Together::default();
+        Self { pool, rates, metrics, shares, leases, away_until: Arc::default() }
     }
 
     /// How much a full bucket holds.
@@ -129,19 +132,24 @@ impl Limiter {
         if millis < self.away_until.load(Ordering::Relaxed) {
             return None;
         }
-        let lease = async {
-            let mut conn = self.pool.acquire().await?;
-            store::lease(&mut conn, nanos(now), bucket, rate, wanted).await
-        };
+        let pool = self.pool.clone();
+        let lease = self.leases.ask(Lease { bucket: *bucket, rate, wanted }, move |leases| {
+            let pool = pool.clone();
+            async move {
+                let mut conn = pool.acquire().await?;
+                let leased = store::lease(&mut conn, nanos(now), &leases).await;
+                leased.map_err(|error| {
+                    tracing::warn!(%error, "limits are not shared for a moment: the database does not answer");
+                    Problem::from(error)
+                })
+            }
+        });
         let became = match tokio::time::timeout(LEASE_TIMEOUT, lease).await {
             Ok(Ok(leased)) => {
                 self.metrics.leases_total.with_label_values(&["leased"]).inc();
                 return Some(leased);
             }
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "limits are not shared for a moment: the database does not answer");
-                "failed"
-            }
+            Ok(Err(_)) => "failed",
             Err(_) => {
                 tracing::warn!("limits are not shared for a moment: the database does not answer in time");
                 "late"

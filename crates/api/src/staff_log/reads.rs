@@ -1,38 +1,25 @@
 //! Reads of what is known of players. None is answered before it is kept; those that come while others are being kept are kept together.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use laurel_events::{GrantId, OrgId, Subject};
 use laurel_ledger::{Context, Deed, LedgerError, StaffRecord, commit, players_of_grants, record_staff};
 use laurel_players::find_players;
 use sqlx::PgConnection;
-use tokio::sync::{
-    Mutex,
-    mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel},
-    oneshot,
-};
 
-use crate::{ApiState, Principal, Problem};
-
-/// How many are kept by one transaction at the most.
-const TOGETHER_MAX: usize = 500;
+use crate::{ApiState, Principal, Problem, together::Together};
 
 /// Parameters of queries that name players: what they said is told by whom it was about.
 const NAMING: [&str; 2] = ["player_id", "wallet"];
 
 /// What is read and not kept yet.
-#[derive(Clone, Debug)]
-pub(crate) struct ReadLog {
-    waiting: UnboundedSender<Waiting>,
-    /// Whoever has it keeps what is waiting, for everybody.
-    turn: Arc<Mutex<UnboundedReceiver<Waiting>>>,
-}
+pub(crate) type ReadLog = Together<Read, ()>;
 
+/// Somebody reads something.
 #[derive(Debug)]
-struct Waiting {
+pub(crate) struct Read {
     record: StaffRecord,
     of: Of,
-    kept: oneshot::Sender<Result<(), Problem>>,
 }
 
 /// Of whom something is read.
@@ -44,13 +31,6 @@ enum Of {
     Grant(GrantId),
     /// Nobody in particular.
     Many,
-}
-
-impl Default for ReadLog {
-    fn default() -> Self {
-        let (waiting, receiver) = unbounded_channel();
-        Self { waiting, turn: Arc::new(Mutex::new(receiver)) }
-    }
 }
 
 /// Keeps that somebody read something: the path's parameters and the query say of whom.
@@ -75,54 +55,30 @@ pub(crate) async fn keep_read(
         asked.entry(name.to_owned()).and_modify(|value| value.clear());
     }
     let record = principal.record(about, Deed::Read { asked: super::shown(&asked)? });
-    let (kept, mut told) = oneshot::channel();
     let log = state.reads();
-    let gone = || Problem::internal("nobody keeps what is read");
-    log.waiting.send(Waiting { record, of, kept }).map_err(|_| gone())?;
-    let mut turn = tokio::select! {
-        biased;
-        told = &mut told => return told.map_err(|_| gone())?,
-        turn = log.turn.clone().lock_owned() => turn,
-    };
     let state = state.clone();
-    // Not by the request: one that goes away would take those of others with it.
-    let keeping = tokio::spawn(async move {
-        while let Ok(first) = turn.try_recv() {
-            let mut together = vec![first];
-            while together.len() < TOGETHER_MAX
-                && let Ok(next) = turn.try_recv()
-            {
-                together.push(next);
-            }
-            let (records, tell): (Vec<_>, Vec<_>) =
-                together.into_iter().map(|waiting| ((waiting.record, waiting.of), waiting.kept)).unzip();
-            let kept = keep(&state, records).await.map_err(Problem::from);
-            for one in tell {
-                // Whoever has gone is told nothing.
-                let _gone = one.send(kept.clone());
-            }
-        }
-    });
-    keeping.await.map_err(|error| Problem::internal(&error.to_string()))?;
-    told.await.map_err(|_| gone())?
+    log.ask(Read { record, of }, move |reads| {
+        let state = state.clone();
+        async move { keep(&state, reads).await.map_err(Problem::from) }
+    })
+    .await
 }
 
-async fn keep(state: &ApiState, reads: Vec<(StaffRecord, Of)>) -> Result<(), LedgerError> {
+async fn keep(state: &ApiState, reads: Vec<Read>) -> Result<Vec<()>, LedgerError> {
+    let kept = vec![(); reads.len()];
     let mut tx = state.pool.begin().await?;
     let records = name_players(&mut tx, reads).await?;
     let context = Context::at(state.now());
     record_staff(&mut tx, &context, &mut state.rng().await, records).await?;
-    Ok(commit(tx, "reads_kept").await?)
+    commit(tx, "reads_kept").await?;
+    Ok(kept)
 }
 
 /// The records, each about the player that was read of, where it was one.
-async fn name_players(
-    conn: &mut PgConnection,
-    reads: Vec<(StaffRecord, Of)>,
-) -> Result<Vec<StaffRecord>, LedgerError> {
+async fn name_players(conn: &mut PgConnection, reads: Vec<Read>) -> Result<Vec<StaffRecord>, LedgerError> {
     let mut named: BTreeMap<OrgId, Vec<String>> = BTreeMap::new();
     let mut granted = Vec::new();
-    for (record, of) in &reads {
+    for Read { record, of } in &reads {
         match (of, record.org) {
             (Of::Player(name), Some(org)) => named.entry(org).or_default().push(name.clone()),
             (Of::Grant(grant), _) => granted.push(*grant),
@@ -139,7 +95,7 @@ async fn name_players(
         Of::Grant(grant) => owners.get(grant).copied(),
         Of::Many => None,
     };
-    let told = reads.into_iter().map(|(record, of)| match about(&record, &of) {
+    let told = reads.into_iter().map(|Read { record, of }| match about(&record, &of) {
         Some(player) => StaffRecord { about: Subject::new("player", player), ..record },
         None => record,
     });

@@ -11,6 +11,9 @@ const TOKEN_LIFETIME: TimeDelta = TimeDelta::hours(2);
 /// How many people watch campaigns.
 const MANAGERS: usize = 200;
 
+/// How many of their grants players look at: what a screen holds.
+const SCREEN: u32 = 10;
+
 /// How many game servers report.
 const SERVERS: usize = 20;
 
@@ -127,7 +130,9 @@ impl Mix {
         };
         match kind {
             Kind::Statistics => get(format!("/campaigns/{campaign}/statistics"), manager),
-            Kind::PlayersGrants => get(format!("/players/player-{player}/grants"), &self.players[player]),
+            Kind::PlayersGrants => {
+                get(format!("/players/player-{player}/grants?limit={SCREEN}"), &self.players[player])
+            }
             Kind::PlayersTokens => get(format!("/players/player-{player}/tokens"), &self.players[player]),
             Kind::Grant => get(format!("/grants/{campaign}-{place}"), server),
             Kind::Campaign => get(format!("/campaigns/{campaign}"), manager),
