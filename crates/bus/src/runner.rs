@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use laurel_events::{Clock, EventKind, Partition};
-use laurel_ledger::{answered, stage_lag};
+use laurel_ledger::{answered, stage_lag, stage_work};
 use rand::{SeedableRng, rngs::StdRng};
 use sqlx::PgPool;
 use tokio::sync::Notify;
@@ -47,6 +47,15 @@ impl Default for RunnerSettings {
             round_timeout: Duration::from_secs(90),
         }
     }
+}
+
+/// Where a stage looks for what there is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    /// In all partitions that go on behind its cursors, be it with nothing but others' events.
+    Everywhere,
+    /// Where there are events for it.
+    ForItsOwn,
 }
 
 /// Runs a stage on one replica.
@@ -94,14 +103,15 @@ impl Runner {
     /// Runs until `shutdown`; a delivery that has begun is finished first.
     pub async fn run(mut self, shutdown: CancellationToken) {
         let wake = self.wakes.subscribe(self.stage.kinds()).await;
-        let mut failures = 0;
+        let (mut failures, mut look) = (0, Look::Everywhere);
         while !shutdown.is_cancelled() {
-            let wait = match answered(self.settings.round_timeout, self.round()).await {
+            let wait = match answered(self.settings.round_timeout, self.look(look)).await {
                 Ok(true) => {
                     failures = 0;
                     if !self.is_behind {
                         self.gather(&shutdown).await;
                     }
+                    look = Look::ForItsOwn;
                     continue;
                 }
                 Ok(false) => {
@@ -115,7 +125,8 @@ impl Runner {
                 }
             };
             // After an error a wake must not cut the wait short.
-            self.pause(&shutdown, &wake, wait, failures == 0).await;
+            let is_woken = self.pause(&shutdown, &wake, wait, failures == 0).await;
+            look = if is_woken { Look::ForItsOwn } else { Look::Everywhere };
         }
     }
 
@@ -130,11 +141,18 @@ impl Runner {
         }
     }
 
-    async fn pause(&self, shutdown: &CancellationToken, wake: &Notify, wait: Duration, wakeable: bool) {
+    /// Whether it was woken.
+    async fn pause(
+        &self,
+        shutdown: &CancellationToken,
+        wake: &Notify,
+        wait: Duration,
+        wakeable: bool,
+    ) -> bool {
         tokio::select! {
-            () = shutdown.cancelled() => {}
-            () = tokio::time::sleep(wait) => {}
-            () = wake.notified(), if wakeable => {}
+            () = shutdown.cancelled() => false,
+            () = tokio::time::sleep(wait) => false,
+            () = wake.notified(), if wakeable => true,
         }
     }
 
@@ -143,6 +161,10 @@ impl Runner {
     /// # Errors
     /// An infrastructure error, or an event that halts its partition.
     pub async fn round(&mut self) -> Result<bool, StageError> {
+        self.look(Look::Everywhere).await
+    }
+
+    async fn look(&mut self, look: Look) -> Result<bool, StageError> {
         let name = self.stage.name();
         // One event that halts, or one partition that fails, must not keep the others from going on.
         let mut trouble = None;
@@ -153,7 +175,10 @@ impl Runner {
                 false
             }
         };
-        let lag = stage_lag(&self.pool, name).await?;
+        let lag = match look {
+            Look::Everywhere => stage_lag(&self.pool, name).await?,
+            Look::ForItsOwn => stage_work(&self.pool, name, self.stage.kinds()).await?,
+        };
         self.metrics.lag_chunks.with_label_values(&[name]).set(lag.chunks);
         self.is_behind = lag.chunks > BEHIND_CHUNKS;
         for partition in lag.partitions {

@@ -1,6 +1,6 @@
 //! Where each stage stands in each partition: the fence against a second handling.
 
-use laurel_events::{EventId, Partition, alert::STAGE_HALTED};
+use laurel_events::{EventId, EventKind, Partition, alert::STAGE_HALTED};
 use sqlx::{PgConnection, PgPool};
 
 use crate::LedgerError;
@@ -140,6 +140,41 @@ pub async fn stage_lag(pool: &PgPool, stage: &str) -> Result<Lag, LedgerError> {
     Ok(Lag {
         partitions: behind.filter_map(|row| Partition::new(row.part)).collect(),
         chunks: rows.iter().map(|row| row.head - row.next.unwrap_or(0)).sum(),
+    })
+}
+
+/// How many chunks of others a stage leaves before its cursor while it is told of events all the time: to pass over them is a
+/// transaction like any other.
+const OTHERS_MAX: i64 = 32;
+
+/// The same, with those partitions alone that hold something of `kinds`, or many chunks of others. Has to be called after
+/// [`stage_lag`], which makes the cursors.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn stage_work(pool: &PgPool, stage: &str, kinds: &[EventKind]) -> Result<Lag, LedgerError> {
+    let kinds: Vec<String> = kinds.iter().map(|kind| kind.as_str().to_owned()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT h.part, h.next - c.next AS "chunks!",
+               h.next - c.next > $3 OR EXISTS (
+                   SELECT FROM journal j
+                   WHERE j.part = h.part AND j.position >= c.next AND j.position < h.next AND j.kind = ANY ($2)
+               ) AS "wanted!"
+        FROM heads h JOIN cursors c ON c.part = h.part AND c.stage = $1
+        WHERE c.next < h.next
+        ORDER BY h.part
+        "#,
+        stage,
+        &kinds,
+        OTHERS_MAX,
+    )
+    .fetch_all(pool)
+    .await?;
+    let wanted = rows.iter().filter(|row| row.wanted);
+    Ok(Lag {
+        partitions: wanted.filter_map(|row| Partition::new(row.part)).collect(),
+        chunks: rows.iter().map(|row| row.chunks).sum(),
     })
 }
 

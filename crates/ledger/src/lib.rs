@@ -58,7 +58,7 @@ pub use self::{
     counters::{Counter, CounterKey, Period, load_counters, save_counters},
     cursor::{
         Claim, JournalHeads, Lag, claim_cursor, cursor_position, halted_partition, is_handled, journal_heads,
-        lock_cursors, move_cursor, partitions_behind, stage_lag,
+        lock_cursors, move_cursor, partitions_behind, stage_lag, stage_work,
     },
     declines::{Decline, insert_declines, list_declines},
     error::{LedgerError, is_infrastructure},

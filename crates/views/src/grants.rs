@@ -288,7 +288,8 @@ async fn show(conn: &mut PgConnection, org: OrgId, keys: &[Key]) -> Result<Vec<G
                g.part AS "part!", g.position AS "position!", g.idx AS "idx!", g.reason, g.wallet_until, g.seq,
                g.wallet, g.queued_at, g.batch, g.tx, g.block_number, g.posted_at, g.state AS "state!",
                c.org, c.token, v.chain_id, v.address AS vault
-        FROM unnest($2::bigint[], $3::bigint[]) WITH ORDINALITY AS k (campaign, number, at)
+        -- How many there are is for nobody to plan by: a plan for each call takes longer than the call.
+        FROM unnest((SELECT $2::bigint[]), (SELECT $3::bigint[])) WITH ORDINALITY AS k (campaign, number, at)
         JOIN grant_states g ON g.campaign = k.campaign AND g.number = k.number
         JOIN campaigns c ON c.id = k.campaign
         JOIN vaults v ON v.id = c.vault

@@ -7,7 +7,8 @@ use super::BOUND_MS;
 use crate::figures::{Bound, Figure, Figures};
 
 /// What PostgreSQL has to be started with.
-pub(super) const SETTINGS: [&str; 1] = ["shared_preload_libraries=pg_stat_statements"];
+pub(super) const SETTINGS: [&str; 2] =
+    ["shared_preload_libraries=pg_stat_statements", "pg_stat_statements.track_planning=on"];
 
 /// A statement that is executed less often says nothing.
 const CALLS_MIN: i64 = 100;
