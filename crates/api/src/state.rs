@@ -19,6 +19,7 @@ use crate::{
     auth::{CheckedTokens, SignedInto},
     limits::{GateSettings, Gates, Limiter},
     request_id::RequestId,
+    routes::SmallReports,
     staff_log::ReadLog,
     statistics::StatisticsCache,
     together::Together,
@@ -56,7 +57,8 @@ pub struct ApiParts {
 /// What the limits are made of.
 #[derive(Clone, Debug)]
 pub struct LimitParts {
-    /// Connections for nothing else: limits are there when everything else is busy.
+    /// Connections for what every request asks first, who is calling and how much they have asked for: they are there when everything
+    /// else is busy.
     pub pool: PgPool,
     /// How much of each class a caller may ask for.
     pub rates: Rates,
@@ -83,6 +85,7 @@ pub struct ApiState {
     reads: ReadLog,
     sessions: Together<SignedInto, Option<(i32, bool)>>,
     checked: CheckedTokens,
+    small_reports: SmallReports,
     limiter: Limiter,
     gates: Gates,
     intake: Intake,
@@ -116,6 +119,7 @@ impl ApiState {
             reads: ReadLog::default(),
             sessions: Together::default(),
             checked: CheckedTokens::default(),
+            small_reports: SmallReports::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         }
@@ -132,6 +136,11 @@ impl ApiState {
     /// Sign-ins that are asked about.
     pub(crate) const fn sessions(&self) -> &Together<SignedInto, Option<(i32, bool)>> {
         &self.sessions
+    }
+
+    /// Reports of outcomes that are recorded together.
+    pub(crate) const fn small_reports(&self) -> &SmallReports {
+        &self.small_reports
     }
 
     /// Tokens whose signature was checked.

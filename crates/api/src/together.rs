@@ -19,12 +19,13 @@ use tokio::sync::{
 
 use crate::Problem;
 
-/// How many are asked together at the most.
+/// How much is asked together before the rest has to wait.
 const TOGETHER_MAX: usize = 500;
 
 #[derive(Debug)]
 struct Waiting<Q, A> {
     question: Q,
+    weight: usize,
     answer: oneshot::Sender<Result<A, Problem>>,
 }
 
@@ -59,9 +60,26 @@ impl<Q: Send + 'static, A: Send + 'static> Together<Q, A> {
         F: Fn(Vec<Q>) -> Answering + Send + 'static,
         Answering: Future<Output = Result<Vec<A>, Problem>> + Send + 'static,
     {
+        self.ask_weighed(question, 1, ask).await
+    }
+
+    /// The same for a question that is as much as `weight` others.
+    ///
+    /// # Errors
+    /// What `ask` fails with; all who were asked together are told.
+    pub(crate) async fn ask_weighed<F, Answering>(
+        &self,
+        question: Q,
+        weight: usize,
+        ask: F,
+    ) -> Result<A, Problem>
+    where
+        F: Fn(Vec<Q>) -> Answering + Send + 'static,
+        Answering: Future<Output = Result<Vec<A>, Problem>> + Send + 'static,
+    {
         let gone = || Problem::internal("nobody answers what was asked");
         let (answer, mut told) = oneshot::channel();
-        self.waiting.send(Waiting { question, answer }).map_err(|_| gone())?;
+        self.waiting.send(Waiting { question, weight, answer }).map_err(|_| gone())?;
         tokio::select! {
             biased;
             told = &mut told => return told.map_err(|_| gone())?,
@@ -80,10 +98,12 @@ where
     Answering: Future<Output = Result<Vec<A>, Problem>>,
 {
     while let Ok(first) = turn.try_recv() {
+        let mut weight = first.weight;
         let mut together = vec![first];
-        while together.len() < TOGETHER_MAX
+        while weight < TOGETHER_MAX
             && let Ok(next) = turn.try_recv()
         {
+            weight += next.weight;
             together.push(next);
         }
         let (questions, tell): (Vec<Q>, Vec<_>) =
@@ -130,12 +150,12 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let others = [2, 3, 4].map(ask);
-        // One that gives up is answered all the same, and takes nobody with it.
-        others[0].abort();
-        first.abort();
         for _ in 0..10 {
             tokio::task::yield_now().await;
         }
+        // Whoever gives up is asked for all the same, and takes nobody with it.
+        others[0].abort();
+        first.abort();
         open.add_permits(2);
         let [_, three, four] = others;
         assert_eq!((three.await.unwrap().unwrap(), four.await.unwrap().unwrap()), (6, 8));

@@ -35,10 +35,11 @@ const READ_CONNECTIONS_MAX: u32 = 8;
 /// one of the few connections.
 const READ_STATEMENT_TIMEOUT_MS: u32 = 5_000;
 
-/// The most connections of this process for limits: a lease takes a fraction of a millisecond.
-const LIMITS_CONNECTIONS_MAX: u32 = 2;
+/// The most connections of this process for what every request asks before anything else, who is calling and how much they have
+/// asked for: those who ask at the same time ask together, in a fraction of a millisecond.
+const LIMITS_CONNECTIONS_MAX: u32 = 3;
 
-/// How long a statement for limits may run: nobody waits for it that long.
+/// How long such a statement may run: nobody waits for it that long.
 const LIMITS_STATEMENT_TIMEOUT_MS: u32 = 2_000;
 
 /// How long a statement may wait for a lock.
@@ -49,35 +50,35 @@ const IDLE_IN_TRANSACTION_TIMEOUT_MS: u32 = 15_000;
 
 /// Connects to a database.
 pub(crate) async fn database(url: &Secret, connections_max: u32) -> anyhow::Result<PgPool> {
-    connect(url, connections_max, STATEMENT_TIMEOUT_MS).await
+    transactions(connections_max)
+        .connect_with(connect_options(url, STATEMENT_TIMEOUT_MS)?)
+        .await
+        .context(UNREACHABLE)
 }
 
 /// Connects to the database from which settlements are signed. Every connection looks whether it is the one that it was: a
 /// replica may have been promoted under a running process.
 pub(crate) async fn own_database(url: &Secret, connections_max: u32) -> anyhow::Result<PgPool> {
-    pool_options(connections_max)
+    transactions(connections_max)
         .after_connect(|conn, _| Box::pin(identity::check(conn)))
         .connect_with(connect_options(url, STATEMENT_TIMEOUT_MS)?)
         .await
         .context(UNREACHABLE)
 }
 
-/// Connects to a database for reads only, so that readers never take what writers need.
+/// Connects to a database for reads only, each a statement of its own, so that readers never take what writers need.
 pub(crate) async fn read_database(url: &Secret) -> anyhow::Result<PgPool> {
-    connect(url, READ_CONNECTIONS_MAX, READ_STATEMENT_TIMEOUT_MS).await
+    let options = connect_options(url, READ_STATEMENT_TIMEOUT_MS)?;
+    statements(READ_CONNECTIONS_MAX)
+        .connect_with(options.options([("default_transaction_read_only", "on")]))
+        .await
+        .context(UNREACHABLE)
 }
 
 /// Connects to a database for limits only: they are there when all other connections are taken. None is opened before it is needed.
 pub(crate) fn limits_database(url: &Secret) -> anyhow::Result<PgPool> {
     let options = connect_options(url, LIMITS_STATEMENT_TIMEOUT_MS)?;
-    Ok(pool_options(LIMITS_CONNECTIONS_MAX).connect_lazy_with(options))
-}
-
-async fn connect(url: &Secret, connections_max: u32, statement_timeout_ms: u32) -> anyhow::Result<PgPool> {
-    pool_options(connections_max)
-        .connect_with(connect_options(url, statement_timeout_ms)?)
-        .await
-        .context(UNREACHABLE)
+    Ok(statements(LIMITS_CONNECTIONS_MAX).connect_lazy_with(options))
 }
 
 const UNREACHABLE: &str = "the database cannot be reached: check database.url and that PostgreSQL is running";
@@ -96,13 +97,24 @@ fn connect_options(url: &Secret, statement_timeout_ms: u32) -> anyhow::Result<Pg
     ]))
 }
 
+/// Connections on which transactions begin.
+fn transactions(connections_max: u32) -> PgPoolOptions {
+    pool_options(connections_max)
+        .after_release(|conn, _| Box::pin(in_time_to_be_used_again(is_between_transactions(conn))))
+}
+
+/// Connections on which none begins: it costs nothing to look whether they can be used again.
+fn statements(connections_max: u32) -> PgPoolOptions {
+    pool_options(connections_max)
+        .after_release(|conn, _| Box::pin(in_time_to_be_used_again(has_answered(conn))))
+}
+
 fn pool_options(connections_max: u32) -> PgPoolOptions {
     PgPoolOptions::new()
         .max_connections(connections_max)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .before_acquire(|conn, seen| Box::pin(is_still_there(conn, seen.idle_for)))
-        .after_release(|conn, _| Box::pin(may_be_used_again(conn)))
 }
 
 /// After how long without use a connection is asked whether it is still there: one that comes back was asked just then, and asking
@@ -122,11 +134,17 @@ const RELEASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Whether a connection that comes back may be given out again. One that does not say so in time is closed, because it would
 /// else be missing for as long as it hangs.
-async fn may_be_used_again(conn: &mut PgConnection) -> sqlx::Result<bool> {
-    match tokio::time::timeout(RELEASE_TIMEOUT, is_between_transactions(conn)).await {
-        Ok(between) => between,
+async fn in_time_to_be_used_again(asked: impl Future<Output = sqlx::Result<bool>>) -> sqlx::Result<bool> {
+    match tokio::time::timeout(RELEASE_TIMEOUT, asked).await {
+        Ok(can_be) => can_be,
         Err(_) => Err(sqlx::Error::Io(ErrorKind::TimedOut.into())),
     }
+}
+
+/// Whether every statement is answered, be it that nobody waits for the answer any more. Says so at once where nothing is open.
+async fn has_answered(conn: &mut PgConnection) -> sqlx::Result<bool> {
+    conn.flush().await?;
+    Ok(true)
 }
 
 /// Whether it is between transactions. A request that goes away while its transaction begins leaves it open, which the driver does not notice: whoever came next would write into it, and nothing of that would be kept.

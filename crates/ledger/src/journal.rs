@@ -36,42 +36,74 @@ pub async fn append(
     context: &Context,
     events: &[NewEvent],
 ) -> Result<Vec<EventId>, LedgerError> {
-    if events.is_empty() {
-        return Ok(Vec::new());
+    Ok(append_each(conn, &[(context, events)]).await?.pop().unwrap_or_default())
+}
+
+/// The same for several requests, each with what is its own.
+///
+/// # Errors
+/// If an event has no canonical form or the database does not answer.
+pub async fn append_each(
+    conn: &mut PgConnection,
+    requests: &[(&Context, &[NewEvent])],
+) -> Result<Vec<Vec<EventId>>, LedgerError> {
+    let mut chunks: Vec<(&Context, Chunk)> = Vec::new();
+    let mut ends = Vec::with_capacity(requests.len());
+    for (context, events) in requests {
+        chunks.extend(encode_chunk(events)?.into_iter().map(|chunk| (*context, chunk)));
+        ends.push(chunks.len());
     }
-    let chunks = encode_chunk(events)?;
-    let parts: Vec<i16> = chunks.iter().map(|chunk| chunk.partition.number()).collect();
-    let kinds: Vec<String> = chunks.iter().map(|chunk| chunk.kind.as_str().to_owned()).collect();
-    let versions: Vec<i16> = chunks.iter().map(|chunk| chunk.kind.version()).collect();
-    let entries: Vec<i32> = chunks.iter().map(|chunk| chunk.entries).collect();
-    let payloads: Vec<&[u8]> = chunks.iter().map(|chunk| chunk.payload.as_slice()).collect();
-    let digests: Vec<&[u8]> = chunks.iter().map(|chunk| chunk.digest.as_slice()).collect();
+    let offsets = if chunks.is_empty() { Vec::new() } else { append_chunks(conn, &chunks).await? };
+    let mut begin = 0;
+    let placed = requests.iter().zip(ends).map(|((_, events), end)| {
+        let ids = event_ids(events, &chunks[begin..end], &offsets[begin..end]);
+        begin = end;
+        ids
+    });
+    Ok(placed.collect())
+}
+
+/// The chunks' offsets.
+async fn append_chunks(
+    conn: &mut PgConnection,
+    chunks: &[(&Context, Chunk)],
+) -> Result<Vec<i64>, LedgerError> {
+    let parts: Vec<i16> = chunks.iter().map(|(_, chunk)| chunk.partition.number()).collect();
+    let kinds: Vec<String> = chunks.iter().map(|(_, chunk)| chunk.kind.as_str().to_owned()).collect();
+    let versions: Vec<i16> = chunks.iter().map(|(_, chunk)| chunk.kind.version()).collect();
+    let entries: Vec<i32> = chunks.iter().map(|(_, chunk)| chunk.entries).collect();
+    let recorded: Vec<DateTime<Utc>> = chunks.iter().map(|(context, _)| context.now).collect();
+    let request_ids: Vec<Option<&str>> =
+        chunks.iter().map(|(context, _)| context.request_id.as_deref()).collect();
+    let traces: Vec<Option<&str>> = chunks.iter().map(|(context, _)| context.trace.as_deref()).collect();
+    let payloads: Vec<&[u8]> = chunks.iter().map(|(_, chunk)| chunk.payload.as_slice()).collect();
+    let digests: Vec<&[u8]> = chunks.iter().map(|(_, chunk)| chunk.digest.as_slice()).collect();
     let offsets = sqlx::query_scalar!(
         r#"SELECT at AS "at!" FROM append_journal($1, $2, $3, $4, $5, $6, $7, $8, $9)"#,
         &parts,
         &kinds,
         &versions,
         &entries,
-        context.now,
-        context.request_id,
-        context.trace,
+        &recorded,
+        &request_ids as &[Option<&str>],
+        &traces as &[Option<&str>],
         &payloads as &[&[u8]],
         &digests as &[&[u8]],
     )
     .fetch_all(conn)
     .await?;
     LedgerError::expect_rows("append to the journal", chunks.len(), offsets.len() as u64)?;
-    Ok(event_ids(events, &chunks, &offsets))
+    Ok(offsets)
 }
 
 /// Where each of `events` stands, given the chunks they were sorted into and the chunks' offsets.
-pub fn event_ids(events: &[NewEvent], chunks: &[Chunk], offsets: &[i64]) -> Vec<EventId> {
+fn event_ids(events: &[NewEvent], chunks: &[(&Context, Chunk)], offsets: &[i64]) -> Vec<EventId> {
     let mut lines = vec![0; chunks.len()];
     let mut ids = Vec::with_capacity(events.len());
     for new in events {
         let partition = new.event.subject().partition();
         let kind = new.event.kind();
-        let found = chunks.iter().position(|chunk| chunk.partition == partition && chunk.kind == kind);
+        let found = chunks.iter().position(|(_, chunk)| chunk.partition == partition && chunk.kind == kind);
         let chunk = found.expect("every event was sorted into one of the chunks");
         ids.push(EventId { partition, offset: offsets[chunk], index: lines[chunk] });
         lines[chunk] += 1;

@@ -68,7 +68,7 @@ pub use self::{
         ANSWER_LIFETIME, IdempotencyScope, StoredAnswer, find_answer, forget_answers, lock_idempotency_key,
         store_answer,
     },
-    journal::{Context, append, event_ids, read, read_chunk, read_chunks, read_latest, read_one},
+    journal::{Context, append, append_each, read, read_chunk, read_chunks, read_latest, read_one},
     leases::acquire_lease,
     numeric::{amount_from_sql, amount_to_sql},
     organisations::{add_organisation, find_organisation, organisation_name},

@@ -15,7 +15,7 @@ mod transactions;
 mod views;
 
 pub(crate) use self::{
-    dead_letters::STATES as LETTER_STATES, grants::STATES as GRANT_STATES,
+    dead_letters::STATES as LETTER_STATES, grants::STATES as GRANT_STATES, outcomes::SmallReports,
     transactions::STATES as TRANSACTION_STATES,
 };
 

@@ -255,14 +255,26 @@ async fn a_connection_that_is_in_order_is_kept() {
 async fn a_connection_that_says_nothing_is_closed_when_it_comes_back() {
     let test = TestDatabase::create(&MIGRATOR).await;
     let line = Line::to_database(test.url()).await.unwrap();
-    let pool = database(&Secret::new(line.url()), 1).await.unwrap();
-    let mut conn = pool.acquire().await.unwrap();
-    line.set(LineState::Stale);
-    let asked = sqlx::query("SELECT 1").execute(&mut *conn);
-    assert!(tokio::time::timeout(Duration::from_millis(50), asked).await.is_err());
-    drop(conn);
-    let waiting = async { while pool.acquire().await.is_err() {} };
-    tokio::time::timeout(RELEASE_TIMEOUT * 2, waiting).await.expect("there is a connection again");
+    for pool_options in [transactions, statements] {
+        line.set(LineState::Good);
+        let options = connect_options(&Secret::new(line.url()), STATEMENT_TIMEOUT_MS).unwrap();
+        let pool = pool_options(1).connect_with(options).await.unwrap();
+        let mut conn = pool.acquire().await.unwrap();
+        line.set(LineState::Stale);
+        let asked = sqlx::query("SELECT 1").execute(&mut *conn);
+        assert!(tokio::time::timeout(Duration::from_millis(50), asked).await.is_err());
+        drop(conn);
+        let waiting = async { while pool.acquire().await.is_err() {} };
+        tokio::time::timeout(RELEASE_TIMEOUT * 2, waiting).await.expect("there is a connection again");
+    }
+}
+
+#[tokio::test]
+async fn readers_change_nothing() {
+    let test = TestDatabase::create(&MIGRATOR).await;
+    let pool = read_database(&Secret::new(test.url())).await.unwrap();
+    let changed = sqlx::query("DELETE FROM heads").execute(&pool).await.unwrap_err();
+    assert_eq!(changed.as_database_error().unwrap().code().as_deref(), Some("25006"));
 }
 
 #[tokio::test]

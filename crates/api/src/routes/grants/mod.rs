@@ -7,4 +7,4 @@ mod query;
 mod sheet;
 pub(crate) mod totals;
 
-pub(crate) use self::out::{GrantOut, STATES, show_all};
+pub(crate) use self::out::{GrantOut, STATES, show_all, show_named};

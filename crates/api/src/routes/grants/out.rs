@@ -1,5 +1,7 @@
 //! A grant as the interface shows it.
 
+use std::collections::HashMap;
+
 use alloy_primitives::B256;
 use chrono::{DateTime, Utc};
 use laurel_events::{
@@ -231,7 +233,11 @@ pub(crate) async fn show_all(
     page: GrantPage,
 ) -> Result<Page<GrantOut>, LedgerError> {
     let players: Vec<PlayerId> = page.grants.iter().map(|grant| grant.player).collect();
-    let names = players_of_ids(conn, &players).await?;
+    Ok(show_named(org, page, &players_of_ids(conn, &players).await?))
+}
+
+/// The same with names that are known.
+pub(crate) fn show_named(org: &str, page: GrantPage, names: &HashMap<PlayerId, String>) -> Page<GrantOut> {
     let items = page
         .grants
         .into_iter()
@@ -240,5 +246,5 @@ pub(crate) async fn show_all(
             GrantOut::new(grant, org, name)
         })
         .collect();
-    Ok(Page { items, next: page.next.map(|id| id.to_string()) })
+    Page { items, next: page.next.map(|id| id.to_string()) }
 }

@@ -1,5 +1,7 @@
 //! `GET /v1/players/{player_id}/grants`
 
+use std::collections::HashMap;
+
 use axum::{Json, extract::State};
 use laurel_events::GrantId;
 use laurel_views::{GrantFilter, list_grant_views};
@@ -10,7 +12,7 @@ use super::player;
 use crate::{
     ApiState, Principal, Problem,
     extract::{Page, Paging, Path, Query, known},
-    routes::grants::{GrantOut, STATES, show_all},
+    routes::grants::{GrantOut, STATES, show_named},
 };
 
 #[derive(Deserialize, IntoParams)]
@@ -46,5 +48,6 @@ pub(crate) async fn handler(
     let player = player(&mut conn, &principal, &player_id).await?;
     let filter = GrantFilter { players: Some(&[player.id]), state: wanted, after, ..GrantFilter::default() };
     let page = list_grant_views(&mut conn, principal.org, &filter, limit).await?;
-    Ok(Json(show_all(&mut conn, &principal.org_name, page).await?))
+    let names = HashMap::from([(player.id, player_id)]);
+    Ok(Json(show_named(&principal.org_name, page, &names)))
 }
