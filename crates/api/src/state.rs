@@ -57,8 +57,7 @@ pub struct ApiParts {
 /// What the limits are made of.
 #[derive(Clone, Debug)]
 pub struct LimitParts {
-    /// Connections for what every request asks first, who is calling and how much they have asked for: they are there when everything
-    /// else is busy.
+    /// Connections for nothing else: limits are there when everything else is busy.
     pub pool: PgPool,
     /// How much of each class a caller may ask for.
     pub rates: Rates,

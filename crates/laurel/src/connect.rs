@@ -35,11 +35,10 @@ const READ_CONNECTIONS_MAX: u32 = 8;
 /// one of the few connections.
 const READ_STATEMENT_TIMEOUT_MS: u32 = 5_000;
 
-/// The most connections of this process for what every request asks before anything else, who is calling and how much they have
-/// asked for: those who ask at the same time ask together, in a fraction of a millisecond.
-const LIMITS_CONNECTIONS_MAX: u32 = 3;
+/// The most connections of this process for limits: a lease takes a fraction of a millisecond.
+const LIMITS_CONNECTIONS_MAX: u32 = 2;
 
-/// How long such a statement may run: nobody waits for it that long.
+/// How long a statement for limits may run: nobody waits for it that long.
 const LIMITS_STATEMENT_TIMEOUT_MS: u32 = 2_000;
 
 /// How long a statement may wait for a lock.

@@ -150,13 +150,14 @@ impl Principal {
         session: Option<Uuid>,
         origin: Origin,
     ) -> Result<Self, Problem> {
-        // Not where reads go: a sign-in that has ended has ended everywhere. And not where it waits for those who write.
+        // Not where reads go: who writes does not wait for them, and
+        // a sign-in that has ended has ended everywhere.
         let asked = SignedInto { org: org_name.clone(), session };
         let asking = state.clone();
         let found = state.sessions().ask(asked, move |asked| {
             let state = asking.clone();
             async move {
-                let mut conn = state.limits.pool.acquire().await?;
+                let mut conn = state.pool.acquire().await?;
                 Ok(find_sessions(&mut conn, state.now(), asked).await?)
             }
         });

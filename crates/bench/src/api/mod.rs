@@ -11,7 +11,7 @@ use anyhow::Context;
 use laurel_api::TokenKey;
 use laurel_devnet::{Postgres, PostgresOptions};
 use laurel_ledger::MIGRATOR;
-use sqlx::{PgPool, postgres::PgPoolOptions};
+use sqlx::postgres::PgPoolOptions;
 
 use self::{load::Load, mix::Mix};
 use crate::{
@@ -59,7 +59,7 @@ pub(crate) async fn run(laurel: &Path, arguments: &Arguments) -> anyhow::Result<
     println!("Filling a database with {} grants …", arguments.grants);
     MIGRATOR.run(&pool).await.context("migrating")?;
     history::fill(&pool, arguments.grants, CAMPAIGNS, arguments.players).await?;
-    pass_by(&pool).await?;
+    history::analyse(&pool).await?;
     statements::begin(&pool).await?;
     let server = Server::start(laurel, &url, Access::Jwt(SIGNING_KEY), &["api", "campaign", "views"]).await?;
     let key = TokenKey::from_hex(SIGNING_KEY).context("a key")?;
@@ -90,9 +90,3 @@ pub(crate) async fn run(laurel: &Path, arguments: &Arguments) -> anyhow::Result<
 
 /// The bound of a figure that has to be zero.
 const NONE: Bound = Bound::AtMost(0.0);
-
-/// Has the journal begin behind all places that the grants name, so that what is reported now has places of its own.
-async fn pass_by(pool: &PgPool) -> anyhow::Result<()> {
-    sqlx::query("UPDATE heads SET next = (SELECT max(position) + 1 FROM grants)").execute(pool).await?;
-    Ok(())
-}

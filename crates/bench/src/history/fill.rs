@@ -3,6 +3,12 @@
 use anyhow::Context;
 use sqlx::{AssertSqlSafe, PgPool};
 
+/// What PostgreSQL knows of tables that were filled at once.
+pub(crate) async fn analyse(pool: &PgPool) -> anyhow::Result<()> {
+    sqlx::raw_sql("VACUUM ANALYZE").execute(pool).await.context("analysing")?;
+    Ok(())
+}
+
 /// The ranges of each table that grows range by range.
 const RANGED: &str = "SELECT make_range(name, 0) FROM ranges";
 
@@ -22,6 +28,7 @@ pub(crate) async fn fill(pool: &PgPool, grants: u64, campaigns: u64, players: u6
             .await
             .with_context(|| format!("filling the database: {first}"))?;
     }
-    sqlx::raw_sql("VACUUM ANALYZE").execute(pool).await.context("analysing")?;
+    // What is appended from now on has places of its own, behind those that the grants name.
+    sqlx::query("UPDATE heads SET next = (SELECT max(position) + 1 FROM grants)").execute(pool).await?;
     Ok(())
 }

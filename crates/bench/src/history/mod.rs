@@ -2,9 +2,10 @@
 
 mod export;
 mod fill;
+mod journal;
 mod pages;
 
-pub(crate) use self::fill::fill;
+pub(crate) use self::fill::{analyse, fill};
 
 use std::path::Path;
 
@@ -29,6 +30,9 @@ pub(crate) struct Arguments {
     /// Of how many players.
     #[arg(long, default_value_t = 100_000)]
     players: u64,
+    /// How many rows of the journal there are beside them.
+    #[arg(long, default_value_t = 1_000_000)]
+    journal_rows: u64,
     /// How often each page is asked for.
     #[arg(long, default_value_t = 100)]
     requests: u32,
@@ -60,7 +64,10 @@ pub(crate) async fn run(laurel: &Path, arguments: &Arguments) -> anyhow::Result<
     {
         println!("Filling a database with {} grants …", arguments.grants);
         MIGRATOR.run(&pool).await.context("migrating")?;
-        fill(&pool, arguments.grants, arguments.campaigns, arguments.players).await?;
+        let Arguments { grants, campaigns, players, journal_rows, .. } = *arguments;
+        fill(&pool, grants, campaigns, players).await?;
+        journal::append_rows(&pool, journal_rows, campaigns, players).await?;
+        analyse(&pool).await?;
     }
     let server = Server::start(laurel, &url, Access::Open, &["api"]).await?;
     let mut figures = Figures::new();

@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use chrono::SecondsFormat;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use serde_json::Value;
 
-use super::Arguments;
+use super::{Arguments, journal::recorded_at};
 use crate::{figures::Figures, server::Server};
 
 /// What a page may take.
@@ -33,6 +34,11 @@ fn moment(tenths: u64) -> String {
     let (seconds, tenth) = (tenths / 10, tenths % 10);
     let (day, second) = (seconds / 86_400 + 1, seconds % 86_400);
     format!("2026-01-{day:02}T{:02}:{:02}:{:02}.{tenth}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+/// A moment in which the journal had rows.
+fn row_moment(rng: &mut StdRng, of: &Arguments) -> String {
+    recorded_at(rng.random_range(0..of.journal_rows)).to_rfc3339_opts(SecondsFormat::Millis, true)
 }
 
 const PAGES: &[(&str, Ask)] = &[
@@ -93,6 +99,25 @@ const PAGES: &[(&str, Ask)] = &[
     }),
     ("transfers of a campaign", |rng, of| {
         format!("/campaigns/{}/ledger", rng.random_range(1..=of.campaigns))
+    }),
+    ("the journal from a moment on", |rng, of| {
+        format!("/audit/journal?recorded_from={}", row_moment(rng, of))
+    }),
+    ("the journal, 500 a page", |rng, of| {
+        format!("/audit/journal?limit=500&recorded_from={}", row_moment(rng, of))
+    }),
+    ("the journal of a kind", |rng, of| {
+        format!("/audit/journal?kind=RewardDeclined&recorded_from={}", row_moment(rng, of))
+    }),
+    ("the journal of a kind that there is not", |rng, of| {
+        format!("/audit/journal?kind=WalletLinked&recorded_from={}", row_moment(rng, of))
+    }),
+    ("the journal of a player", |rng, of| {
+        format!("/audit/journal?player_id=player-{}", rng.random_range(0..of.players))
+    }),
+    ("the journal of a campaign", |rng, of| {
+        let campaign = rng.random_range(1..=of.campaigns);
+        format!("/audit/journal?campaign_id={campaign}&recorded_from={}", row_moment(rng, of))
     }),
     ("a player's tokens", |rng, of| format!("/players/player-{}/tokens", rng.random_range(0..of.players))),
     (STATISTICS, |rng, of| format!("/campaigns/{}/statistics", rng.random_range(1..=of.campaigns))),
