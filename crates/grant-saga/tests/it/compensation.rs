@@ -291,6 +291,7 @@ async fn who_does_not_refuse_any_more_is_paid_with_the_same_place() {
     refuse(&world, wallets[1], false).await;
     world.clock.advance(TimeDelta::seconds(20));
     step_until_sent(&world, &mut driver).await;
+    world.control.mine(1).await.unwrap();
     let again = submitted(&world).await.remove(1);
     assert_eq!((again.segments[0].first_seq, again.segments[0].count), (1, 1));
     assert!(paid(&world, wallets[1], grants[1]).await);
@@ -310,6 +311,8 @@ async fn a_vault_that_has_too_little_is_told_of_and_burns_nothing() {
     vault_has(&world, 2).await;
     let mut driver = world.driver(1, "a").await;
     step_until_sent(&world, &mut driver).await;
+    // A node that mines what it is sent does so when it has answered.
+    world.control.mine(1).await.unwrap();
     assert_eq!(world.balance(world.deployed.vault).await, 1, "the first one is paid, the others need more");
     assert_eq!(submitted(&world).await[0].segments[0].holes, [1, 2]);
     world.clock.advance(TimeDelta::from_std(GIVE_UP_REFUSED).unwrap() + RESTED);
