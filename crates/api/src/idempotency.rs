@@ -13,7 +13,7 @@
 //! A refused request changed nothing, so nothing is kept of it: mend it and send it under the same key.
 
 use axum::{
-    extract::{FromRequest, OptionalFromRequestParts, Request},
+    extract::{FromRequest, MatchedPath, OptionalFromRequestParts, Request},
     http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, request::Parts},
     response::{IntoResponse, Response},
 };
@@ -59,11 +59,18 @@ impl Idempotency {
         digest.update((query.len() as u64).to_be_bytes());
         digest.update(query);
         digest.update(body);
-        Self { key, route, digest: digest.finalize().into() }
+        // Kept without what the path names, such as a player.
+        let route = parts.extensions.get::<MatchedPath>().map_or("", MatchedPath::as_str);
+        Self { key, route: format!("{} {route}", parts.method), digest: digest.finalize().into() }
     }
 
     fn scope<'a>(&'a self, principal: &'a Principal) -> IdempotencyScope<'a> {
-        IdempotencyScope { org: principal.org, subject: &principal.subject, key: &self.key }
+        IdempotencyScope {
+            org: principal.org,
+            role: principal.role_name(),
+            subject: &principal.subject,
+            key: &self.key,
+        }
     }
 
     /// Takes the key for the transaction. Returns the answer where the same request had one before.

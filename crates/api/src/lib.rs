@@ -19,6 +19,7 @@ mod head;
 mod idempotency;
 mod limits;
 mod origins;
+mod parameters;
 mod pointer;
 mod problem;
 mod request_id;

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
-use laurel_events::{Amount, CampaignId, GrantId, OutcomeKey, PlayerId};
+use laurel_events::{Amount, CampaignId, GrantId, OrgId, OutcomeKey, PlayerId};
 use sqlx::PgConnection;
 
 use crate::{LedgerError, Place, numeric::amount_from_sql};
@@ -77,16 +77,19 @@ pub async fn find_grant(conn: &mut PgConnection, id: GrantId) -> Result<Option<G
 /// If the database does not answer.
 pub async fn players_of_grants(
     conn: &mut PgConnection,
-    grants: &[GrantId],
-) -> Result<HashMap<GrantId, PlayerId>, LedgerError> {
-    let campaigns: Vec<i64> = grants.iter().map(|grant| grant.campaign.number()).collect();
-    let numbers: Vec<i64> = grants.iter().map(|grant| grant.number.cast_signed()).collect();
+    grants: &[(OrgId, GrantId)],
+) -> Result<HashMap<(OrgId, GrantId), PlayerId>, LedgerError> {
+    let orgs: Vec<i32> = grants.iter().map(|(org, _)| org.0).collect();
+    let campaigns: Vec<i64> = grants.iter().map(|(_, grant)| grant.campaign.number()).collect();
+    let numbers: Vec<i64> = grants.iter().map(|(_, grant)| grant.number.cast_signed()).collect();
     let rows = sqlx::query!(
         r#"
         SELECT u.at AS "at!", g.player
-        FROM unnest($1::bigint[], $2::bigint[]) WITH ORDINALITY AS u (campaign, number, at)
+        FROM unnest($1::integer[], $2::bigint[], $3::bigint[]) WITH ORDINALITY AS u (org, campaign, number, at)
+        JOIN campaigns c ON c.id = u.campaign AND c.org = u.org
         JOIN grants g ON g.campaign = u.campaign AND g.number = u.number
         "#,
+        &orgs,
         &campaigns,
         &numbers,
     )

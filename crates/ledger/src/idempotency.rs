@@ -1,7 +1,7 @@
 //! What clients were answered under their idempotency keys, so that the same request sent again changes nothing.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use laurel_events::OrgId;
+use laurel_events::{OrgId, PlayerId};
 use sqlx::PgConnection;
 
 use crate::LedgerError;
@@ -17,6 +17,8 @@ const SWEEP_ROWS_MAX: i64 = 100;
 pub struct IdempotencyScope<'a> {
     /// The caller's organisation.
     pub org: OrgId,
+    /// What they are: a player and somebody who works here may be called the same.
+    pub role: &'a str,
     /// The caller.
     pub subject: &'a str,
     /// The key.
@@ -49,10 +51,11 @@ pub async fn lock_idempotency_key(
     let locked = sqlx::query_scalar!(
         r#"
         SELECT pg_try_advisory_xact_lock(
-            hashtextextended(concat_ws(E'\n', 'idempotency', $1::integer, $2::text, $3::text), 0)
+            hashtextextended(concat_ws(E'\n', 'idempotency', $1::integer, $2::text, $3::text, $4::text), 0)
         ) AS "locked!"
         "#,
         scope.org.0,
+        scope.role,
         scope.subject,
         scope.key,
     )
@@ -73,12 +76,13 @@ pub async fn find_answer(
     let row = sqlx::query!(
         r#"
         SELECT request_digest, status, etag, body FROM idempotency_keys
-        WHERE org = $1 AND subject = $2 AND key = $3 AND created_at > $4
+        WHERE org = $1 AND subject = $2 AND key = $3 AND created_at > $4 AND role IN ($5, '')
         "#,
         scope.org.0,
         scope.subject,
         scope.key,
         now - ANSWER_LIFETIME,
+        scope.role,
     )
     .fetch_optional(conn)
     .await?;
@@ -119,9 +123,9 @@ pub async fn store_answer(
     // An old answer that the sweep has not reached makes way.
     let stored = sqlx::query!(
         r#"
-        INSERT INTO idempotency_keys (org, subject, key, route, request_digest, status, etag, body, created_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
-        ON CONFLICT (org, subject, key) DO UPDATE
+        INSERT INTO idempotency_keys (org, subject, key, route, request_digest, status, etag, body, created_at, role)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $11)
+        ON CONFLICT (org, subject, role, key) DO UPDATE
         SET route = EXCLUDED.route, request_digest = EXCLUDED.request_digest, status = EXCLUDED.status,
             etag = EXCLUDED.etag, body = EXCLUDED.body, created_at = EXCLUDED.created_at
         WHERE idempotency_keys.created_at <= $10
@@ -136,27 +140,32 @@ pub async fn store_answer(
         answer.body,
         now,
         now - ANSWER_LIFETIME,
+        scope.role,
     )
     .execute(conn)
     .await?;
     LedgerError::expect_rows("keep an answer", 1, stored.rows_affected())
 }
 
-/// Forgets all answers that were given to `subject`, or that name `name`.
+/// Forgets all answers that were given to the player whom the organisation calls `name`, or that hold the player's id.
 ///
 /// # Errors
 /// If the database does not answer.
 pub async fn forget_answers(
     conn: &mut PgConnection,
     org: OrgId,
-    subject: &str,
     name: &str,
+    id: PlayerId,
 ) -> Result<(), LedgerError> {
     sqlx::query!(
-        "DELETE FROM idempotency_keys WHERE org = $1 AND (subject = $2 OR position(convert_to($3, 'UTF8') IN body) > 0)",
+        r#"
+        DELETE FROM idempotency_keys
+        WHERE org = $1
+          AND ((subject = $2 AND role IN ('player', '')) OR position(convert_to($3, 'UTF8') IN body) > 0)
+        "#,
         org.0,
-        subject,
         name,
+        id.to_string(),
     )
     .execute(conn)
     .await?;

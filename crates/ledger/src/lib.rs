@@ -71,7 +71,7 @@ pub use self::{
     journal::{Context, append, append_each, read, read_chunk, read_chunks, read_latest, read_one},
     leases::acquire_lease,
     numeric::{amount_from_sql, amount_to_sql},
-    organisations::{add_organisation, find_organisation, organisation_name},
+    organisations::{add_organisation, find_organisation, organisation_name, orgs_of_subjects},
     outcomes::{Place, RecordedOutcome, find_outcome, find_outcomes, insert_outcomes},
     postings::{Posting, post, unpost},
     quarantine::{

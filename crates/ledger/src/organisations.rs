@@ -1,6 +1,8 @@
 //! Organisations: who owns campaigns, players and outcomes.
 
-use laurel_events::OrgId;
+use std::collections::HashMap;
+
+use laurel_events::{CampaignId, OrgId, PlayerId, Subject};
 use sqlx::PgConnection;
 
 use crate::LedgerError;
@@ -41,4 +43,43 @@ pub async fn add_organisation(conn: &mut PgConnection, name: &str) -> Result<Org
     .fetch_one(conn)
     .await?;
     Ok(OrgId(id))
+}
+
+/// Whose campaigns and players some subjects are; what is neither is nobody's.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn orgs_of_subjects(
+    conn: &mut PgConnection,
+    subjects: &[Subject],
+) -> Result<HashMap<Subject, OrgId>, LedgerError> {
+    let (mut campaigns, mut players) = (HashMap::new(), HashMap::new());
+    for subject in subjects {
+        match subject.as_str().split_once(':') {
+            Some(("campaign", id)) => {
+                campaigns.extend(id.parse::<CampaignId>().ok().map(|id| (id.number(), subject)));
+            }
+            Some(("player", id)) => {
+                players.extend(id.parse::<PlayerId>().ok().map(|id| (id.uuid(), subject)));
+            }
+            _ => {}
+        }
+    }
+    let rows = sqlx::query!(
+        r#"
+        SELECT id AS "campaign?", NULL::uuid AS player, org AS "org!" FROM campaigns WHERE id = ANY ($1)
+        UNION ALL
+        SELECT NULL, id, org FROM players WHERE id = ANY ($2)
+        "#,
+        &campaigns.keys().copied().collect::<Vec<_>>(),
+        &players.keys().copied().collect::<Vec<_>>(),
+    )
+    .fetch_all(conn)
+    .await?;
+    let found = rows.into_iter().filter_map(|row| {
+        let campaign = row.campaign.and_then(|id| campaigns.get(&id));
+        let subject = campaign.or_else(|| players.get(&row.player?))?;
+        Some((Subject::clone(subject), OrgId(row.org)))
+    });
+    Ok(found.collect())
 }

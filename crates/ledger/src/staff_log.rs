@@ -8,13 +8,16 @@
 //!
 //! The row and its event commit together with what was done. A row that was changed afterwards has another hash than its event says.
 
-use std::net::IpAddr;
+use std::{
+    collections::{BTreeSet, HashMap},
+    net::IpAddr,
+};
 
 use alloy_primitives::B256;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{
-    Event, EventId, NewEvent, OrgId, Partition, PersonalDataRead, StaffActed, Subject, canonical_json,
-    time_ordered,
+    Envelope, Event, EventId, NewEvent, OrgId, Partition, PersonalDataRead, StaffActed, Subject,
+    canonical_json, time_ordered,
 };
 use rand::RngCore;
 use serde::{Deserialize, Serialize};
@@ -23,7 +26,7 @@ use sha2::{Digest, Sha256};
 use sqlx::PgConnection;
 use uuid::Uuid;
 
-use crate::{Context, LedgerError, append, read_one};
+use crate::{Context, LedgerError, append, read_chunks};
 
 /// How many bytes keep a content from being guessed by its hash.
 const SALT_BYTES: usize = 16;
@@ -228,11 +231,25 @@ pub async fn list_staff_log(
     let rows = sqlx::query_as!(
         Row,
         r#"
-        SELECT id, org, at, subject, action, about, is_read, salt, content, part, position, idx FROM staff_log
-        WHERE (org = $1 OR org IS NULL) AND ($2::uuid IS NULL OR id < $2) AND ($3::text IS NULL OR subject = $3)
-          AND ($4::text IS NULL OR action = $4) AND ($5::text IS NULL OR about = $5)
-          AND ($6::boolean IS NULL OR is_read = $6)
-          AND ($7::timestamptz IS NULL OR at >= $7) AND ($8::timestamptz IS NULL OR at < $8)
+        SELECT id AS "id!", org, at AS "at!", subject AS "subject!", action AS "action!", about AS "about!",
+               is_read AS "is_read!", salt, content, part AS "part!", position AS "position!", idx AS "idx!"
+        FROM (
+            (SELECT * FROM staff_log
+             WHERE org = $1 AND ($2::uuid IS NULL OR id < $2) AND ($3::text IS NULL OR subject = $3)
+               AND ($4::text IS NULL OR action = $4) AND ($5::text IS NULL OR about = $5)
+               AND ($6::boolean IS NULL OR is_read = $6)
+               AND ($7::timestamptz IS NULL OR at >= $7) AND ($8::timestamptz IS NULL OR at < $8)
+               AND id BETWEEN $10 AND $11
+             ORDER BY id DESC LIMIT $9)
+            UNION ALL
+            (SELECT * FROM staff_log
+             WHERE org IS NULL AND ($2::uuid IS NULL OR id < $2) AND ($3::text IS NULL OR subject = $3)
+               AND ($4::text IS NULL OR action = $4) AND ($5::text IS NULL OR about = $5)
+               AND ($6::boolean IS NULL OR is_read = $6)
+               AND ($7::timestamptz IS NULL OR at >= $7) AND ($8::timestamptz IS NULL OR at < $8)
+               AND id BETWEEN $10 AND $11
+             ORDER BY id DESC LIMIT $9)
+        ) own
         ORDER BY id DESC LIMIT $9
         "#,
         org.0,
@@ -244,14 +261,24 @@ pub async fn list_staff_log(
         filter.at.0,
         filter.at.1,
         limit,
+        filter.at.0.map_or(Uuid::nil(), |from| first_id(from)),
+        filter.at.1.map_or(Uuid::max(), |until| first_id(until + TimeDelta::milliseconds(1))),
     )
     .fetch_all(&mut *conn)
     .await?;
-    let mut entries = Vec::with_capacity(rows.len());
-    for row in rows {
-        entries.push(row.entry(conn).await?);
+    let mut chunks = BTreeSet::new();
+    for row in &rows {
+        let event = row.event()?;
+        chunks.insert((event.partition, event.offset));
     }
-    Ok(entries)
+    let told = read_chunks(conn, &chunks.into_iter().collect::<Vec<_>>()).await?;
+    let told: HashMap<EventId, Envelope> = told.into_iter().map(|envelope| (envelope.id, envelope)).collect();
+    rows.into_iter().map(|row| row.entry(&told)).collect()
+}
+
+/// Where the ids of a moment begin: they are in the order of time (RFC 9562, version 7).
+fn first_id(moment: DateTime<Utc>) -> Uuid {
+    Uuid::from_u128(u128::from(moment.timestamp_millis().max(0).unsigned_abs()) << 80)
 }
 
 struct Row {
@@ -270,12 +297,19 @@ struct Row {
 }
 
 impl Row {
+    /// Where its event is.
+    fn event(&self) -> Result<EventId, LedgerError> {
+        let partition = Partition::new(self.part);
+        let partition = partition.ok_or_else(|| LedgerError::inconsistent("staff_log", "part", self.id))?;
+        Ok(EventId { partition, offset: self.position, index: self.idx })
+    }
+
     /// The record, held against its event.
-    async fn entry(self, conn: &mut PgConnection) -> Result<StaffEntry, LedgerError> {
+    fn entry(self, told: &HashMap<EventId, Envelope>) -> Result<StaffEntry, LedgerError> {
         let wrong = |column| LedgerError::inconsistent("staff_log", column, self.id);
-        let partition = Partition::new(self.part).ok_or_else(|| wrong("part"))?;
-        let event = EventId { partition, offset: self.position, index: self.idx };
-        let told = read_one(conn, event).await?.map(|envelope| envelope.event);
+        let event = self.event()?;
+        let told = told.get(&event).filter(|envelope| envelope.recorded_at == self.at);
+        let told = told.map(|envelope| &envelope.event);
         let known = |content: &Content, commitment: B256| {
             let hash = self.salt.as_deref().zip(self.content.as_deref());
             hash.is_some_and(|(salt, bytes)| self::commitment(salt, bytes) == commitment)
@@ -286,7 +320,7 @@ impl Row {
             None => None,
         };
         let org = self.org.map(OrgId);
-        let proven = content.as_ref().map(|content| match &told {
+        let proven = content.as_ref().map(|content| match told {
             Some(Event::StaffActed(event)) => {
                 let same = (event.id, event.org, event.action.as_str(), event.about.as_str(), false)
                     == (self.id, org, self.action.as_str(), self.about.as_str(), self.is_read);

@@ -7,6 +7,8 @@ use laurel_ledger::LedgerError;
 use rand::RngCore;
 use sqlx::PgConnection;
 
+use crate::hold_player;
+
 /// How long a challenge can be answered: time enough to find the wallet, not to be phished at leisure.
 pub const CHALLENGE_LIFETIME: TimeDelta = TimeDelta::minutes(10);
 
@@ -79,7 +81,7 @@ pub fn empty_challenge(
     Challenge { message, nonce, expires_at }
 }
 
-/// Issues a challenge and keeps it.
+/// Issues a challenge and keeps it, unless the player is erased: then nobody can answer it.
 ///
 /// # Errors
 /// If the database does not answer.
@@ -91,6 +93,9 @@ pub async fn issue_challenge(
 ) -> Result<Challenge, LedgerError> {
     let challenge = empty_challenge(now, rng, &request);
     let Challenge { message, nonce, expires_at } = &challenge;
+    if !hold_player(conn, request.player).await? {
+        return Ok(challenge);
+    }
     // Whoever comes for a new challenge sweeps out the old ones, of everybody.
     sqlx::query!("DELETE FROM wallet_challenges WHERE expires_at < $1", now).execute(&mut *conn).await?;
     sqlx::query!(

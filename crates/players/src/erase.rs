@@ -21,7 +21,14 @@ pub async fn erase_player(
 ) -> Result<Option<PlayerId>, LedgerError> {
     let Some(player) = find_player(conn, org, external_id).await? else { return Ok(None) };
     let id = player.id.uuid();
-    // First of all, and before the player's row is locked: a link under way has its challenge, is waited for, and is erased then.
+    // A link, a challenge or a sign-in under way holds the player, is waited for, and is erased then; those that come now find nobody.
+    let held = sqlx::query_scalar!(
+        r#"SELECT true AS "held!" FROM players WHERE id = $1 AND external_id IS NOT NULL FOR UPDATE"#,
+        id,
+    );
+    if held.fetch_optional(&mut *conn).await?.is_none() {
+        return Ok(None);
+    }
     sqlx::query!("DELETE FROM wallet_challenges WHERE player = $1", id).execute(&mut *conn).await?;
     sqlx::query!(
         r#"
@@ -33,12 +40,8 @@ pub async fn erase_player(
     )
     .execute(&mut *conn)
     .await?;
-    let erased = sqlx::query!(
-        "UPDATE players SET external_id = NULL, erased_at = $2 WHERE id = $1 AND external_id IS NOT NULL",
-        id,
-        context.now,
-    )
-    .execute(conn)
-    .await?;
-    Ok((erased.rows_affected() == 1).then_some(player.id))
+    sqlx::query!("UPDATE players SET external_id = NULL, erased_at = $2 WHERE id = $1", id, context.now,)
+        .execute(conn)
+        .await?;
+    Ok(Some(player.id))
 }

@@ -20,8 +20,8 @@ pub use self::{
         use_challenge,
     },
     store::{
-        EXTERNAL_ID_MAX, Player, PlayerError, find_player, find_players, player_of_id, players_of_ids,
-        put_player,
+        EXTERNAL_ID_MAX, Player, PlayerError, find_player, find_players, hold_player, player_of_id,
+        players_of_ids, put_player,
     },
     wallets::{Wallet, WalletProof, keep_wallets, resolve_wallets, wallet_of, wallet_proof, wallets_of},
 };

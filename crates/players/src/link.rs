@@ -10,7 +10,7 @@ use laurel_events::{PlayerId, WalletKind, WalletLinked};
 use laurel_ledger::{Context, LedgerError, append, reserved_addresses};
 use sqlx::PgConnection;
 
-use crate::Purpose;
+use crate::{Purpose, hold_player};
 
 /// What EIP-1271 has a wallet answer to a good signature.
 const MAGIC_VALUE: [u8; 4] = fixed_bytes!("1626ba7e").0;
@@ -252,6 +252,9 @@ pub async fn link_wallet(
 ) -> Result<WalletLinked, LinkError> {
     if !reserved_addresses(conn, wallet.chain_id, &[wallet.address]).await?.is_empty() {
         return Err(LinkError::Reserved);
+    }
+    if !hold_player(conn, player).await? {
+        return Err(LinkError::UnknownChallenge);
     }
     use_challenge(conn, context.now, wallet).await?;
     let (hash, signature) = match wallet.kind {

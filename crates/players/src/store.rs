@@ -120,6 +120,18 @@ pub async fn player_of_id(conn: &mut PgConnection, id: PlayerId) -> Result<Optio
     }))
 }
 
+/// Has a player not be erased before the transaction ends; `false` if they are erased. It is the first of a player's rows to be taken.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn hold_player(conn: &mut PgConnection, id: PlayerId) -> Result<bool, LedgerError> {
+    let held = sqlx::query_scalar!(
+        r#"SELECT true AS "held!" FROM players WHERE id = $1 AND external_id IS NOT NULL FOR SHARE"#,
+        id.uuid(),
+    );
+    Ok(held.fetch_optional(conn).await?.is_some())
+}
+
 /// The players among `external_ids` whom `org` knows.
 ///
 /// # Errors

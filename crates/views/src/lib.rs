@@ -63,5 +63,5 @@ pub use self::{
         find_transaction, grants_of_transaction, list_transactions, transaction_totals,
     },
     vaults::{VaultShare, vault_shares},
-    wallets::{WalletLinksStage, players_of_wallet},
+    wallets::{WalletLinksStage, own_players_of_wallets, players_of_wallet},
 };

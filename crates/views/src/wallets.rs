@@ -1,12 +1,12 @@
 //! Who has ever linked which wallet.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use alloy_primitives::Address;
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use laurel_bus::{Stage, StageError};
-use laurel_events::{Envelope, Event, EventKind, NewEvent, PlayerId};
+use laurel_events::{Envelope, Event, EventKind, NewEvent, OrgId, PlayerId};
 use laurel_ledger::LedgerError;
 use sqlx::PgConnection;
 use uuid::Uuid;
@@ -71,6 +71,37 @@ impl Stage for WalletLinksStage {
         .await?;
         Ok(Vec::new())
     }
+}
+
+/// Of each organisation, the players who have ever linked one of some wallets.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn own_players_of_wallets(
+    conn: &mut PgConnection,
+    wallets: &[(OrgId, Address)],
+) -> Result<BTreeMap<(OrgId, Address), Vec<PlayerId>>, LedgerError> {
+    let orgs: Vec<i32> = wallets.iter().map(|(org, _)| org.0).collect();
+    let addresses: Vec<&[u8]> = wallets.iter().map(|(_, wallet)| wallet.as_slice()).collect();
+    let rows = sqlx::query!(
+        r#"
+        SELECT DISTINCT u.at AS "at!", l.player
+        FROM unnest($1::integer[], $2::bytea[]) WITH ORDINALITY AS u (org, wallet, at)
+        JOIN wallet_links l ON l.wallet = u.wallet
+        JOIN players p ON p.id = l.player AND p.org = u.org
+        "#,
+        &orgs,
+        &addresses as &[&[u8]],
+    )
+    .fetch_all(conn)
+    .await?;
+    let mut players: BTreeMap<_, Vec<PlayerId>> = BTreeMap::new();
+    for row in rows {
+        if let Some(of) = usize::try_from(row.at).ok().and_then(|at| wallets.get(at.checked_sub(1)?)) {
+            players.entry(*of).or_default().push(row.player.into());
+        }
+    }
+    Ok(players)
 }
 
 /// The players who have ever linked the wallet, of whatever organisation.

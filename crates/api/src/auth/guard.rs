@@ -18,6 +18,7 @@ use super::{
 use crate::{
     ApiState, Class, Problem, class_of,
     limits::{Address, Bucket, Charge, asked, client_ip, read_body, with_standing},
+    parameters::asked_for,
     request_id::RequestId,
     staff_log::{Origin, keep_read},
 };
@@ -86,6 +87,7 @@ impl Asking {
         next: Next,
     ) -> Result<Response, Problem> {
         self.charge.caller().await?;
+        let asked = asked_for(self.right.operation, self.parts.uri.query())?;
         let (mut turn, mut read) = (None, None);
         match caller? {
             None => {
@@ -105,8 +107,9 @@ impl Asking {
                     return Err(principal.refused(self.right.who));
                 }
                 if self.right.is_personal && principal.is_staff() {
-                    let query = self.parts.uri.query().unwrap_or_default().to_owned();
-                    read = Some((principal.clone(), named.unwrap_or_default(), query));
+                    let mut asked = asked;
+                    asked.extend(named.unwrap_or_default());
+                    read = Some((principal.clone(), asked));
                 }
                 self.parts.extensions.insert(principal);
             }
@@ -123,10 +126,10 @@ impl Asking {
         };
         let response = next.run(Request::from_parts(parts, body)).await;
         drop(turn);
-        if let Some((principal, named, query)) = read
+        if let Some((principal, asked)) = read
             && response.status().is_success()
         {
-            keep_read(&state, &principal, &named, &query).await?;
+            keep_read(&state, &principal, asked).await?;
         }
         Ok(response)
     }

@@ -156,7 +156,7 @@ pub const MATRIX: [Right; 71] = [
     to("GET", "/v1/audit/log", "list_audit_log", &[Auditor]),
     to("GET", "/v1/audit/reconciliations", "list_reconciliations", &[Auditor, Operator]),
     to("GET", "/v1/dead-letters", "list_dead_letters", &[Operator]),
-    to("GET", "/v1/dead-letters/{letter_id}", "get_dead_letter", &[Operator]),
+    personal(to("GET", "/v1/dead-letters/{letter_id}", "get_dead_letter", &[Operator])),
     to("POST", "/v1/dead-letters/{letter_id}/redrive", "redrive_dead_letter", &[Operator]),
     to("POST", "/v1/dead-letters/redrive", "redrive_dead_letters", &[Operator]),
     to("GET", "/v1/lanes", "list_lanes", &[Operator]),

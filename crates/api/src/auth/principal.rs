@@ -35,13 +35,20 @@ pub enum Role {
 
 impl std::fmt::Display for Role {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Role {
+    /// Its name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
             Self::Player => "player",
             Self::Manager => "manager",
             Self::Auditor => "auditor",
             Self::Operator => "operator",
             Self::GameServer => "game-server",
-        })
+        }
     }
 }
 
@@ -192,6 +199,14 @@ impl Principal {
     /// Whether they work here: what they do is logged, and what they read of players. Whoever may do everything counts as such.
     pub(crate) const fn is_staff(&self) -> bool {
         !matches!(self.role, Some(Role::Player | Role::GameServer))
+    }
+
+    /// What they are, as it is kept: `none` where nobody signs in.
+    pub(crate) const fn role_name(&self) -> &'static str {
+        match self.role {
+            Some(role) => role.as_str(),
+            None => "none",
+        }
     }
 
     /// Whether they may report of that game.

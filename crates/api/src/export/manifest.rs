@@ -1,8 +1,9 @@
 //! What was exported, by whom, and what it hashes to.
 
 use chrono::{DateTime, Utc};
-use laurel_events::OrgId;
+use laurel_events::{OrgId, PlayerId};
 use laurel_ledger::LedgerError;
+use laurel_players::find_players;
 use serde::Serialize;
 use sqlx::{PgConnection, types::Json};
 use utoipa::ToSchema;
@@ -30,12 +31,13 @@ pub(super) async fn begin(
     manifest: &Manifest<'_>,
 ) -> Result<(), LedgerError> {
     sqlx::query!(
-        "INSERT INTO exports (id, org, subject, what, query, format, started_at) VALUES ($1, $2, $3, $4, $5, $6, $7)",
+        "INSERT INTO exports (id, org, subject, role, what, query, format, started_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
         manifest.id,
         principal.org.0,
         principal.subject,
+        principal.role_name(),
         manifest.what,
-        manifest.query,
+        unnamed(conn, principal.org, manifest.query).await?,
         manifest.format.as_str(),
         now,
     )
@@ -76,9 +78,9 @@ pub(super) async fn end(
 pub(crate) struct ExportOut {
     /// Its id.
     pub(crate) id: Uuid,
-    /// grants, transactions, transfers or balances.
+    /// grants, transactions, transfers, journal, balances or player.
     what: String,
-    /// What was asked for, as the query said it.
+    /// What was asked for, as the query said it, but with the ids of players instead of their names.
     query: String,
     /// csv or ndjson.
     format: String,
@@ -159,28 +161,31 @@ async fn select(
     Ok(rows.collect())
 }
 
-/// Forgets what exports tell of a player: that they asked for one, or that they were asked for.
+/// A query with the ids of players instead of their names, which can be erased.
+async fn unnamed(conn: &mut PgConnection, org: OrgId, query: &str) -> Result<String, LedgerError> {
+    let mut parameters: Vec<(String, String)> =
+        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+    for (name, value) in &mut parameters {
+        if name == "player_id" {
+            let found = find_players(conn, org, std::slice::from_ref(value)).await?;
+            *value = found.get(value).map(PlayerId::to_string).unwrap_or_default();
+        }
+    }
+    Ok(url::form_urlencoded::Serializer::new(String::new()).extend_pairs(parameters).finish())
+}
+
+/// Forgets that a player asked for exports.
 pub(crate) async fn forget_player(
     conn: &mut PgConnection,
     org: OrgId,
     player_id: &str,
 ) -> Result<(), LedgerError> {
-    sqlx::query!("UPDATE exports SET subject = '' WHERE org = $1 AND subject = $2", org.0, player_id)
-        .execute(&mut *conn)
-        .await?;
-    let asked =
-        sqlx::query!(r"SELECT id, query FROM exports WHERE org = $1 AND query LIKE '%player\_id=%'", org.0,);
-    for row in asked.fetch_all(&mut *conn).await? {
-        let parameters: Vec<(String, String)> =
-            url::form_urlencoded::parse(row.query.as_bytes()).into_owned().collect();
-        let is_named = |(name, value): &(String, String)| name == "player_id" && value == player_id;
-        if parameters.iter().any(is_named) {
-            let others = parameters.iter().filter(|parameter| !is_named(parameter));
-            let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(others).finish();
-            sqlx::query!("UPDATE exports SET query = $2 WHERE id = $1", row.id, query)
-                .execute(&mut *conn)
-                .await?;
-        }
-    }
+    sqlx::query!(
+        "UPDATE exports SET subject = '' WHERE org = $1 AND subject = $2 AND role IN ('player', '')",
+        org.0,
+        player_id,
+    )
+    .execute(conn)
+    .await?;
     Ok(())
 }

@@ -10,7 +10,7 @@ mod reads;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use laurel_events::{CampaignId, Subject};
+use laurel_events::{CampaignId, OrgId, Subject};
 use laurel_ledger::{Context, Deed, StaffRecord, record_staff};
 use serde::Serialize;
 use serde_json::Value;
@@ -35,6 +35,8 @@ pub struct Origin {
 #[derive(Clone, Debug)]
 pub(crate) struct Change {
     about: Subject,
+    /// Whose auditors see it, where that is not whoever changes it.
+    org: Option<OrgId>,
     before: Option<Value>,
     after: Option<Value>,
 }
@@ -42,12 +44,17 @@ pub(crate) struct Change {
 impl Change {
     /// A change of `kind:id`. An event of this subject may be appended by the same transaction, and no other one.
     pub(crate) fn of(kind: &str, id: impl std::fmt::Display) -> Self {
-        Self { about: Subject::new(kind, id), before: None, after: None }
+        Self { about: Subject::new(kind, id), org: None, before: None, after: None }
     }
 
     /// A change of a campaign.
     pub(crate) fn of_campaign(id: CampaignId) -> Self {
         Self::of("campaign", id)
+    }
+
+    /// The same, of what is an organisation's, whoever changes it.
+    pub(crate) fn of_org(self, org: Option<OrgId>) -> Self {
+        Self { org, ..self }
     }
 
     /// The same, of what was like that before.
@@ -78,8 +85,9 @@ pub(crate) async fn keep_change(
     if !principal.is_staff() || is_none {
         return Ok(());
     }
-    let Change { about, before, after } = change;
+    let Change { about, org, before, after } = change;
     let record = principal.record(about, Deed::Acted { before, after });
+    let record = StaffRecord { org: org.or(record.org), ..record };
     let context = Context { now, request_id: record.request_id.clone(), trace: None };
     Ok(record_staff(conn, &context, &mut state.rng().await, vec![record]).await?)
 }
@@ -117,7 +125,7 @@ impl Principal {
         StaffRecord {
             org: Some(self.org),
             subject: self.subject.clone(),
-            role: self.role.map_or_else(|| "none".to_owned(), |role| role.to_string()),
+            role: self.role_name().to_owned(),
             address: self.origin.address,
             request_id: Some(self.origin.request_id.clone()),
             action: self.origin.action.to_owned(),

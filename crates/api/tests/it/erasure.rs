@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::{
     reads::submitted,
     wallets::link_wallet,
-    world::{World, outcome},
+    world::{World, definition, outcome},
 };
 
 /// A name that nothing else is like.
@@ -26,7 +26,7 @@ async fn known(world: &World) -> String {
         .await;
     world.decide().await;
     submitted(world, &campaign).await;
-    for path in [format!("/v1/grants?player_id={NAME}"), format!("/v1/grants?limit=5&player_id={NAME}")] {
+    for path in [format!("/v1/grants?player_id={NAME}"), format!("/v1/grants?limit=5&player%5Fid={NAME}")] {
         let file =
             world.call(Role::Auditor, &format!("GET {path}")).header("accept", "text/csv").send().await;
         assert_eq!(file.status, 200);
@@ -85,7 +85,38 @@ async fn everything_that_is_known_is_a_file() {
     another.send().await.is_problem(403, "wrong_role", "another player");
     let own =
         world.call(Role::Player, &format!("GET /v1/players/{NAME}/data")).by(Role::Player, "default", NAME);
-    assert_eq!(own.send().await.status, 200);
+    let own = own.send().await;
+    assert_eq!(own.status, 200);
+    let records: Vec<Value> = own
+        .bytes
+        .split(|byte| *byte == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| serde_json::from_slice(line).unwrap())
+        .collect();
+    let records: Vec<&Value> = records.iter().filter(|line| line["what"] == "record").collect();
+    assert!(!records.is_empty(), "who works here has read it");
+    for record in records.iter().map(|record| &record["data"]) {
+        assert_eq!((&record["by"], &record["address"]), (&json!(""), &Value::Null));
+        assert_ne!(record["role"], "");
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_called_like_a_player_keeps_what_is_theirs() {
+    let world = World::new().await;
+    known(&world).await;
+    let manager = |line: &str| world.call(Role::Manager, line).by(Role::Manager, "default", NAME);
+    let file = manager("GET /v1/grants").header("accept", "text/csv").send().await;
+    assert_eq!(file.status, 200);
+    let create = || manager("POST /v1/campaigns").header("idempotency-key", "one").json(&definition());
+    let made = create().send().await;
+    assert_eq!(made.status, 201, "{made:?}");
+    assert_eq!(manager(&format!("DELETE /v1/players/{NAME}")).send().await.status, 204);
+    let again = create().send().await;
+    assert_eq!((again.status.as_u16(), again.header("idempotency-replayed")), (201, Some("true")));
+    let exports = world.call(Role::Auditor, "GET /v1/exports").send().await.ok();
+    let by: Vec<&Value> = exports["items"].as_array().unwrap().iter().map(|export| &export["by"]).collect();
+    assert!(by.contains(&&json!(NAME)), "{by:?}");
 }
 
 #[tokio::test]

@@ -1,12 +1,17 @@
 //! Commands in the audit log: who has which command run, before it does anything. Three are kept behind what they do: `pause`, whose caller is
 //! in a hurry, `recover`, before which a database is not to be written to, and `chain rebase`, which begins when every event was read.
 
+use std::collections::BTreeSet;
+
 use anyhow::Context as _;
+use laurel_api::list_staff;
+use laurel_bus::find_letter;
 use laurel_events::{Clock, OrgId, Subject, SystemClock};
-use laurel_ledger::{Context, Deed, StaffRecord, commit, find_organisation, record_staff};
+use laurel_ledger::{Context, Deed, StaffRecord, commit, find_organisation, orgs_of_subjects, record_staff};
 use nix::unistd::{Uid, User as Account, gethostname};
 use rand::{SeedableRng, rngs::StdRng};
 use serde_json::json;
+use sqlx::PgConnection;
 
 use crate::{
     cli::{Alerts, Chain, ChainAction, Command, Dlq, Lanes, Org, User},
@@ -26,14 +31,28 @@ pub(super) enum When {
     Behind,
 }
 
+/// Whose matter a command is: their auditors see the record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Whose {
+    /// All organisations'.
+    Everybody,
+    /// That of this name.
+    Org(String),
+    /// That of somebody who works there.
+    Staff(String),
+    /// That whose campaign it is about; everybody's, if it is about none.
+    Subject,
+    /// Those whose events the letters hold.
+    Letters(Vec<i64>),
+}
+
 /// A command that changes something that is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Logged {
     pub(super) when: When,
     action: &'static str,
     about: Subject,
-    /// The organisation that it is for; without, it is for all of them.
-    org: Option<String>,
+    whose: Whose,
     /// As it was given.
     arguments: Vec<String>,
 }
@@ -51,6 +70,7 @@ impl Logged {
             Command::User(User::Disable { .. }) => ("laurel user disable", of_command("user")),
             Command::User(User::Enable { .. }) => ("laurel user enable", of_command("user")),
             Command::User(User::ForgetTotp { .. }) => ("laurel user forget-totp", of_command("user")),
+            Command::User(User::Reseal) => ("laurel user reseal", of_command("user")),
             Command::Dlq(Dlq::Redrive { .. }) => ("laurel dlq redrive", of_command("dlq")),
             Command::Dlq(Dlq::Drop { .. }) => ("laurel dlq drop", of_command("dlq")),
             Command::Lanes(Lanes::Add { .. }) => ("laurel lanes add", of_command("lanes")),
@@ -66,17 +86,34 @@ impl Logged {
             Command::Chain(Chain { action: ChainAction::Rebase { .. }, .. }) => {
                 ("laurel chain rebase", of_command("chain"))
             }
-            _ => return None,
+            // What they change is no database of players' money.
+            Command::Demo(_) | Command::Devnet(_) | Command::Deploy(_) | Command::Chain(_) => return None,
+            // Services keep what they are asked for.
+            Command::All | Command::Api | Command::Campaign | Command::GrantSaga => return None,
+            Command::ChainWatcher | Command::Views => return None,
+            // What they do needs no database, or is done to the log itself.
+            Command::Token(_) | Command::Migrate { .. } => return None,
+            Command::Audit(_) | Command::Openapi { .. } | Command::Completions { .. } => return None,
         };
         let when = match command {
             Command::Pause(_) | Command::Recover | Command::Chain(_) => When::Behind,
             _ => When::Before,
         };
-        let org = match command {
-            Command::User(User::Add { org, .. }) => Some(org.as_str().to_owned()),
-            _ => None,
+        let whose = match command {
+            Command::User(User::Add { org, .. }) => Whose::Org(org.as_str().to_owned()),
+            Command::User(
+                User::Password { name, .. }
+                | User::Disable { name }
+                | User::Enable { name }
+                | User::ForgetTotp { name },
+            ) => Whose::Staff(name.as_str().to_owned()),
+            Command::Dlq(Dlq::Redrive { ids, all: false, .. } | Dlq::Drop { ids }) => {
+                Whose::Letters(ids.clone())
+            }
+            Command::Pause(_) | Command::Unpause(_) => Whose::Subject,
+            _ => Whose::Everybody,
         };
-        Some(Self { when, action, about, org, arguments: arguments.collect() })
+        Some(Self { when, action, about, whose, arguments: arguments.collect() })
     }
 
     /// Keeps it.
@@ -84,11 +121,7 @@ impl Logged {
         let pool = connect::database(&config.database.url, 1).await?;
         connect::require_current_schema(&pool).await?;
         let mut tx = pool.begin().await?;
-        let org: Option<OrgId> = match &self.org {
-            Some(name) => find_organisation(&mut tx, name).await?,
-            None => None,
-        };
-        let record = StaffRecord {
+        let record = |org| StaffRecord {
             org,
             subject: caller(),
             role: ROLE.to_owned(),
@@ -98,9 +131,39 @@ impl Logged {
             about: self.about.clone(),
             deed: Deed::Acted { before: None, after: Some(json!({ "arguments": self.arguments })) },
         };
+        let records = self.orgs(&mut tx).await?.into_iter().map(record).collect();
         let context = Context::at(SystemClock.now());
-        record_staff(&mut tx, &context, &mut StdRng::from_os_rng(), vec![record]).await?;
+        record_staff(&mut tx, &context, &mut StdRng::from_os_rng(), records).await?;
         commit(tx, "command_logged").await.context("the audit log")
+    }
+
+    /// Whose auditors see it; `None` is everybody's.
+    async fn orgs(&self, conn: &mut PgConnection) -> anyhow::Result<BTreeSet<Option<OrgId>>> {
+        let subjects = match &self.whose {
+            Whose::Everybody => Vec::new(),
+            Whose::Org(name) => return Ok([find_organisation(conn, name).await?].into()),
+            Whose::Staff(name) => {
+                let staff = list_staff(conn).await?.into_iter().find(|staff| staff.name == *name);
+                let org = match staff {
+                    Some(staff) => find_organisation(conn, &staff.org).await?,
+                    None => None,
+                };
+                return Ok([org].into());
+            }
+            Whose::Subject => vec![self.about.clone()],
+            Whose::Letters(ids) => {
+                let mut subjects = Vec::new();
+                for id in ids {
+                    subjects.extend(
+                        find_letter(conn, *id).await?.map(|letter| Subject::from_text(letter.subject)),
+                    );
+                }
+                subjects
+            }
+        };
+        let orgs = orgs_of_subjects(conn, &subjects).await?;
+        let whose: BTreeSet<_> = subjects.iter().map(|subject| orgs.get(subject).copied()).collect();
+        Ok(if whose.is_empty() { [None].into() } else { whose })
     }
 }
 
@@ -138,7 +201,11 @@ mod tests {
             (added.when, added.action, added.about.as_str()),
             (When::Before, "laurel user add", "command:user")
         );
-        assert_eq!(added.org.as_deref(), Some("studio"));
+        assert_eq!(added.whose, Whose::Org("studio".to_owned()));
+        assert_eq!(logged("laurel user disable ada").unwrap().whose, Whose::Staff("ada".to_owned()));
+        assert_eq!(logged("laurel dlq drop 7 8").unwrap().whose, Whose::Letters(vec![7, 8]));
+        assert_eq!(logged("laurel dlq redrive --all").unwrap().whose, Whose::Everybody);
+        assert!(logged("laurel user reseal").is_some());
         assert_eq!(added.arguments, ["user", "add", "ada", "--role", "manager", "--org", "studio"]);
         let paused = logged("laurel pause --campaign 7").unwrap();
         assert_eq!((paused.when, paused.about.as_str()), (When::Behind, "campaign:7"));

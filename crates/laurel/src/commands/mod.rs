@@ -52,14 +52,15 @@ pub(crate) async fn run(cli: Cli, stop: &CancellationToken) -> anyhow::Result<Ou
     let logged = Logged::of(&cli.command, std::env::args().skip(1));
     let Some(logged) = logged else { return obey(cli, stop).await };
     let config = Config::load(cli.config.as_deref(), &Environment::process())?;
-    let kept = async || within(config.database.answer_timeout(), until(stop, logged.keep(&config))).await;
+    let kept = async || within(config.database.answer_timeout(), logged.keep(&config)).await;
     match logged.when {
         When::Before => {
-            kept().await?;
+            until(stop, kept()).await?;
             obey(cli, stop).await
         }
         When::Behind => {
             let done = obey(cli, stop).await;
+            // Also when it was interrupted: what it had done by then is done.
             if let Err(error) = kept().await {
                 tracing::warn!(error = %format!("{error:#}"), "the audit log has no record of this command");
             }

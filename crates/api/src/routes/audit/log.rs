@@ -54,6 +54,13 @@ pub(crate) struct RecordOut {
     proven: Option<bool>,
 }
 
+impl RecordOut {
+    /// The same for those who are no business of whoever it was: by what they are, not by who they are and where.
+    pub(crate) fn without_who(self) -> Self {
+        Self { by: String::new(), address: None, request_id: None, ..self }
+    }
+}
+
 impl From<StaffEntry> for RecordOut {
     fn from(entry: StaffEntry) -> Self {
         let StaffEntry { id, at, proven, event, record } = entry;

@@ -17,6 +17,7 @@ use sqlx::PgConnection;
 use crate::{
     ApiState, Password, Principal, Problem,
     auth::{SigningIn, fail, is_locked, lock_staff, staff_of},
+    staff_log::keep_sign_in,
 };
 
 /// Goes with every answer that holds a secret (RFC 6749, section 5.1).
@@ -59,6 +60,7 @@ async fn require_password(
         return hash.ok_or_else(wrong);
     }
     fail(&mut tx, now, &staff).await?;
+    keep_sign_in(&mut tx, state, now, &principal.origin, &staff, "refused").await?;
     commit(tx, "wrong_password").await?;
     Err(wrong())
 }

@@ -3,7 +3,9 @@
 use alloy_primitives::Bytes;
 use axum::{Json, extract::State, response::IntoResponse};
 use laurel_ledger::{commit, organisation_name};
-use laurel_players::{LinkError, Proof, Purpose, find_challenge, player_of_id, use_challenge, wallet_of};
+use laurel_players::{
+    LinkError, Proof, Purpose, find_challenge, hold_player, player_of_id, use_challenge, wallet_of,
+};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -50,6 +52,9 @@ pub(crate) async fn handler(
     let wallet = asked.prove(&**node, proof).await.map_err(refused)?;
     let mut rng = state.rng().await;
     let mut tx = state.pool.begin().await?;
+    if !hold_player(&mut tx, id).await? {
+        return Err(refused(LinkError::UnknownChallenge));
+    }
     use_challenge(&mut tx, now, &wallet).await.map_err(refused)?;
     let linked = wallet_of(&mut tx, chain_id, id).await?;
     if linked.is_none_or(|linked| linked.address != wallet.address()) {

@@ -2,6 +2,8 @@
 
 use axum::{extract::State, http::StatusCode};
 use laurel_bus::{find_letter, redrive_letter};
+use laurel_events::Subject;
+use laurel_ledger::orgs_of_subjects;
 
 use super::out::LetterOut;
 use crate::{
@@ -37,8 +39,11 @@ pub(crate) async fn handler(
     let before = LetterOut::from(find_letter(&mut once.tx, id).await?.ok_or_else(gone)?);
     redrive_letter(&mut once.tx, now, id).await?;
     let letter = find_letter(&mut once.tx, id).await?.ok_or_else(gone)?;
+    let subject = Subject::from_text(letter.subject.clone());
+    let whose = orgs_of_subjects(&mut once.tx, std::slice::from_ref(&subject)).await?;
     let (kind, letter) = (letter.kind.parse().ok(), LetterOut::from(letter));
-    let change = Change::of("dead-letter", id).before(&before)?.after(&letter)?;
+    let change = Change::of("dead-letter", id).of_org(whose.get(&subject).copied());
+    let change = change.before(&before)?.after(&letter)?;
     let reply = Reply::json(StatusCode::ACCEPTED, None, &letter)?;
     let reply = once.commit("redrive", reply, Some(change)).await?;
     state.wakes.committed(kind).await;

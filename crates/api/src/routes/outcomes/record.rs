@@ -53,17 +53,11 @@ async fn record_together(
 ) -> Vec<Result<Option<Answer>, Problem>> {
     match record_all(state, reports).await {
         Ok(Some(answers)) => answers.into_iter().map(|answer| Ok(Some(answer))).collect(),
-        // They begin again, with what is known by then.
-        Ok(None) => reports.iter().map(|_| Ok(None)).collect(),
-        // One that cannot be recorded does not take the others with it.
-        Err(error) if reports.len() > 1 && !error.is_infrastructure() => {
-            let mut answers = Vec::with_capacity(reports.len());
-            for report in reports {
-                let alone = record_all(state, std::slice::from_ref(report)).await;
-                answers.push(alone.map(|answers| answers?.pop()).map_err(Problem::from));
-            }
-            answers
-        }
+        // It begins again, with what is known by then.
+        Ok(None) if reports.len() == 1 => vec![Ok(None)],
+        // One that cannot be recorded, or has to begin again, does not take the others with it.
+        Ok(None) => alone(state, reports).await,
+        Err(error) if reports.len() > 1 && !error.is_infrastructure() => alone(state, reports).await,
         Err(error) => {
             let problem = Problem::from(error);
             reports.iter().map(|_| Err(problem.clone())).collect()
@@ -71,6 +65,14 @@ async fn record_together(
     }
 }
 
+async fn alone(state: &ApiState, reports: &[Arc<Reported>]) -> Vec<Result<Option<Answer>, Problem>> {
+    let mut answers = Vec::with_capacity(reports.len());
+    for report in reports {
+        let alone = record_all(state, std::slice::from_ref(report)).await;
+        answers.push(alone.map(|answers| answers?.pop()).map_err(Problem::from));
+    }
+    answers
+}
 /// Records what is new of several reports, in one transaction.
 async fn record_all(state: &ApiState, reports: &[Arc<Reported>]) -> Result<Option<Vec<Answer>>, LedgerError> {
     let mut tx = state.pool.begin().await?;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::player;
 use crate::{
-    ApiState, Principal, Problem,
+    ApiState, Principal, Problem, Role,
     auth::sessions_of_player,
     export::{Format, Source, export},
     extract::Path,
@@ -48,6 +48,8 @@ struct KnownSource {
     org: OrgId,
     org_name: String,
     player: PlayerId,
+    /// Whether it is the player who asks: who read of them is told by what they are.
+    is_own: bool,
     part: Part,
 }
 
@@ -72,6 +74,7 @@ pub(crate) async fn handler(
         org: principal.org,
         org_name: principal.org_name.clone(),
         player: player.id,
+        is_own: principal.role == Some(Role::Player),
         part: Part::Player(Box::new(player)),
     };
     export(&state, &principal, Format::Ndjson, "", source).await
@@ -111,7 +114,11 @@ impl Source for KnownSource {
                 let records = list_staff_log(conn, self.org, &filter, PAGE as i64).await?;
                 let last = records.last().map(|record| record.id).filter(|_| records.len() == PAGE);
                 let next = last.map_or(Part::End, |last| Part::Records(Some(last)));
-                (records.into_iter().map(|record| row("record", &RecordOut::from(record))).collect(), next)
+                let told = |record| {
+                    let record = RecordOut::from(record);
+                    row("record", &if self.is_own { record.without_who() } else { record })
+                };
+                (records.into_iter().map(told).collect(), next)
             }
             Part::End => return Ok(None),
         };

@@ -40,7 +40,7 @@ pub(crate) async fn handler(
     let id = erase_player(&mut tx, &context, principal.org, &player_id).await?.ok_or_else(gone)?;
     forget_sessions_of_player(&mut tx, id).await?;
     forget_player(&mut tx, principal.org, &player_id).await?;
-    forget_answers(&mut tx, principal.org, &player_id, &id.to_string()).await?;
+    forget_answers(&mut tx, principal.org, &player_id, id).await?;
     append(&mut tx, &context, &[PlayerErased { player: id, org: principal.org }.into()]).await?;
     keep_change(&mut tx, &state, context.now, &principal, Change::of("player", id)).await?;
     commit(tx, "player_erased").await?;
