@@ -99,7 +99,8 @@ async fn while_the_first_is_answered_the_second_waits(
     let world = World::new().await;
     let request = creating(&world, what).await;
     let mut tx = world.pool().begin().await.unwrap();
-    let scope = IdempotencyScope { org: OrgId(1), role: "manager", subject: "caller", key: "k-1" };
+    let role = if what == "challenge" { "game-server" } else { "manager" };
+    let scope = IdempotencyScope { org: OrgId(1), role, subject: "caller", key: "k-1" };
     assert!(lock_idempotency_key(&mut tx, scope).await.unwrap());
     let second = keyed(&world, &request, "k-1");
     second.refused(409, "request_in_progress", "send it again in a moment").await;

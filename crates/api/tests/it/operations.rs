@@ -92,7 +92,7 @@ async fn all_dead_letters_of_a_stage_are_redriven_once() {
     );
     keyed("?stage=another").refused(422, "idempotency_key_reused", "another request").await;
     assert_eq!(redrive("").send().await.accepted()["ids"], json!([]));
-    redrive("?stages=echo").refused(400, "invalid_query", "unknown field").await;
+    redrive("?stages=echo").refused(400, "invalid_query", "no parameter").await;
 }
 
 #[tokio::test]

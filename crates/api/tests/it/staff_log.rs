@@ -198,7 +198,7 @@ async fn what_is_read_of_players_is_kept_before_it_is_answered() {
     world.decide().await;
     let id = world.call(Role::Auditor, "GET /v1/grants").send().await.ok()["items"][0]["player"].clone();
     sqlx::query("INSERT INTO wallet_links VALUES ($1, $2, 31337, 1, now())")
-        .bind([0x22; 20])
+        .bind([0x22_u8; 20].as_slice())
         .bind(id.as_str().unwrap().parse::<Uuid>().unwrap())
         .execute(world.pool())
         .await
