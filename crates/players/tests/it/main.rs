@@ -3,6 +3,7 @@
 
 mod challenges;
 mod contracts;
+mod erasing;
 mod reserved;
 mod wallets;
 mod world;
