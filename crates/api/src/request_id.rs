@@ -1,7 +1,7 @@
 //! `x-request-id`: accepted or made, echoed, logged, journaled.
 
 use axum::{
-    extract::{FromRequestParts, Request, State},
+    extract::{FromRequestParts, MatchedPath, Request, State},
     http::{HeaderName, HeaderValue, request::Parts},
     middleware::Next,
     response::Response,
@@ -33,11 +33,13 @@ pub(crate) async fn with_request_id(
         None => time_ordered(state.now(), &mut state.rng().await).to_string(),
     };
     request.extensions_mut().insert(RequestId(id.clone()));
+    // The route, not the path: that may name a player, who is not to be found in logs.
+    let route = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str).unwrap_or_default();
     let span = tracing::info_span!(
         "api.request.handle",
         request.id = id,
         http.method = %request.method(),
-        http.path = request.uri().path(),
+        http.route = route,
     );
     let mut response = next.run(request).instrument(span).await;
     if let Ok(value) = HeaderValue::from_str(&id) {

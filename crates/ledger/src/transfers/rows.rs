@@ -76,7 +76,8 @@ pub(super) async fn fundings(conn: &mut PgConnection, window: &Window) -> Result
     let rows = sqlx::query!(
         r#"
         SELECT block_number, log_index, turn, added, recorded_at FROM fundings
-        WHERE campaign = $1 AND (recorded_at, block_number, log_index, turn) > ($2, $3, $4, $5) AND recorded_at < $7
+        WHERE campaign = $1 AND (recorded_at, block_number, log_index, turn) > ($2, $3, $4, $5)
+          AND recorded_at >= $8 AND recorded_at < $7
         ORDER BY recorded_at, block_number, log_index, turn
         LIMIT $6
         "#,
@@ -87,6 +88,7 @@ pub(super) async fn fundings(conn: &mut PgConnection, window: &Window) -> Result
         window.after.funding.3,
         window.limit,
         window.recorded.1,
+        window.recorded.0,
     )
     .fetch_all(conn)
     .await?;
@@ -133,7 +135,8 @@ pub(super) async fn posts(conn: &mut PgConnection, window: &Window) -> Result<Ve
     let rows = sqlx::query!(
         r#"
         SELECT batch, turn, amount, recorded_at FROM postings
-        WHERE campaign = $1 AND (recorded_at, batch, turn) > ($2, $3, $4) AND recorded_at < $6
+        WHERE campaign = $1 AND (recorded_at, batch, turn) > ($2, $3, $4)
+          AND recorded_at >= $7 AND recorded_at < $6
         ORDER BY recorded_at, batch, turn
         LIMIT $5
         "#,
@@ -143,6 +146,7 @@ pub(super) async fn posts(conn: &mut PgConnection, window: &Window) -> Result<Ve
         window.after.post.2,
         window.limit,
         window.recorded.1,
+        window.recorded.0,
     )
     .fetch_all(conn)
     .await?;
@@ -160,7 +164,8 @@ pub(super) async fn voids(conn: &mut PgConnection, window: &Window) -> Result<Ve
     let rows = sqlx::query!(
         r#"
         SELECT number, turn, amount, recorded_at FROM voids
-        WHERE campaign = $1 AND (recorded_at, number, turn) > ($2, $3, $4) AND recorded_at < $6
+        WHERE campaign = $1 AND (recorded_at, number, turn) > ($2, $3, $4)
+          AND recorded_at >= $7 AND recorded_at < $6
         ORDER BY recorded_at, number, turn
         LIMIT $5
         "#,
@@ -170,6 +175,7 @@ pub(super) async fn voids(conn: &mut PgConnection, window: &Window) -> Result<Ve
         window.after.void.2,
         window.limit,
         window.recorded.1,
+        window.recorded.0,
     )
     .fetch_all(conn)
     .await?;

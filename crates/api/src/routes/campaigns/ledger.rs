@@ -22,9 +22,9 @@ use crate::{
 
 #[derive(Serialize, ToSchema)]
 pub(crate) struct TransferOut {
-    /// funding, hold, post or void; with `_undone`, one that the chain took back.
+    /// funding, hold, post, void or return; with `_undone`, one that the chain took back.
     kind: &'static str,
-    /// What it concerns: a block and log, a grant, or a batch.
+    /// What it concerns: a block and log, a grant, a batch, or a transaction.
     reference: String,
     /// The account it leaves.
     debit: &'static str,
