@@ -113,6 +113,8 @@ codes! {
     AttemptDiffers = "attempt_differs", Error;
     /// A batch's segment is not what was settled or signed.
     SegmentDiffers = "segment_differs", Error;
+    /// What somebody who works here did, or read of players, has no record.
+    RecordMissing = "record_missing", Error;
     /// What a settlement paid was not posted.
     PostingMissing = "posting_missing", Error;
     /// A posting says another amount or number than the settlement.

@@ -109,8 +109,13 @@ async fn read_range(
     findings: &mut Findings,
 ) -> Result<bool, AuditError> {
     let partition = Partition::new(part).ok_or_else(|| inconsistent("heads", "part", part))?;
-    let kinds =
-        [EventKind::BlockchainTxSubmitted, EventKind::BlockchainTxReplaced, EventKind::GameOutcomeRecorded];
+    let kinds = [
+        EventKind::BlockchainTxSubmitted,
+        EventKind::BlockchainTxReplaced,
+        EventKind::GameOutcomeRecorded,
+        EventKind::StaffActed,
+        EventKind::PersonalDataRead,
+    ];
     let mut conn = pool.acquire().await?;
     let mut next = from;
     let mut good = true;
@@ -119,6 +124,7 @@ async fn read_range(
         next = upto;
         good &= find_hidden(&mut conn, part, &events, findings).await?;
         good &= find_forgotten(&mut conn, part, &events, findings).await?;
+        good &= find_unrecorded(&mut conn, part, &events, findings).await?;
     }
     Ok(good)
 }
@@ -200,6 +206,36 @@ async fn find_forgotten(
         findings.add(Code::OutcomeMissing, format!("journal:{part}/{offset}/{index}"), None, detail);
     }
     Ok(false)
+}
+
+/// What the audit log had a record of, and has none any more.
+async fn find_unrecorded(
+    conn: &mut PgConnection,
+    part: i16,
+    events: &[Envelope],
+    findings: &mut Findings,
+) -> Result<bool, AuditError> {
+    let told: BTreeMap<Uuid, &Envelope> = events
+        .iter()
+        .filter_map(|envelope| match &envelope.event {
+            Event::StaffActed(event) => Some((event.id, envelope)),
+            Event::PersonalDataRead(event) => Some((event.id, envelope)),
+            _ => None,
+        })
+        .collect();
+    let ids: Vec<Uuid> = told.keys().copied().collect();
+    let unrecorded = sqlx::query_scalar!(
+        r#"SELECT id AS "id!" FROM unnest($1::uuid[]) AS t (id) WHERE NOT EXISTS (SELECT FROM staff_log s WHERE s.id = t.id)"#,
+        &ids,
+    )
+    .fetch_all(conn)
+    .await?;
+    for id in &unrecorded {
+        let EventId { offset, index, .. } = told[id].id;
+        let detail = format!("the audit log has no record {id} of this {}", told[id].event.kind().as_str());
+        findings.add(Code::RecordMissing, format!("journal:{part}/{offset}/{index}"), None, detail);
+    }
+    Ok(unrecorded.is_empty())
 }
 
 /// Stages that would pass over what is appended next.

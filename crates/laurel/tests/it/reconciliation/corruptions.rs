@@ -75,6 +75,19 @@ async fn an_outcome_forgotten_that_was_declined() {
     assert_eq!(alerts(&mut ledger).await, [found]);
 }
 
+/// Nobody does anything that leaves no trace.
+#[tokio::test]
+async fn a_record_of_the_audit_log_deleted() {
+    let mut ledger = Ledger::copy().await;
+    let place = ledger
+        .corrupt(
+            "DELETE FROM staff_log WHERE id = (SELECT id FROM staff_log WHERE $1::bigint IS NOT NULL ORDER BY id LIMIT 1)
+             RETURNING part || '/' || position || '/' || idx",
+        )
+        .await;
+    ledger.assert_found_by(&["--full"], &[("record_missing", &format!("journal:{place}"))]).await;
+}
+
 /// What was found before a comparison failed is told all the same.
 #[tokio::test]
 async fn a_chunk_that_nobody_can_read_hides_nothing_else() {
