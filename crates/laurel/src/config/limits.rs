@@ -34,10 +34,14 @@ pub(crate) struct Limits {
     pub(crate) lag_chunks_max: i64,
     /// How many connections may be open.
     pub(crate) connections_max: usize,
+    /// How many of them one address may have that is no trusted proxy.
+    pub(crate) connections_per_address_max: usize,
     /// How long a client may take to send the head of a request, and a connection may be idle.
     pub(crate) head_timeout_ms: u64,
     /// How long a client may take to send a body.
     pub(crate) body_timeout_ms: u64,
+    /// How long a client may take nothing of an answer.
+    pub(crate) write_timeout_ms: u64,
 }
 
 impl Default for Limits {
@@ -58,10 +62,14 @@ impl Default for Limits {
             lag_chunks_max: 250_000,
             // 10,000 clients, and some who come again before they have gone.
             connections_max: 16_384,
+            // More than a game server keeps, also an office or a carrier of mobile phones behind one address, and a sixteenth of all.
+            connections_per_address_max: 1_024,
             // Far longer than a head takes, and clients open a connection again that was idle for longer.
             head_timeout_ms: 30_000,
             // The largest body at 4 Mbit/s, and still less than a request may take.
             body_timeout_ms: 20_000,
+            // As long as a reader of an export may take nothing.
+            write_timeout_ms: 30_000,
         }
     }
 }
@@ -114,6 +122,11 @@ impl Limits {
         Duration::from_millis(self.body_timeout_ms)
     }
 
+    /// How long a client may take nothing of an answer.
+    pub(crate) const fn write_timeout(&self) -> Duration {
+        Duration::from_millis(self.write_timeout_ms)
+    }
+
     /// Refuses what could never work, or only harm.
     pub(super) fn check(&self) -> anyhow::Result<()> {
         self.rates(Rates::STRICT)?;
@@ -125,9 +138,13 @@ impl Limits {
         if self.connections_max == 0 {
             bail!("limits.connections_max is at least 1, such as 16384");
         }
-        if self.head_timeout_ms == 0 || self.body_timeout_ms == 0 {
+        if self.connections_per_address_max == 0 {
+            bail!("limits.connections_per_address_max is at least 1, such as 1024");
+        }
+        if self.head_timeout_ms == 0 || self.body_timeout_ms == 0 || self.write_timeout_ms == 0 {
             bail!(
-                "limits.head_timeout_ms and limits.body_timeout_ms are at least 1, such as 30000 and 20000"
+                "limits.head_timeout_ms, limits.body_timeout_ms and limits.write_timeout_ms are at least 1, such as 30000, \
+                 20000 and 30000"
             );
         }
         Ok(())

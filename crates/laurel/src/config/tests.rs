@@ -88,7 +88,12 @@ const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
 #[case::in_no_time("[limits.sign_in]\nwindow_s = 0\n", "limits.sign_in: window_s is from 1")]
 #[case::nothing_undecided("[limits]\nlag_chunks_max = 0\n", "limits.lag_chunks_max is at least 1")]
 #[case::nobody_connected("[limits]\nconnections_max = 0\n", "limits.connections_max is at least 1")]
-#[case::no_time_for_a_head("[limits]\nhead_timeout_ms = 0\n", "limits.head_timeout_ms and")]
+#[case::nobody_connected_from_anywhere(
+    "[limits]\nconnections_per_address_max = 0\n",
+    "limits.connections_per_address_max is"
+)]
+#[case::no_time_for_a_head("[limits]\nhead_timeout_ms = 0\n", "limits.head_timeout_ms, ")]
+#[case::no_time_to_read("[limits]\nwrite_timeout_ms = 0\n", "limits.write_timeout_ms are")]
 #[case::a_chain_twice(&format!("{CHAIN}{CHAIN}"), "chain 1 has two [[chains]] entries")]
 fn what_can_only_harm_is_refused(#[case] toml: &str, #[case] says: &str) {
     let error = format!("{:#}", load(toml).unwrap_err());

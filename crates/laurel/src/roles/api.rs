@@ -78,7 +78,10 @@ fn server(app: &App, connections: IntGauge) -> anyhow::Result<ServerSettings> {
     };
     Ok(ServerSettings {
         connections_max: limits.connections_max,
+        connections_per_address_max: limits.connections_per_address_max,
+        trusted_proxies: api.trusted_proxies.clone(),
         head_timeout: limits.head_timeout(),
+        write_timeout: limits.write_timeout(),
         certificates,
         connections,
     })
