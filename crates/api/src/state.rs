@@ -67,6 +67,8 @@ pub struct LimitParts {
     pub queue_max: usize,
     /// How long a question may wait for its turn; what is more urgent waits four times as long.
     pub queue_time: Duration,
+    /// How much of bodies is kept at the same time, in KiB.
+    pub bodies_kib_max: u32,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
     /// How many chunks of the journal may be undecided before no more outcomes are taken.
@@ -107,6 +109,7 @@ impl ApiState {
             read_connections: parts.read_pool.options().get_max_connections(),
             queue_max: limits.queue_max,
             queue_time: limits.queue_time,
+            bodies_kib_max: limits.bodies_kib_max,
         };
         Self {
             limiter: Limiter::new(limits.pool.clone(), limits.rates, limits.metrics.clone()),

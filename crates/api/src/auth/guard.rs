@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     ApiState, Class, Problem, class_of,
-    limits::{Address, Bucket, Charge, asked, client_ip, read_body, with_standing},
+    limits::{Address, Bucket, Charge, asked, client_ip, expected_bytes, read_body, with_standing},
     request_id::RequestId,
     staff_log::{Origin, keep_read},
 };
@@ -85,6 +85,10 @@ impl Asking {
         caller: Result<Option<Presented>, Problem>,
         next: Next,
     ) -> Result<Response, Problem> {
+        if matches!(caller, Ok(Some(Presented::Key(_)))) {
+            // Who tries keys has a new bucket with each: one that is looked at first is charged for none.
+            self.charge.unless_empty(&self.failures).await?;
+        }
         self.charge.caller().await?;
         let (mut turn, mut read) = (None, None);
         match caller? {
@@ -112,9 +116,11 @@ impl Asking {
             }
         }
         let Self { state, class, parts, mut body, .. } = self;
+        let mut room = None;
         if !body.is_end_stream() {
             // Whoever sends slowly keeps nobody else from the database.
             turn = None;
+            room = Some(state.gates().make_room(class, expected_bytes(&body, class)?).await?);
             body = read_body(body, class, state.limits.body_timeout).await?.into();
         }
         let turn = match turn {
@@ -122,7 +128,7 @@ impl Asking {
             None => state.gates().enter(class).await?,
         };
         let response = next.run(Request::from_parts(parts, body)).await;
-        drop(turn);
+        drop((turn, room));
         if let Some((principal, named, query)) = read
             && response.status().is_success()
         {
@@ -143,6 +149,7 @@ async fn principal(
     if !matches!(presented, Presented::Key(_)) {
         return Principal::of(state, presented, origin).await;
     }
+    // Others may have failed while this one waited for its turn.
     charge.unless_empty(failures).await?;
     match Principal::of(state, presented, origin).await {
         Err(problem) if problem.is_unauthorized() => {

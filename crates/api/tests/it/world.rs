@@ -68,6 +68,10 @@ pub(crate) struct Setup {
     pub(crate) connections: u32,
     /// How many requests of a class may wait for their turn.
     pub(crate) queue_max: usize,
+    /// How long a question waits for its turn.
+    pub(crate) queue_time: Duration,
+    /// How much of bodies is kept at the same time, in KiB.
+    pub(crate) bodies_kib_max: u32,
     /// How many chunks may be undecided.
     pub(crate) lag_chunks_max: i64,
 }
@@ -82,6 +86,8 @@ impl Default for Setup {
             rates: Rates::GENEROUS,
             connections: 10,
             queue_max: 1_000,
+            queue_time: QUEUE_TIME,
+            bodies_kib_max: 64 * 1024,
             lag_chunks_max: i64::MAX,
         }
     }
@@ -137,7 +143,8 @@ impl World {
             rates: setup.rates,
             trusted_proxies: vec!["::/128".parse().unwrap()],
             queue_max: setup.queue_max,
-            queue_time: QUEUE_TIME,
+            queue_time: setup.queue_time,
+            bodies_kib_max: setup.bodies_kib_max,
             body_timeout: BODY_TIMEOUT,
             lag_chunks_max: setup.lag_chunks_max,
             metrics: LimitMetrics::register(&Registry::new()).unwrap(),

@@ -6,13 +6,19 @@ use anyhow::bail;
 use laurel_api::{Class, Rate, Rates};
 use serde::Deserialize;
 
+/// The largest body, in MiB: with less, it would find no room.
+const BODIES_MIB_MIN: u32 = 8;
+
+/// A terabyte, which no machine has for bodies.
+const BODIES_MIB_MAX: u32 = 1024 * 1024;
+
 /// How much callers may ask for, each and all together.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Limits {
     /// Whoever comes to sign in, by address.
     pub(crate) sign_in: Quota,
-    /// Whoever somebody wants to be, by name.
+    /// Whoever somebody wants to be, by name; players by address as well.
     pub(crate) login: Quota,
     /// Requests with credentials that were none, by address.
     pub(crate) failures: Quota,
@@ -30,6 +36,8 @@ pub(crate) struct Limits {
     pub(crate) queue_max: usize,
     /// How long a question may wait for its turn.
     pub(crate) queue_ms: u64,
+    /// How much of bodies is kept at the same time.
+    pub(crate) bodies_mib_max: u32,
     /// How many chunks of the journal may be undecided before no more outcomes are taken.
     pub(crate) lag_chunks_max: i64,
     /// How many connections may be open.
@@ -58,6 +66,8 @@ impl Default for Limits {
             // As many as are answered in the time that they wait.
             queue_max: 1_000,
             queue_ms: 1_000,
+            // 64 of the largest: more than are recorded at the same time.
+            bodies_mib_max: 512,
             // About a minute of what the stages decide.
             lag_chunks_max: 250_000,
             // 10,000 clients, and some who come again before they have gone.
@@ -112,6 +122,11 @@ impl Limits {
         Duration::from_millis(self.queue_ms)
     }
 
+    /// How much of bodies is kept at the same time, in KiB.
+    pub(crate) const fn bodies_kib_max(&self) -> u32 {
+        self.bodies_mib_max.saturating_mul(1024)
+    }
+
     /// How long a client may take to send the head of a request.
     pub(crate) const fn head_timeout(&self) -> Duration {
         Duration::from_millis(self.head_timeout_ms)
@@ -134,6 +149,9 @@ impl Limits {
             bail!(
                 "limits.lag_chunks_max is at least 1, such as 250000: with 0 hardly any outcome would be taken"
             );
+        }
+        if !(BODIES_MIB_MIN..=BODIES_MIB_MAX).contains(&self.bodies_mib_max) {
+            bail!("limits.bodies_mib_max is from {BODIES_MIB_MIN} to {BODIES_MIB_MAX}, such as 512");
         }
         if self.connections_max == 0 {
             bail!("limits.connections_max is at least 1, such as 16384");

@@ -87,6 +87,7 @@ const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
 #[case::nothing_to_be_had("[limits]\nread = { quota = 0 }\n", "limits.read: quota is from 1")]
 #[case::in_no_time("[limits.sign_in]\nwindow_s = 0\n", "limits.sign_in: window_s is from 1")]
 #[case::nothing_undecided("[limits]\nlag_chunks_max = 0\n", "limits.lag_chunks_max is at least 1")]
+#[case::no_room_for_a_body("[limits]\nbodies_mib_max = 7\n", "limits.bodies_mib_max is from 8 to")]
 #[case::nobody_connected("[limits]\nconnections_max = 0\n", "limits.connections_max is at least 1")]
 #[case::nobody_connected_from_anywhere(
     "[limits]\nconnections_per_address_max = 0\n",

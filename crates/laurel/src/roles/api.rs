@@ -62,6 +62,7 @@ fn limits(app: &App, metrics: LimitMetrics) -> anyhow::Result<LimitParts> {
         trusted_proxies: app.config.api.trusted_proxies.clone(),
         queue_max: limits.queue_max,
         queue_time: limits.queue_time(),
+        bodies_kib_max: limits.bodies_kib_max(),
         body_timeout: limits.body_timeout(),
         lag_chunks_max: limits.lag_chunks_max,
         metrics,
