@@ -1,0 +1,2 @@
+-- What is swept is found without looking at all buckets. A lease writes one entry more for it; there are few leases.
+CREATE INDEX rate_buckets_arrival ON rate_buckets (arrival);
