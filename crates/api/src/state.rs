@@ -19,7 +19,7 @@ use crate::{
     auth::{CheckedTokens, SignedInto},
     limits::{GateSettings, Gates, Limiter},
     request_id::RequestId,
-    routes::SmallReports,
+    routes::{HoldingsCache, SmallReports},
     staff_log::ReadLog,
     statistics::StatisticsCache,
     together::Together,
@@ -87,6 +87,7 @@ pub struct ApiState {
     sessions: Together<SignedInto, Option<(i32, bool)>>,
     checked: CheckedTokens,
     small_reports: SmallReports,
+    holdings: HoldingsCache,
     limiter: Limiter,
     gates: Gates,
     intake: Intake,
@@ -122,6 +123,7 @@ impl ApiState {
             sessions: Together::default(),
             checked: CheckedTokens::default(),
             small_reports: SmallReports::default(),
+            holdings: HoldingsCache::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
             exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
         }
@@ -143,6 +145,11 @@ impl ApiState {
     /// Reports of outcomes that are recorded together.
     pub(crate) const fn small_reports(&self) -> &SmallReports {
         &self.small_reports
+    }
+
+    /// What vaults held a moment ago.
+    pub(crate) const fn holdings(&self) -> &HoldingsCache {
+        &self.holdings
     }
 
     /// Tokens whose signature was checked.

@@ -17,7 +17,7 @@ pub enum Class {
     Write,
     /// Questions.
     Read,
-    /// Questions that take long: exports, sums, rules on what was.
+    /// Questions that take long: exports, sums, rules on what was, what vaults hold.
     Heavy,
     /// Players as a game server registers them, and their challenges.
     Players,
@@ -66,7 +66,7 @@ impl Class {
 }
 
 /// Routes whose class is not that of their method; `None` are those that are never limited.
-const EXCEPTIONS: [(&str, &str, Option<Class>); 14] = [
+const EXCEPTIONS: [(&str, &str, Option<Class>); 16] = [
     ("POST", "/v1/auth/token", Some(Class::SignIn)),
     ("POST", "/v1/auth/refresh", Some(Class::SignIn)),
     ("POST", "/v1/auth/wallet/challenge", Some(Class::SignIn)),
@@ -82,6 +82,10 @@ const EXCEPTIONS: [(&str, &str, Option<Class>); 14] = [
     ("GET", "/v1/players/{player_id}/data", Some(Class::Heavy)),
     ("GET", "/v1/grants/totals", Some(Class::Heavy)),
     ("GET", "/v1/transactions/totals", Some(Class::Heavy)),
+    // A sum of all that was ever booked.
+    ("GET", "/v1/audit/balances", Some(Class::Heavy)),
+    // Nodes are asked, which others count.
+    ("GET", "/v1/audit/vaults", Some(Class::Heavy)),
 ];
 
 /// The class of a route; `None` if it is never limited.

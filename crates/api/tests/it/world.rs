@@ -59,6 +59,8 @@ pub(crate) struct World {
 pub(crate) struct Setup {
     /// Without, a node that knows the token and nothing else.
     pub(crate) rpc_url: Option<String>,
+    /// That node.
+    pub(crate) node: Arc<TokenNode>,
     pub(crate) vault: Address,
     pub(crate) treasury: bool,
     pub(crate) sign_in: bool,
@@ -80,6 +82,7 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             rpc_url: None,
+            node: Arc::default(),
             vault: address("vault"),
             treasury: true,
             sign_in: true,
@@ -128,7 +131,7 @@ impl World {
         let clock = Arc::new(MockClock::default());
         let node: Arc<dyn ChainNode> = match &setup.rpc_url {
             Some(url) => Arc::new(HttpNode::new(url).unwrap()),
-            None => Arc::new(TokenNode),
+            None => setup.node.clone(),
         };
         let auth = if setup.sign_in { AuthMode::Jwt(vec![token_key()]) } else { AuthMode::None };
         let pool_of = |connections| {
