@@ -55,6 +55,8 @@ pub struct ServerSettings {
     pub connections_per_address_max: usize,
     /// Proxies, which may have any number.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether whoever is none is cut off.
+    pub proxies_only: bool,
     /// How long a head may take, and a connection may be idle.
     pub head_timeout: Duration,
     /// How long a client may take nothing of an answer.
@@ -73,7 +75,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(settings.connections_max));
-    let peers = Peers::new(settings.connections_per_address_max, settings.trusted_proxies.clone());
+    let peers = Peers::new(&settings);
     let tasks = TaskTracker::new();
     let accepting = async {
         loop {
@@ -88,7 +90,7 @@ pub async fn serve(
                 }
             };
             let Some(admitted) = peers.admit(peer.ip()) else {
-                tracing::debug!(%peer, "an address has as many connections as it may");
+                tracing::debug!(%peer, "an address may not connect, or has as many connections as it may");
                 continue;
             };
             let serving = serve_connection(stream, peer, router.clone(), settings.clone(), shutdown.clone());

@@ -1,4 +1,4 @@
-//! How many connections each address has.
+//! Who may connect, and how many connections each address has.
 
 use std::{
     collections::HashMap,
@@ -8,6 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 
+use super::ServerSettings;
 use crate::limits::Address;
 
 /// Those who are connected. Cheap to clone.
@@ -19,6 +20,7 @@ struct Inner {
     each_max: usize,
     /// They speak for many.
     trusted_proxies: Vec<IpNet>,
+    proxies_only: bool,
     open: Mutex<HashMap<Address, usize>>,
 }
 
@@ -31,15 +33,23 @@ pub(super) struct Peer {
 }
 
 impl Peers {
-    pub(super) fn new(each_max: usize, trusted_proxies: Vec<IpNet>) -> Self {
-        Self(Arc::new(Inner { each_max, trusted_proxies, open: Mutex::default() }))
+    pub(super) fn new(settings: &ServerSettings) -> Self {
+        Self(Arc::new(Inner {
+            each_max: settings.connections_per_address_max,
+            trusted_proxies: settings.trusted_proxies.clone(),
+            proxies_only: settings.proxies_only,
+            open: Mutex::default(),
+        }))
     }
 
-    /// One more connection of an address; `None` if it has as many as it may.
+    /// One more connection of an address; `None` if it may have none, or has as many as it may.
     pub(super) fn admit(&self, ip: IpAddr) -> Option<Peer> {
         let ip = ip.to_canonical();
         if self.0.trusted_proxies.iter().any(|net| net.contains(&ip)) {
             return Some(Peer { peers: self.clone(), counted: None });
+        }
+        if self.0.proxies_only {
+            return None;
         }
         let address = Address::from(ip);
         let mut open = self.open();
@@ -71,11 +81,37 @@ impl Drop for Peer {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use prometheus::IntGauge;
+
     use super::*;
+
+    fn peers(proxies_only: bool) -> Peers {
+        Peers::new(&ServerSettings {
+            connections_max: 100,
+            connections_per_address_max: 2,
+            trusted_proxies: vec!["10.0.0.0/8".parse().unwrap()],
+            proxies_only,
+            head_timeout: Duration::from_secs(1),
+            write_timeout: Duration::from_secs(1),
+            certificates: None,
+            connections: IntGauge::new("connections", "Connections.").unwrap(),
+        })
+    }
+
+    #[test]
+    fn whoever_is_no_proxy_is_cut_off_where_only_proxies_may_connect() {
+        let peers = peers(true);
+        assert!(peers.admit("10.0.0.1".parse().unwrap()).is_some());
+        for stranger in ["203.0.113.5", "127.0.0.1", "2001:db8::1", "::ffff:203.0.113.5"] {
+            assert!(peers.admit(stranger.parse().unwrap()).is_none(), "{stranger}");
+        }
+    }
 
     #[test]
     fn an_address_has_so_many_and_whoever_speaks_for_others_any_number() {
-        let peers = Peers::new(2, vec!["10.0.0.0/8".parse().unwrap()]);
+        let peers = peers(false);
         let admit = |ip: &str| peers.admit(ip.parse().unwrap());
         let one = [admit("2001:db8:1:2::1"), admit("2001:db8:1:2:ffff::2")];
         assert!(one.iter().all(Option::is_some));

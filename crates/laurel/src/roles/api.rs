@@ -81,6 +81,7 @@ fn server(app: &App, connections: IntGauge) -> anyhow::Result<ServerSettings> {
         connections_max: limits.connections_max,
         connections_per_address_max: limits.connections_per_address_max,
         trusted_proxies: api.trusted_proxies.clone(),
+        proxies_only: api.proxies_only(),
         head_timeout: limits.head_timeout(),
         write_timeout: limits.write_timeout(),
         certificates,

@@ -90,13 +90,21 @@ async fn an_address_has_only_so_many_and_another_has_its_own() {
     served.stop().await;
 }
 
+#[tokio::test]
+async fn behind_a_proxy_nobody_else_is_heard() {
+    let served = Served::proxied().await;
+    assert_eq!(answer(&mut served.connect().await).await, "");
+    assert!(talk(&mut served.connect_from(PROXY).await, ASK).await.starts_with("HTTP/1.1 200"));
+    served.stop().await;
+}
+
 /// More than any system keeps of what nobody reads.
 const FAR_TOO_MUCH: usize = 64 * 1024 * 1024;
 
 #[tokio::test]
 async fn whoever_reads_nothing_is_cut_off() {
     let router = Router::new().route("/", get(async || vec![b'x'; FAR_TOO_MUCH]));
-    let served = Served::of(World::new().await, router, None).await;
+    let served = Served::of(World::new().await, router, None, false).await;
     let mut stream = served.connect().await;
     stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
     served.until_open(1).await;

@@ -55,16 +55,29 @@ impl Served {
     async fn with(certificates: Option<Certificates>) -> Self {
         let world = World::new().await;
         let router = world.router.clone();
-        Self::of(world, router, certificates).await
+        Self::of(world, router, certificates, false).await
     }
 
-    async fn of(world: World, router: Router, certificates: Option<Certificates>) -> Self {
+    /// Only for proxies.
+    async fn proxied() -> Self {
+        let world = World::new().await;
+        let router = world.router.clone();
+        Self::of(world, router, None, true).await
+    }
+
+    async fn of(
+        world: World,
+        router: Router,
+        certificates: Option<Certificates>,
+        proxies_only: bool,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let settings = ServerSettings {
             connections_max: CONNECTIONS_MAX,
             connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
             trusted_proxies: vec![PROXY.into()],
+            proxies_only,
             head_timeout: HEAD_TIMEOUT,
             write_timeout: WRITE_TIMEOUT,
             certificates,
