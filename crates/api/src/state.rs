@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AuthMode, Intake, LimitMetrics, Rates, SecretsKey,
     auth::{CheckedTokens, SignedInto},
+    export::ExportTurns,
     limits::{GateSettings, Gates, Limiter},
     request_id::RequestId,
     routes::{HoldingsCache, SmallReports},
@@ -92,14 +93,11 @@ pub struct ApiState {
     gates: Gates,
     intake: Intake,
     streams: Arc<Semaphore>,
-    exports: Arc<Semaphore>,
+    exports: ExportTurns,
 }
 
 /// How many callers may watch something at the same time.
 const STREAMS_MAX: usize = 1_000;
-
-/// How many exports may be made at the same time: each keeps a connection busy, and some ten megabytes.
-const EXPORTS_MAX: usize = 4;
 
 impl ApiState {
     /// The state; `seed` is for ids and nonces.
@@ -125,7 +123,7 @@ impl ApiState {
             small_reports: SmallReports::default(),
             holdings: HoldingsCache::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            exports: ExportTurns::default(),
         }
     }
 
@@ -180,9 +178,9 @@ impl ApiState {
         self.streams.clone()
     }
 
-    /// Whoever exports something holds one of these.
-    pub(crate) fn exports(&self) -> Arc<Semaphore> {
-        self.exports.clone()
+    /// Turns of those who export something.
+    pub(crate) const fn exports(&self) -> &ExportTurns {
+        &self.exports
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {
