@@ -37,6 +37,7 @@ pub use self::{
         Staff, TokenKey, Who, add_staff, forget_totp, list_staff, reseal_totp, set_disabled, set_password,
     },
     breaking::breaking_changes,
+    export::break_overdue_exports,
     limits::{Class, Intake, LimitMetrics, Rate, Rates, class_of, follow_intake, sweep_buckets},
     problem::Problem,
     routes::{openapi, router},

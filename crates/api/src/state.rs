@@ -17,9 +17,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     AuthMode, Intake, LimitMetrics, Rates, SecretsKey,
     auth::{CheckedTokens, SignedInto},
+    export::ExportTurns,
     limits::{GateSettings, Gates, Limiter},
     request_id::RequestId,
-    routes::SmallReports,
+    routes::{HoldingsCache, SmallReports},
     staff_log::ReadLog,
     statistics::StatisticsCache,
     together::Together,
@@ -67,6 +68,8 @@ pub struct LimitParts {
     pub queue_max: usize,
     /// How long a question may wait for its turn; what is more urgent waits four times as long.
     pub queue_time: Duration,
+    /// How much of bodies is kept at the same time, in KiB.
+    pub bodies_kib_max: u32,
     /// How long a client may take to send a body.
     pub body_timeout: Duration,
     /// How many chunks of the journal may be undecided before no more outcomes are taken.
@@ -85,18 +88,16 @@ pub struct ApiState {
     sessions: Together<SignedInto, Option<(i32, bool)>>,
     checked: CheckedTokens,
     small_reports: SmallReports,
+    holdings: HoldingsCache,
     limiter: Limiter,
     gates: Gates,
     intake: Intake,
     streams: Arc<Semaphore>,
-    exports: Arc<Semaphore>,
+    exports: ExportTurns,
 }
 
 /// How many callers may watch something at the same time.
 const STREAMS_MAX: usize = 1_000;
-
-/// How many exports may be made at the same time: each keeps a connection busy, and some ten megabytes.
-const EXPORTS_MAX: usize = 4;
 
 impl ApiState {
     /// The state; `seed` is for ids and nonces.
@@ -107,6 +108,7 @@ impl ApiState {
             read_connections: parts.read_pool.options().get_max_connections(),
             queue_max: limits.queue_max,
             queue_time: limits.queue_time,
+            bodies_kib_max: limits.bodies_kib_max,
         };
         Self {
             limiter: Limiter::new(limits.pool.clone(), limits.rates, limits.metrics.clone()),
@@ -119,8 +121,9 @@ impl ApiState {
             sessions: Together::default(),
             checked: CheckedTokens::default(),
             small_reports: SmallReports::default(),
+            holdings: HoldingsCache::default(),
             streams: Arc::new(Semaphore::new(STREAMS_MAX)),
-            exports: Arc::new(Semaphore::new(EXPORTS_MAX)),
+            exports: ExportTurns::default(),
         }
     }
 
@@ -140,6 +143,11 @@ impl ApiState {
     /// Reports of outcomes that are recorded together.
     pub(crate) const fn small_reports(&self) -> &SmallReports {
         &self.small_reports
+    }
+
+    /// What vaults held a moment ago.
+    pub(crate) const fn holdings(&self) -> &HoldingsCache {
+        &self.holdings
     }
 
     /// Tokens whose signature was checked.
@@ -170,9 +178,9 @@ impl ApiState {
         self.streams.clone()
     }
 
-    /// Whoever exports something holds one of these.
-    pub(crate) fn exports(&self) -> Arc<Semaphore> {
-        self.exports.clone()
+    /// Turns of those who export something.
+    pub(crate) const fn exports(&self) -> &ExportTurns {
+        &self.exports
     }
 
     pub(crate) fn now(&self) -> DateTime<Utc> {

@@ -51,7 +51,7 @@ impl Server {
         };
         let toml = format!(
             "[database]\nurl = \"{database_url}\"\n[api]\nbind = \"{address}\"\n\
-             public_url = \"http://{address}\"\n[ops]\nbind = \"127.0.0.1:0\"\n[auth]\n{auth}\n"
+             public_url = \"http://{address}\"\n[limits]\nconnections_per_address_max = 16384\n[ops]\nbind = \"127.0.0.1:0\"\n[auth]\n{auth}\n"
         );
         std::fs::write(&config, toml).context("writing its configuration")?;
         let mut children = Vec::new();

@@ -130,17 +130,19 @@ impl Default for Api {
     }
 }
 
-/// Health and metrics.
+/// Health and metrics, in plain and for whoever asks.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Ops {
     /// Where they listen.
     pub(crate) bind: SocketAddr,
+    /// Whether only those who run this reach that address.
+    pub(crate) private_network: bool,
 }
 
 impl Default for Ops {
     fn default() -> Self {
-        Self { bind: SocketAddr::from(([127, 0, 0, 1], 9090)) }
+        Self { bind: SocketAddr::from(([127, 0, 0, 1], 9090)), private_network: false }
     }
 }
 

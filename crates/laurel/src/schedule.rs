@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context;
-use laurel_api::sweep_buckets;
+use laurel_api::{break_overdue_exports, sweep_buckets};
 use laurel_audit::{AuditedChain, Auditor};
 use laurel_bus::fire_timers;
 use laurel_ledger::ensure_ranges;
@@ -29,6 +29,9 @@ const SKEW: &str = "2/5 * * * * *";
 /// Every minute, before as many buckets are full as are swept at once.
 const BUCKETS: &str = "30 * * * * *";
 
+/// Every minute: nobody waits for it.
+const EXPORTS: &str = "45 * * * * *";
+
 /// How long a tick may take before it is given up: longer than the server lets statements run.
 const TICK_TIMEOUT: Duration = Duration::from_secs(90);
 
@@ -44,6 +47,7 @@ pub(crate) async fn start(app: &App, roles: &[Role]) -> anyhow::Result<()> {
     scheduler.add(job(app, GAUGES, TICK_TIMEOUT, tick_gauges)?).await?;
     if roles.contains(&Role::Api) {
         scheduler.add(job(app, BUCKETS, TICK_TIMEOUT, tick_buckets)?).await?;
+        scheduler.add(job(app, EXPORTS, TICK_TIMEOUT, tick_exports)?).await?;
     }
     if roles.contains(&Role::ChainWatcher) {
         let auditor = Arc::new(auditor(app));
@@ -109,6 +113,16 @@ async fn tick_buckets(app: App) {
     match sweep_buckets(&app.pool, app.clock.now()).await {
         Ok(swept) => tracing::debug!(swept, "full buckets were removed"),
         Err(error) => tracing::warn!(%error, "full buckets stay; the next tick tries again"),
+    }
+}
+
+async fn tick_exports(app: App) {
+    match break_overdue_exports(&app.pool, app.clock.now()).await {
+        Ok(0) => {}
+        Ok(broken) => tracing::warn!(broken, "exports were not finished by whoever made them"),
+        Err(error) => {
+            tracing::warn!(%error, "exports that nobody makes stay as running; the next tick tries again")
+        }
     }
 }
 

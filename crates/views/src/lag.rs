@@ -13,7 +13,7 @@ pub struct ViewLag {
     pub view: View,
     /// How many rows of the journal it has not read.
     pub rows: u64,
-    /// When the oldest of them was recorded.
+    /// When the oldest of them was recorded that is not archived.
     pub since: Option<DateTime<Utc>>,
 }
 
@@ -29,7 +29,10 @@ pub async fn view_lags(conn: &mut PgConnection) -> Result<Vec<ViewLag>, LedgerEr
         FROM unnest($1::text[]) WITH ORDINALITY AS v (stage, at)
         CROSS JOIN heads h
         LEFT JOIN cursors c ON c.stage = v.stage AND c.part = h.part
-        LEFT JOIN journal j ON j.part = h.part AND j.position = coalesce(c.next, 0)
+        LEFT JOIN LATERAL (
+            SELECT recorded_at FROM journal WHERE part = h.part AND position >= coalesce(c.next, 0)
+            ORDER BY position LIMIT 1
+        ) j ON true
         GROUP BY v.at
         ORDER BY v.at
         "#,

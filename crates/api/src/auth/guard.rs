@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     ApiState, Class, Problem, class_of,
-    limits::{Address, Bucket, Charge, asked, client_ip, read_body, with_standing},
+    limits::{Address, Bucket, Charge, asked, client_ip, expected_bytes, read_body, with_standing},
     parameters::asked_for,
     request_id::RequestId,
     staff_log::{Origin, keep_read},
@@ -86,6 +86,10 @@ impl Asking {
         caller: Result<Option<Presented>, Problem>,
         next: Next,
     ) -> Result<Response, Problem> {
+        if matches!(caller, Ok(Some(Presented::Key(_)))) {
+            // Who tries keys has a new bucket with each: one that is looked at first is charged for none.
+            self.charge.unless_empty(&self.failures).await?;
+        }
         self.charge.caller().await?;
         let asked = asked_for(self.right.operation, self.parts.uri.query())?;
         let (mut turn, mut read) = (None, None);
@@ -115,9 +119,11 @@ impl Asking {
             }
         }
         let Self { state, class, parts, mut body, .. } = self;
+        let mut room = None;
         if !body.is_end_stream() {
             // Whoever sends slowly keeps nobody else from the database.
             turn = None;
+            room = Some(state.gates().make_room(class, expected_bytes(&body, class)?).await?);
             body = read_body(body, class, state.limits.body_timeout).await?.into();
         }
         let turn = match turn {
@@ -125,7 +131,7 @@ impl Asking {
             None => state.gates().enter(class).await?,
         };
         let response = next.run(Request::from_parts(parts, body)).await;
-        drop(turn);
+        drop((turn, room));
         if let Some((principal, asked)) = read
             && response.status().is_success()
         {
@@ -146,6 +152,7 @@ async fn principal(
     if !matches!(presented, Presented::Key(_)) {
         return Principal::of(state, presented, origin).await;
     }
+    // Others may have failed while this one waited for its turn.
     charge.unless_empty(failures).await?;
     match Principal::of(state, presented, origin).await {
         Err(problem) if problem.is_unauthorized() => {

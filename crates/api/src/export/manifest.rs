@@ -1,16 +1,16 @@
 //! What was exported, by whom, and what it hashes to.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use laurel_events::{OrgId, PlayerId};
 use laurel_ledger::LedgerError;
 use laurel_players::find_players;
 use serde::Serialize;
-use sqlx::{PgConnection, types::Json};
+use sqlx::{PgConnection, PgPool, types::Json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use super::{
-    Format,
+    EXPORT_WITHIN, Format,
     sheet::{Part, Written},
 };
 use crate::Principal;
@@ -71,6 +71,25 @@ pub(super) async fn end(
     .execute(conn)
     .await?;
     LedgerError::expect_rows("end an export", 1, updated.rows_affected())
+}
+
+/// How much longer than an export may take it is given, to be noted by whoever makes it.
+const NOTED_WITHIN: TimeDelta = TimeDelta::minutes(5);
+
+/// Notes that exports are broken that have run for longer than any may take, because whoever made them has died, and says how many.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn break_overdue_exports(pool: &PgPool, now: DateTime<Utc>) -> sqlx::Result<u64> {
+    let within = TimeDelta::seconds(EXPORT_WITHIN.as_secs().cast_signed()) + NOTED_WITHIN;
+    let broken = sqlx::query!(
+        "UPDATE exports SET state = 'broken', ended_at = $1 WHERE state = 'running' AND started_at < $2",
+        now,
+        now - within,
+    )
+    .execute(pool)
+    .await?;
+    Ok(broken.rows_affected())
 }
 
 /// An export, and what it hashes to: whoever has the file can show that it is whole and unchanged.

@@ -10,6 +10,7 @@
 
 mod manifest;
 mod sheet;
+mod turns;
 
 use std::{future::Future, time::Duration};
 
@@ -22,16 +23,19 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures::stream;
-use laurel_events::time_ordered;
+use laurel_events::{PlayerId, time_ordered};
 use laurel_ledger::LedgerError;
 use serde::Serialize;
 use sqlx::PgConnection;
 use tokio::{sync::mpsc, time::timeout};
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+pub use self::manifest::break_overdue_exports;
 pub(crate) use self::{
     manifest::{ExportOut, find_export, forget_player, list_exports},
     sheet::cell,
+    turns::ExportTurns,
 };
 use self::{
     manifest::{Manifest, begin, end},
@@ -41,6 +45,10 @@ use crate::{ApiState, Principal, Problem};
 
 /// How long a reader may take nothing before they are let go.
 const READER_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long an export may take: ten million rows at the rate at which they are read, many times over. What runs for longer, nobody makes
+/// any more.
+const EXPORT_WITHIN: Duration = Duration::from_secs(2 * 3_600);
 
 /// How soon whoever was sent away comes again, in seconds.
 const COME_AGAIN: HeaderValue = HeaderValue::from_static("5");
@@ -94,6 +102,11 @@ pub(crate) trait Source: Send + 'static {
     /// The names of a row's fields, in their order.
     const NAMES: &'static [&'static str];
 
+    /// Of whom it tells everything, if it is what is known of a player.
+    fn player(&self) -> Option<PlayerId> {
+        None
+    }
+
     /// The next rows, which may be none; `None` at the end.
     fn next(
         &mut self,
@@ -109,7 +122,7 @@ pub(crate) async fn export<S: Source>(
     query: &str,
     source: S,
 ) -> Result<Response, Problem> {
-    let Ok(permit) = state.exports().try_acquire_owned() else {
+    let Some(turn) = state.exports().begin(source.player()) else {
         let problem = Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,
             "too_many_exports",
@@ -128,7 +141,7 @@ pub(crate) async fn export<S: Source>(
     let state = state.clone();
     tokio::spawn(async move {
         write_rows::<S>(&state, id, format, rows, bytes_to).await;
-        drop(permit);
+        drop(turn);
     });
     let body = Body::from_stream(stream::unfold(bytes, async |mut bytes| Some((bytes.recv().await?, bytes))));
     let file =
@@ -176,7 +189,8 @@ async fn write_rows<S: Source>(
     bytes: mpsc::Sender<Result<Bytes, Broken>>,
 ) {
     let mut sheet = Sheet::new(format);
-    let written = write_all::<S>(state, &mut sheet, rows, &bytes).await;
+    let writing = write_all::<S>(&state.shutdown, &mut sheet, rows, &bytes);
+    let written = timeout(EXPORT_WITHIN, writing).await.unwrap_or(Err(Unfinished::TooLong));
     if let Err(reason) = &written {
         tracing::warn!(export.id = %id, %reason, "an export was broken off");
         // A body that ends without its last chunk is seen to be broken by whoever reads it; whether anybody does, is theirs.
@@ -199,6 +213,8 @@ enum Unfinished {
     ReaderGone,
     #[error("the reader takes nothing")]
     ReaderStalls,
+    #[error("it takes longer than an export may")]
+    TooLong,
     #[error("the server stops")]
     Shutdown,
     #[error(transparent)]
@@ -208,7 +224,7 @@ enum Unfinished {
 }
 
 async fn write_all<S: Source>(
-    state: &ApiState,
+    shutdown: &CancellationToken,
     sheet: &mut Sheet,
     mut rows: mpsc::Receiver<Rows<S::Row>>,
     bytes: &mpsc::Sender<Result<Bytes, Broken>>,
@@ -217,7 +233,9 @@ async fn write_all<S: Source>(
     loop {
         let next = tokio::select! {
             next = rows.recv() => next,
-            () = state.shutdown.cancelled() => return Err(Unfinished::Shutdown),
+            // Where nothing is found for long, nothing is sent that would tell.
+            () = bytes.closed() => return Err(Unfinished::ReaderGone),
+            () = shutdown.cancelled() => return Err(Unfinished::Shutdown),
         };
         let Some(rows) = next else { return Ok(()) };
         send(bytes, sheet.encode(&rows?)?).await?;
@@ -245,6 +263,34 @@ mod tests {
     use rstest::rstest;
 
     use super::*;
+
+    /// A source of which nothing comes.
+    struct Nothing;
+
+    impl Source for Nothing {
+        type Row = ();
+
+        const WHAT: &'static str = "nothing";
+
+        const NAMES: &'static [&'static str] = &[];
+
+        async fn next(&mut self, _: &mut PgConnection) -> Result<Option<Vec<()>>, LedgerError> {
+            Ok(Some(Vec::new()))
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_who_goes_while_nothing_is_found_is_noticed() {
+        let (rows_to, rows) = mpsc::channel(1);
+        let (bytes_to, bytes) = mpsc::channel(1);
+        rows_to.send(Ok(Vec::new())).await.unwrap();
+        let (mut sheet, shutdown) = (Sheet::new(Format::Ndjson), CancellationToken::new());
+        let writing = write_all::<Nothing>(&shutdown, &mut sheet, rows, &bytes_to);
+        drop(bytes);
+        let ended = timeout(READER_WITHIN, writing).await.expect("it ends");
+        assert!(matches!(ended, Err(Unfinished::ReaderGone)), "{ended:?}");
+        assert!(rows_to.is_closed(), "whoever reads the rows hears of it");
+    }
 
     #[rstest]
     #[case("", None)]

@@ -18,7 +18,7 @@ const FORWARDED: &str = "x-forwarded-for";
 const CUSTOMER_BITS: u32 = 64;
 
 /// A client's address, as far as it tells clients apart.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Address(IpAddr);
 
 impl From<IpAddr> for Address {

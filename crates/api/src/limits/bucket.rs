@@ -32,7 +32,7 @@ impl Bucket {
         Self::new(class, &["key", &hex::encode(digest)])
     }
 
-    /// Of all who want to be somebody, wherever they come from.
+    /// Of all who want to be somebody: by name, wherever they come from, where there is a password to be guessed.
     pub(crate) fn of_login(parts: &[&str]) -> Self {
         Self::new(Class::Login, parts)
     }

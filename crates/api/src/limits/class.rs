@@ -1,13 +1,15 @@
 //! Which routes share a bucket.
 
-use axum::http::{HeaderMap, header::ACCEPT};
+use axum::http::HeaderMap;
+
+use crate::export::Format;
 
 /// What requests are counted as. Those of a class share a caller's bucket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// Whoever comes to sign in, by their address.
     SignIn,
-    /// Whoever somebody wants to be, by that name and from wherever.
+    /// Whoever somebody wants to be, by that name; players, who have nothing to be guessed, by address as well.
     Login,
     /// Requests with credentials that were none, by their address.
     Failures,
@@ -15,7 +17,7 @@ pub enum Class {
     Write,
     /// Questions.
     Read,
-    /// Questions that take long: exports, sums, rules on what was.
+    /// Questions that take long: exports, sums, rules on what was, what vaults hold.
     Heavy,
     /// Players as a game server registers them, and their challenges.
     Players,
@@ -64,7 +66,7 @@ impl Class {
 }
 
 /// Routes whose class is not that of their method; `None` are those that are never limited.
-const EXCEPTIONS: [(&str, &str, Option<Class>); 14] = [
+const EXCEPTIONS: [(&str, &str, Option<Class>); 16] = [
     ("POST", "/v1/auth/token", Some(Class::SignIn)),
     ("POST", "/v1/auth/refresh", Some(Class::SignIn)),
     ("POST", "/v1/auth/wallet/challenge", Some(Class::SignIn)),
@@ -80,6 +82,10 @@ const EXCEPTIONS: [(&str, &str, Option<Class>); 14] = [
     ("GET", "/v1/players/{player_id}/data", Some(Class::Heavy)),
     ("GET", "/v1/grants/totals", Some(Class::Heavy)),
     ("GET", "/v1/transactions/totals", Some(Class::Heavy)),
+    // A sum of all that was ever booked.
+    ("GET", "/v1/audit/balances", Some(Class::Heavy)),
+    // Nodes are asked, which others count.
+    ("GET", "/v1/audit/vaults", Some(Class::Heavy)),
 ];
 
 /// The class of a route; `None` if it is never limited.
@@ -93,13 +99,14 @@ pub fn class_of(method: &str, path: &str) -> Option<Class> {
 
 /// The class of a request to a route of `class`: a list is an export where the caller wants a file.
 pub(crate) fn asked(class: Class, headers: &HeaderMap) -> Class {
-    let accepted = headers.get(ACCEPT).and_then(|accepted| accepted.to_str().ok()).unwrap_or_default();
-    let is_export = ["text/csv", "application/x-ndjson"].iter().any(|kind| accepted.contains(kind));
-    if class == Class::Read && is_export { Class::Heavy } else { class }
+    if class == Class::Read && Format::wanted(headers).is_some() { Class::Heavy } else { class }
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{HeaderValue, header::ACCEPT};
+    use rstest::rstest;
+
     use super::*;
     use crate::MATRIX;
 
@@ -109,6 +116,19 @@ mod tests {
             let known = MATRIX.iter().any(|right| right.method == method && right.path == path);
             assert!(known, "{method} {path}");
         }
+    }
+
+    #[rstest]
+    #[case("text/csv", Class::Heavy)]
+    #[case("TEXT/CSV", Class::Heavy)]
+    #[case("text/html, Application/X-NDJSON;q=0.9", Class::Heavy)]
+    #[case("application/json, text/csv", Class::Read)]
+    #[case("application/json", Class::Read)]
+    #[case("text/csv-schema", Class::Read)]
+    fn what_is_made_a_file_is_heavy(#[case] accept: &str, #[case] class: Class) {
+        let headers = HeaderMap::from_iter([(ACCEPT, HeaderValue::from_str(accept).unwrap())]);
+        assert_eq!(asked(Class::Read, &headers), class);
+        assert_eq!(asked(Class::Write, &headers), Class::Write);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Turns at the database: so many requests at a time, a short queue before them, and beyond that nobody.
+//! Turns at the database, and room for bodies: so many at a time, a short queue before them, and beyond that nobody.
 
 use std::{sync::Arc, time::Duration};
 
@@ -25,11 +25,18 @@ pub(crate) struct GateSettings {
     pub(crate) queue_max: usize,
     /// How long a question may wait.
     pub(crate) queue_time: Duration,
+    /// How much of bodies is kept at the same time, in KiB.
+    pub(crate) bodies_kib_max: u32,
 }
 
 /// The gates of all classes. Each class has turns of its own, so that no other can take them. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct Gates(Arc<[Gate; Class::ALL.len()]>);
+pub(crate) struct Gates {
+    gates: Arc<[Gate; Class::ALL.len()]>,
+    /// A permit for each KiB of a body.
+    room: Arc<Semaphore>,
+    bodies_kib_max: u32,
+}
 
 /// A turn. It ends when it is dropped.
 #[derive(Debug)]
@@ -57,7 +64,12 @@ struct Gate {
 
 impl Gates {
     pub(crate) fn new(settings: GateSettings, metrics: &LimitMetrics) -> Self {
-        Self(Arc::new(Class::ALL.map(|class| Gate::new(class, settings, metrics))))
+        let bodies_kib_max = settings.bodies_kib_max;
+        Self {
+            gates: Arc::new(Class::ALL.map(|class| Gate::new(class, settings, metrics))),
+            room: Arc::new(Semaphore::new(bodies_kib_max as usize)),
+            bodies_kib_max,
+        }
     }
 
     /// A turn.
@@ -65,7 +77,25 @@ impl Gates {
     /// # Errors
     /// 503 if too many wait, or it takes too long.
     pub(crate) async fn enter(&self, class: Class) -> Result<Turn, Problem> {
-        self.0[class as usize].enter().await.ok_or_else(Problem::overloaded)
+        self.gates[class as usize].enter().await.ok_or_else(Problem::overloaded)
+    }
+
+    /// Room for a body, until it is dropped. It is waited for as long as for a turn.
+    ///
+    /// # Errors
+    /// 503 if that takes too long.
+    pub(crate) async fn make_room(
+        &self,
+        class: Class,
+        bytes: usize,
+    ) -> Result<OwnedSemaphorePermit, Problem> {
+        let gate = &self.gates[class as usize];
+        let kib = u32::try_from(bytes.div_ceil(1024)).unwrap_or(u32::MAX).min(self.bodies_kib_max);
+        let room = tokio::time::timeout(gate.queue_time, self.room.clone().acquire_many_owned(kib)).await;
+        room.ok().and_then(Result::ok).ok_or_else(|| {
+            gate.shed_total.inc();
+            Problem::overloaded()
+        })
     }
 }
 
@@ -133,6 +163,7 @@ mod tests {
         read_connections: 1,
         queue_max: 1,
         queue_time: Duration::from_secs(1),
+        bodies_kib_max: 8,
     };
 
     #[tokio::test(start_paused = true)]
@@ -155,5 +186,24 @@ mod tests {
         let third = gates.enter(Class::Read).await.unwrap();
         drop((second, third));
         assert_eq!(metrics.in_flight.with_label_values(&["read"]).get(), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn bodies_of_all_classes_share_the_room_and_whoever_finds_none_in_time_is_shed() {
+        let metrics = LimitMetrics::register(&Registry::new()).unwrap();
+        let gates = Gates::new(SETTINGS, &metrics);
+        let small = gates.make_room(Class::Write, 1).await.unwrap();
+        let large = gates.make_room(Class::Outcomes, 7 * 1024).await.unwrap();
+        let began = Instant::now();
+        assert!(gates.make_room(Class::Write, 1).await.is_err());
+        assert_eq!(began.elapsed(), SETTINGS.queue_time);
+        assert!(gates.make_room(Class::Outcomes, 1).await.is_err());
+        assert_eq!(began.elapsed(), SETTINGS.queue_time * (1 + PATIENCE));
+        assert_eq!(metrics.shed_total.with_label_values(&["write"]).get(), 1);
+        drop(small);
+        assert!(gates.make_room(Class::Write, 1024).await.is_ok());
+        drop(large);
+        // What would never find room gets all of it.
+        assert!(gates.make_room(Class::Outcomes, 1024 * 1024).await.is_ok());
     }
 }

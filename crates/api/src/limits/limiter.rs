@@ -43,7 +43,7 @@ const IDLE: Duration = Duration::from_secs(600);
 struct Share {
     /// What is leased and not spent.
     left: i64,
-    /// Until when it may be spent.
+    /// Until when it may be spent, and what is known of the bucket is taken for true.
     until: Option<DateTime<Utc>>,
     /// The bucket's theoretical arrival time, in nanoseconds, as far as it is known.
     arrival: i64,
@@ -99,8 +99,9 @@ impl Limiter {
         let over = share.until.is_none_or(|until| until <= now);
         let (has, unspent) = if over { (0, share.left) } else { (share.left, 0) };
         let known = share.arrival - unspent * rate.interval();
-        // There can only be less than what is known: whoever is refused by that need not be looked up.
-        if has < count && count - has <= available(rate, known, nanos) {
+        // There is more than what is known only if another replica has brought back what it did not spend, which it does once its lease
+        // is over: whoever is refused by what is known is looked up once a lease, and not before.
+        if has < count && (over || count - has <= available(rate, known, nanos)) {
             let portion = i64::from(rate.quota() / PORTIONS).max(count - has);
             let leased = match self.lease(now, bucket, rate, Wanted { portion, unspent }).await {
                 Some(leased) => leased,
@@ -117,12 +118,13 @@ impl Limiter {
         standing(bucket.class, rate, &share, now, (!admitted).then_some(count))
     }
 
-    /// Whether a bucket is known to be empty. Costs nothing.
+    /// Whether a bucket is known to be empty, by what was seen within a lease. Costs nothing.
     pub(crate) async fn is_empty(&self, now: DateTime<Utc>, bucket: &Bucket) -> Option<Standing> {
         let rate = self.rates.of(bucket.class);
         let share = self.shares.get(&bucket.key)?;
         let share = share.lock().await;
-        let empty = share.left == 0 && available(rate, share.arrival, nanos(now)) == 0;
+        let over = share.until.is_none_or(|until| until <= now);
+        let empty = !over && share.left == 0 && available(rate, share.arrival, nanos(now)) == 0;
         empty.then(|| standing(bucket.class, rate, &share, now, Some(1)))
     }
 

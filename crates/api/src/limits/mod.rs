@@ -1,10 +1,10 @@
 //! How much a caller may ask for, and how much all of them together.
 //!
 //! ```text
-//!   address ─► bucket of failures ─► token ─► caller's bucket ──► turn ──► principal ──► body ──► turn ──► route
-//!                   │ 429                        │ 429   ▲         │ 503                           │ 503    │
-//!                   ▼                            ▼       │         ▼                               ▼        ▼
-//!                                    lease of a portion ─┴─ rate_buckets, shared by all replicas    more, by the body
+//!   address ─► bucket of failures ─► token ─► caller's bucket ──► turn ──► principal ──► room ──► body ──► turn ──► route
+//!                   │ 429                        │ 429   ▲         │ 503             │ 503              │ 503    │
+//!                   ▼                            ▼       │         ▼                 ▼                  ▼        ▼
+//!                                    lease of a portion ─┴─ rate_buckets, shared by all replicas       more, by the body
 //! ```
 //!
 //! A bucket is a row with one number, the theoretical arrival time of the generic cell rate algorithm (ITU-T I.371). A
@@ -27,7 +27,7 @@ mod store;
 
 pub(crate) use self::{
     address::{Address, client_ip},
-    body::read_body,
+    body::{expected_bytes, read_body},
     bucket::Bucket,
     charge::Charge,
     class::asked,

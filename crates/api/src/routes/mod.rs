@@ -15,8 +15,8 @@ mod transactions;
 mod views;
 
 pub(crate) use self::{
-    dead_letters::STATES as LETTER_STATES, grants::STATES as GRANT_STATES, outcomes::SmallReports,
-    transactions::STATES as TRANSACTION_STATES,
+    audit::HoldingsCache, dead_letters::STATES as LETTER_STATES, grants::STATES as GRANT_STATES,
+    outcomes::SmallReports, transactions::STATES as TRANSACTION_STATES,
 };
 
 use std::time::Duration;

@@ -1,14 +1,16 @@
 //! Serving: so many connections, each with its time limits, with TLS or without.
 //!
 //! ```text
-//!   place for a connection ──► accept ──► TLS ──► HTTP/1.1: head in time ──► router
+//!   place for a connection ──► accept ──► place of the address ──► TLS ──► HTTP/1.1: head in time ──► router
+//!                                                                                      reader in time ◄──╯
 //! ```
 //!
 //! hyper is driven itself, because axum's own server knows neither limits of heads nor of connections.
 
 mod certificates;
+mod peers;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -17,17 +19,20 @@ use axum::{
 };
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use prometheus::IntGauge;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
 };
+use tokio_io_timeout::TimeoutStream;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 pub use self::certificates::{CertificateError, Certificates};
+use self::peers::Peers;
 
 /// How long a client may take to agree on TLS.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -46,8 +51,16 @@ const HEADERS_MAX: usize = 128;
 pub struct ServerSettings {
     /// How many may be open; whoever comes then waits to be accepted.
     pub connections_max: usize,
+    /// How many of them one address may have; whoever comes with more is cut off.
+    pub connections_per_address_max: usize,
+    /// Proxies, which may have any number.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Whether whoever is none is cut off.
+    pub proxies_only: bool,
     /// How long a head may take, and a connection may be idle.
     pub head_timeout: Duration,
+    /// How long a client may take nothing of an answer.
+    pub write_timeout: Duration,
     /// Without, TLS is somebody else's, or nobody's on a loopback address.
     pub certificates: Option<Certificates>,
     /// How many are open.
@@ -62,6 +75,7 @@ pub async fn serve(
     shutdown: CancellationToken,
 ) {
     let places = Arc::new(Semaphore::new(settings.connections_max));
+    let peers = Peers::new(&settings);
     let tasks = TaskTracker::new();
     let accepting = async {
         loop {
@@ -75,13 +89,17 @@ pub async fn serve(
                     continue;
                 }
             };
+            let Some(admitted) = peers.admit(peer.ip()) else {
+                tracing::debug!(%peer, "an address may not connect, or has as many connections as it may");
+                continue;
+            };
             let serving = serve_connection(stream, peer, router.clone(), settings.clone(), shutdown.clone());
             let connections = settings.connections.clone();
             connections.inc();
             tasks.spawn(async move {
                 serving.await;
                 connections.dec();
-                drop(place);
+                drop((place, admitted));
             });
         }
     };
@@ -100,6 +118,7 @@ async fn serve_connection(
 ) {
     // An answer is one write, which waits for nothing.
     let _ = stream.set_nodelay(true);
+    let stream = with_write_timeout(stream, settings.write_timeout);
     let Some(certificates) = &settings.certificates else {
         return serve_http(stream, peer, router, &settings, &shutdown).await;
     };
@@ -111,6 +130,13 @@ async fn serve_connection(
         Some(Err(_)) => tracing::debug!("a client took too long to agree on TLS"),
         None => {}
     }
+}
+
+/// Under TLS, where what is written is what the client takes.
+fn with_write_timeout(stream: TcpStream, timeout: Duration) -> Pin<Box<TimeoutStream<TcpStream>>> {
+    let mut stream = TimeoutStream::new(stream);
+    stream.set_write_timeout(Some(timeout));
+    Box::pin(stream)
 }
 
 async fn serve_http(

@@ -1,11 +1,18 @@
 //! What audits found, and who sees it.
 
+use std::sync::{Arc, atomic::Ordering};
+
+use alloy_primitives::U256;
+use futures::future::join_all;
 use laurel_api::Role;
 use laurel_events::Clock;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::world::World;
+use crate::{
+    token_node::TokenNode,
+    world::{Setup, World},
+};
 
 /// Two reconciliations: one that found something about a campaign and about a lane, and a newer one that found nothing.
 async fn reconciliations(world: &World, campaign: &str) -> [Uuid; 2] {
@@ -64,6 +71,28 @@ async fn findings_are_seen_by_whose_campaign_it_is_and_by_operators() {
     assert_eq!(ours["items"][1]["findings"][0]["campaign_id"], json!(campaign));
     let theirs = world.call(Role::Auditor, route).by(Role::Auditor, "other", "auditor").send().await.ok();
     assert_eq!(codes(&theirs["items"][1]), [] as [&str; 0]);
+}
+
+/// Others count what nodes are asked: so many at once, and again, ask no more than one.
+#[tokio::test]
+async fn nodes_are_asked_once_what_vaults_hold() {
+    let node = Arc::new(TokenNode { returns: Some(U256::from(7)), ..TokenNode::default() });
+    let world = World::of(Setup { node: node.clone(), ..Setup::default() }).await;
+    world.funded_campaign(100).await;
+    let ask = || world.call(Role::Auditor, "GET /v1/audit/vaults").send();
+    let asked_for_campaigns = node.calls.load(Ordering::Relaxed);
+    for told in join_all((0..5).map(|_| ask())).await {
+        assert_eq!(told.ok()["items"][0]["balance"], "7");
+        assert!(told.header("ratelimit-policy").unwrap().starts_with("\"heavy\""), "{told:?}");
+    }
+    // What the books say is never old.
+    world.fund(&world.campaign().await, 50).await;
+    assert_eq!(ask().await.ok()["items"][0]["available"], "150");
+    assert_eq!(
+        node.calls.load(Ordering::Relaxed) - asked_for_campaigns,
+        2,
+        "the balance, and what is uncommitted"
+    );
 }
 
 #[tokio::test]

@@ -24,7 +24,7 @@ pub(crate) struct Call<'w> {
     method: Method,
     path: String,
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    body: Body,
 }
 
 impl<'w> Call<'w> {
@@ -32,7 +32,7 @@ impl<'w> Call<'w> {
     pub(crate) fn new(world: &'w World, line: &str) -> Self {
         let (method, path) = line.split_once(' ').unwrap();
         let method: Method = method.parse().unwrap();
-        let call = Self { world, path: path.to_owned(), headers: Vec::new(), body: Vec::new(), method };
+        let call = Self { world, path: path.to_owned(), headers: Vec::new(), body: Body::empty(), method };
         if call.method == Method::POST {
             let key = NEXT_KEY.fetch_add(1, Ordering::Relaxed);
             return call.header("idempotency-key", &format!("key-{key}"));
@@ -66,7 +66,13 @@ impl<'w> Call<'w> {
     }
 
     pub(crate) fn bytes(mut self, body: &[u8]) -> Self {
-        self.body = body.to_vec();
+        self.body = Body::from(body.to_vec());
+        self.header("content-type", "application/json")
+    }
+
+    /// A body of which nobody knows how long it becomes.
+    pub(crate) fn stream(mut self, body: Body) -> Self {
+        self.body = body;
         self.header("content-type", "application/json")
     }
 
@@ -81,7 +87,7 @@ impl<'w> Call<'w> {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let request = request.body(Body::from(self.body)).unwrap();
+        let request = request.body(self.body).unwrap();
         router.oneshot(request).await.unwrap()
     }
 

@@ -1,6 +1,8 @@
 //! Whole lists as files, and what they hash to.
 
-use laurel_api::Role;
+use chrono::TimeDelta;
+use laurel_api::{Role, break_overdue_exports};
+use laurel_events::Clock;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -34,6 +36,20 @@ async fn manifest(world: &World, answer: &Answer) -> Value {
     let link = answer.header("link").unwrap();
     let path = link.strip_prefix('<').unwrap().split_once('>').unwrap().0;
     world.call(Role::Auditor, &format!("GET {path}")).send().await.ok()
+}
+
+/// Waits until one of the exports is broken.
+async fn until_broken(world: &World) -> Value {
+    let broken = async {
+        loop {
+            let exports = world.call(Role::Manager, "GET /v1/exports").send().await.ok();
+            if exports["items"].as_array().unwrap().iter().any(|export| export["state"] == "broken") {
+                return exports;
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(10), broken).await.unwrap()
 }
 
 #[tokio::test]
@@ -88,16 +104,7 @@ async fn a_reader_who_goes_breaks_it_off() {
     let call = world.call(Role::Auditor, "GET /v1/grants").header("accept", "text/csv");
     // Nothing of the body is read.
     drop(call.begin().await);
-    let broken = async {
-        loop {
-            let exports = world.call(Role::Manager, "GET /v1/exports").send().await.ok();
-            if exports["items"][0]["state"] == "broken" {
-                return exports;
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    let exports = tokio::time::timeout(std::time::Duration::from_secs(10), broken).await.unwrap();
+    let exports = until_broken(&world).await;
     assert_eq!((&exports["items"][0]["sha256"], &exports["items"][0]["rows"]), (&Value::Null, &json!(0)));
 }
 
@@ -114,6 +121,53 @@ async fn a_server_that_stops_breaks_it_off_and_others_are_sent_away_while_many_a
     assert_eq!(answer.header("retry-after"), Some("5"));
     world.shutdown.cancel();
     drop(open);
+}
+
+/// Players' data has turns of its own, and each player one: nobody keeps others from theirs, or from lists.
+#[tokio::test]
+async fn a_player_exports_once_at_a_time_and_takes_no_turn_of_a_list() {
+    let world = World::new().await;
+    granted(&world).await;
+    let ask = |player: &str| {
+        let line = format!("GET /v1/players/{player}/data");
+        world.anonymous(&line).by(Role::Player, "default", player)
+    };
+    let first = ask("p-1").begin().await;
+    assert_eq!(first.status(), 200);
+    ask("p-1").send().await.is_problem(503, "too_many_exports", "try again");
+    let _others = (ask("p-2").begin().await, ask("p-3").begin().await);
+    exported(&world, "/v1/grants", "text/csv").await;
+    drop(first);
+    until_broken(&world).await;
+    assert_eq!(ask("p-1").send().await.status, 200);
+}
+
+#[tokio::test]
+async fn what_a_process_left_when_it_died_is_broken_when_its_time_is_over() {
+    let world = World::new().await;
+    granted(&world).await;
+    let answer = exported(&world, "/v1/grants", "text/csv").await;
+    let whole = manifest(&world, &answer).await;
+    sqlx::query(
+        "INSERT INTO exports (id, org, subject, what, query, format, started_at)
+         VALUES (gen_random_uuid(), 1, 'caller', 'grants', '', 'csv', $1)",
+    )
+    .bind(world.clock.now())
+    .execute(world.pool())
+    .await
+    .unwrap();
+    let sweep = || break_overdue_exports(world.pool(), world.clock.now());
+    world.clock.advance(TimeDelta::hours(2));
+    assert_eq!(sweep().await.unwrap(), 0, "somebody may be making it");
+    world.clock.advance(TimeDelta::minutes(6));
+    assert_eq!(sweep().await.unwrap(), 1);
+    assert_eq!(sweep().await.unwrap(), 0);
+    let exports = world.call(Role::Manager, "GET /v1/exports").send().await.ok();
+    let states = exports["items"].as_array().unwrap().iter().map(|export| export["state"].as_str().unwrap());
+    let mut states: Vec<&str> = states.collect();
+    states.sort_unstable();
+    assert_eq!(states, ["broken", "finished"]);
+    assert_eq!(manifest(&world, &answer).await, whole);
 }
 
 #[tokio::test]

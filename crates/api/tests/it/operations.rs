@@ -150,3 +150,21 @@ async fn the_views_tell_how_far_they_are_behind() {
     assert_eq!(told, since);
     assert_eq!(lag("wallet-links").await["rows_behind"], json!(2), "nobody has run it");
 }
+
+/// A row that was archived tells nothing any more: the oldest one that is there does.
+#[tokio::test]
+async fn a_view_that_has_not_read_what_was_archived_is_behind_since_the_next_row() {
+    let world = World::new().await;
+    world.player("p-1").await;
+    let registered = world.clock.now();
+    world.clock.advance(TimeDelta::seconds(5));
+    world.post_outcomes(&[outcome("o-1", "p-1", 12)]).await;
+    sqlx::query("ALTER TABLE journal DISABLE TRIGGER journal_change").execute(world.pool()).await.unwrap();
+    let archived = sqlx::query("DELETE FROM journal WHERE recorded_at = $1").bind(registered);
+    assert_eq!(archived.execute(world.pool()).await.unwrap().rows_affected(), 1);
+    world.clock.advance(TimeDelta::seconds(2));
+    let views = world.call(Role::Auditor, "GET /v1/views").send().await.ok();
+    let links =
+        views["items"].as_array().unwrap().iter().find(|view| view["view"] == "wallet-links").unwrap();
+    assert_eq!((&links["rows_behind"], &links["lag_ms"]), (&json!(2), &json!(2_000)));
+}

@@ -59,6 +59,8 @@ pub(crate) struct World {
 pub(crate) struct Setup {
     /// Without, a node that knows the token and nothing else.
     pub(crate) rpc_url: Option<String>,
+    /// That node.
+    pub(crate) node: Arc<TokenNode>,
     pub(crate) vault: Address,
     pub(crate) treasury: bool,
     pub(crate) sign_in: bool,
@@ -68,6 +70,10 @@ pub(crate) struct Setup {
     pub(crate) connections: u32,
     /// How many requests of a class may wait for their turn.
     pub(crate) queue_max: usize,
+    /// How long a question waits for its turn.
+    pub(crate) queue_time: Duration,
+    /// How much of bodies is kept at the same time, in KiB.
+    pub(crate) bodies_kib_max: u32,
     /// How many chunks may be undecided.
     pub(crate) lag_chunks_max: i64,
 }
@@ -76,12 +82,15 @@ impl Default for Setup {
     fn default() -> Self {
         Self {
             rpc_url: None,
+            node: Arc::default(),
             vault: address("vault"),
             treasury: true,
             sign_in: true,
             rates: Rates::GENEROUS,
             connections: 10,
             queue_max: 1_000,
+            queue_time: QUEUE_TIME,
+            bodies_kib_max: 64 * 1024,
             lag_chunks_max: i64::MAX,
         }
     }
@@ -122,7 +131,7 @@ impl World {
         let clock = Arc::new(MockClock::default());
         let node: Arc<dyn ChainNode> = match &setup.rpc_url {
             Some(url) => Arc::new(HttpNode::new(url).unwrap()),
-            None => Arc::new(TokenNode),
+            None => setup.node.clone(),
         };
         let auth = if setup.sign_in { AuthMode::Jwt(vec![token_key()]) } else { AuthMode::None };
         let pool_of = |connections| {
@@ -137,7 +146,8 @@ impl World {
             rates: setup.rates,
             trusted_proxies: vec!["::/128".parse().unwrap()],
             queue_max: setup.queue_max,
-            queue_time: QUEUE_TIME,
+            queue_time: setup.queue_time,
+            bodies_kib_max: setup.bodies_kib_max,
             body_timeout: BODY_TIMEOUT,
             lag_chunks_max: setup.lag_chunks_max,
             metrics: LimitMetrics::register(&Registry::new()).unwrap(),

@@ -163,7 +163,7 @@ fn config_of(database_url: &str, rpc_url: &str, deployed: &Deployed) -> Config {
         // Any free port: several of them may run at once.
         api: config::Api { bind: ([127, 0, 0, 1], 0).into(), ..config::Api::default() },
         limits: config::Limits::default(),
-        ops: config::Ops { bind: ([127, 0, 0, 1], 0).into() },
+        ops: config::Ops { bind: ([127, 0, 0, 1], 0).into(), private_network: false },
         auth: config::Auth { mode: config::AuthMode::None, ..config::Auth::default() },
         bus: config::Bus::default(),
         chains: vec![config::Chain {

@@ -61,6 +61,7 @@ const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
 #[case::longer_than_the_vault_allows(&format!("{CHAIN}settlement_lifetime_ms = 3600001\n"), "which the vault allows")]
 #[case::given_up_at_once(&format!("{CHAIN}give_up_refused_ms = 999\n"), "give_up_refused_ms is at least 1000")]
 #[case::elsewhere_in_plain("[api]\nbind = \"0.0.0.0:8080\"\n", "api.behind_proxy = true")]
+#[case::metrics_for_everybody("[ops]\nbind = \"0.0.0.0:9090\"\n", "ops.private_network = true")]
 #[case::any_proxy("[api]\nbehind_proxy = true\n", "takes api.trusted_proxies")]
 #[case::a_certificate_without_its_key("[api]\ntls_cert = \"cert.pem\"\n", "belong together")]
 #[case::tls_by_http("[api]\ntls_cert = \"cert.pem\"\ntls_key = \"key.pem\"\n", "begins with https://")]
@@ -87,8 +88,14 @@ const CHAIN: &str = "[[chains]]\nid = 1\nrpc_urls = [\"http://127.0.0.1:1\"]\n\
 #[case::nothing_to_be_had("[limits]\nread = { quota = 0 }\n", "limits.read: quota is from 1")]
 #[case::in_no_time("[limits.sign_in]\nwindow_s = 0\n", "limits.sign_in: window_s is from 1")]
 #[case::nothing_undecided("[limits]\nlag_chunks_max = 0\n", "limits.lag_chunks_max is at least 1")]
+#[case::no_room_for_a_body("[limits]\nbodies_mib_max = 7\n", "limits.bodies_mib_max is from 8 to")]
 #[case::nobody_connected("[limits]\nconnections_max = 0\n", "limits.connections_max is at least 1")]
-#[case::no_time_for_a_head("[limits]\nhead_timeout_ms = 0\n", "limits.head_timeout_ms and")]
+#[case::nobody_connected_from_anywhere(
+    "[limits]\nconnections_per_address_max = 0\n",
+    "limits.connections_per_address_max is"
+)]
+#[case::no_time_for_a_head("[limits]\nhead_timeout_ms = 0\n", "limits.head_timeout_ms, ")]
+#[case::no_time_to_read("[limits]\nwrite_timeout_ms = 0\n", "limits.write_timeout_ms are")]
 #[case::a_chain_twice(&format!("{CHAIN}{CHAIN}"), "chain 1 has two [[chains]] entries")]
 fn what_can_only_harm_is_refused(#[case] toml: &str, #[case] says: &str) {
     let error = format!("{:#}", load(toml).unwrap_err());
@@ -121,6 +128,7 @@ fn callers_prove_who_they_are_unless_told_otherwise() {
 }
 
 #[rstest]
+#[case::metrics_for_a_few("[ops]\nbind = \"10.0.0.7:9090\"\nprivate_network = true\n")]
 #[case::socket("[database]\nurl = \"postgres:///laurel?host=/run/postgresql\"\n")]
 #[case::this_machine("[database]\nurl = \"postgres://[::1]/laurel\"\n")]
 #[case::by_name("[database]\nurl = \"postgres://localhost/laurel\"\n")]
@@ -130,6 +138,17 @@ fn callers_prove_who_they_are_unless_told_otherwise() {
 #[case::tls("[api]\nbind = \"0.0.0.0:443\"\npublic_url = \"https://x\"\ntls_cert = \"c\"\ntls_key = \"k\"\n")]
 fn what_stays_here_or_is_encrypted_is_fine(#[case] toml: &str) {
     load(toml).unwrap();
+}
+
+#[rstest]
+#[case::in_plain("[api]\nbind = \"0.0.0.0:8080\"\n", true)]
+#[case::on_this_machine("[api]\nbind = \"127.0.0.1:8080\"\n", false)]
+#[case::by_tls(
+    "[api]\nbind = \"0.0.0.0:443\"\npublic_url = \"https://x\"\ntls_cert = \"c\"\ntls_key = \"k\"\n",
+    false
+)]
+fn only_proxies_connect_where_others_would_in_plain(#[case] api: &str, #[case] proxies_only: bool) {
+    assert_eq!(load(&format!("{api}{PROXIED}")).unwrap().api.proxies_only(), proxies_only);
 }
 
 #[test]

@@ -7,13 +7,18 @@ use axum::http::HeaderValue;
 use reqwest::Url;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 
-use super::{Api, Config};
+use super::{Api, Config, Ops};
 use crate::secret::Secret;
 
 impl Api {
     /// The sites whose scripts may call.
     pub(crate) fn origins(&self) -> anyhow::Result<Vec<HeaderValue>> {
         self.cors_origins.iter().map(|origin| exact(origin)).collect()
+    }
+
+    /// Whether only proxies may connect: what they bring is in plain, and others would bring it in plain from anywhere.
+    pub(crate) const fn proxies_only(&self) -> bool {
+        self.behind_proxy && self.tls_cert.is_none() && !self.bind.ip().is_loopback()
     }
 
     fn check(&self) -> anyhow::Result<()> {
@@ -41,9 +46,23 @@ impl Api {
     }
 }
 
+impl Ops {
+    fn check(&self) -> anyhow::Result<()> {
+        if !self.private_network && !self.bind.ip().is_loopback() {
+            bail!(
+                "ops.bind = \"{}\" is reached from elsewhere, in plain and by everybody: bind a loopback address, or, where only \
+                 those who run this reach it, set ops.private_network = true",
+                self.bind
+            );
+        }
+        Ok(())
+    }
+}
+
 /// Refuses connections to elsewhere that anybody on the way could read.
 pub(super) fn check(config: &Config) -> anyhow::Result<()> {
     config.api.check()?;
+    config.ops.check()?;
     let database = &config.database;
     let urls = [
         ("url", Some(&database.url)),

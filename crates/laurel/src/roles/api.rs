@@ -62,6 +62,7 @@ fn limits(app: &App, metrics: LimitMetrics) -> anyhow::Result<LimitParts> {
         trusted_proxies: app.config.api.trusted_proxies.clone(),
         queue_max: limits.queue_max,
         queue_time: limits.queue_time(),
+        bodies_kib_max: limits.bodies_kib_max(),
         body_timeout: limits.body_timeout(),
         lag_chunks_max: limits.lag_chunks_max,
         metrics,
@@ -78,7 +79,11 @@ fn server(app: &App, connections: IntGauge) -> anyhow::Result<ServerSettings> {
     };
     Ok(ServerSettings {
         connections_max: limits.connections_max,
+        connections_per_address_max: limits.connections_per_address_max,
+        trusted_proxies: api.trusted_proxies.clone(),
+        proxies_only: api.proxies_only(),
         head_timeout: limits.head_timeout(),
+        write_timeout: limits.write_timeout(),
         certificates,
         connections,
     })

@@ -12,6 +12,8 @@ use laurel_players::find_player;
 use sqlx::PgConnection;
 use uuid::Uuid;
 
+pub(crate) use self::vaults::HoldingsCache;
+
 /// What somebody asks about, if about something: a campaign, or a player. Nothing is about both, nor about a player whom nobody knows.
 async fn about(
     conn: &mut PgConnection,

@@ -1,7 +1,9 @@
 //! `POST /v1/auth/wallet/challenge`
 
+use std::net::Ipv6Addr;
+
 use alloy_primitives::Address;
-use axum::{Json, extract::State, http::StatusCode, response::IntoResponse};
+use axum::{Extension, Json, extract::State, http::StatusCode, response::IntoResponse};
 use chrono::{DateTime, Utc};
 use laurel_events::PlayerId;
 use laurel_ledger::{commit, find_organisation};
@@ -15,7 +17,8 @@ use crate::{
     ApiState, Problem,
     address::checksummed,
     extract::{Body, RequestBody},
-    limits::{Bucket, Charge},
+    limits::{self, Bucket, Charge},
+    staff_log::Origin,
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -58,10 +61,13 @@ pub(crate) struct Answer {
 )]
 pub(crate) async fn handler(
     State(state): State<ApiState>,
+    Extension(origin): Extension<Origin>,
     charge: Charge,
     Body(request): Body<Request>,
 ) -> Result<impl IntoResponse, Problem> {
-    charge.bucket(&Bucket::of_login(&[&request.org, &request.player_id])).await?;
+    // By where it comes from as well: anybody may ask, and nobody keeps a player out by that.
+    let from = limits::Address::from(origin.address.unwrap_or(Ipv6Addr::UNSPECIFIED.into()));
+    charge.bucket(&Bucket::of_login(&[&request.org, &request.player_id, &from.to_string()])).await?;
     let now = state.now();
     let mut rng = state.rng().await;
     let mut tx = state.pool.begin().await?;

@@ -87,6 +87,10 @@ impl Source for KnownSource {
 
     const NAMES: &'static [&'static str] = &["what", "data"];
 
+    fn player(&self) -> Option<PlayerId> {
+        Some(self.player)
+    }
+
     async fn next(&mut self, conn: &mut PgConnection) -> Result<Option<Vec<KnownRow>>, LedgerError> {
         let about = Subject::new("player", self.player);
         let (rows, next) = match std::mem::replace(&mut self.part, Part::End) {

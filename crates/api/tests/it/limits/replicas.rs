@@ -6,8 +6,10 @@ use laurel_api::{Class, Role};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rstest::rstest;
 
+use serde_json::json;
+
 use super::limited;
-use crate::world::World;
+use crate::world::{World, outcome};
 
 /// How many replicas share a bucket.
 const REPLICAS: usize = 3;
@@ -72,6 +74,35 @@ async fn no_order_of_requests_is_admitted_more_than_there_is(
         assert!(is_admitted(&world, &replicas[0]).await, "seed {seed}");
     }
     assert!(!is_admitted(&world, &replicas[0]).await, "seed {seed}");
+}
+
+/// What one replica leased and did not spend comes back to the others, who look once a lease.
+#[tokio::test]
+async fn what_comes_back_is_seen_by_the_others() {
+    let world = limited(Class::Outcomes, 100, 3_600).await;
+    world.player("p-1").await;
+    let (one, other) = (&world.replica(), &world.router);
+    let leased = || world.state.limits.metrics.leases_total.with_label_values(&["leased"]).get();
+    let report = async |replica: &Router, from: usize, count: usize| {
+        let outcomes: Vec<_> =
+            (from..from + count).map(|number| outcome(&format!("o-{number}"), "p-1", 12)).collect();
+        let body = json!({ "outcomes": outcomes });
+        let call = world.call(Role::GameServer, "POST /v1/outcomes").json(&body);
+        call.send_to(replica.clone()).await.status.as_u16()
+    };
+    assert_eq!(report(one, 0, 1).await, 202);
+    assert_eq!(report(other, 1, 70).await, 202);
+    // It leases all that is left, which is not enough.
+    assert_eq!(report(one, 71, 50).await, 429);
+    assert_eq!(report(other, 71, 1).await, 429);
+    let before = leased();
+    for _ in 0..10 {
+        assert_eq!(report(other, 71, 1).await, 429);
+    }
+    assert_eq!(leased(), before, "nothing can have come back yet");
+    world.clock.advance(TimeDelta::seconds(10));
+    assert_eq!(report(one, 71, 1).await, 202);
+    assert_eq!(report(other, 72, 10).await, 202);
 }
 
 #[tokio::test]

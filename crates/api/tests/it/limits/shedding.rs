@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use futures::future::join_all;
+use axum::body::{Body, Bytes};
+use futures::{future::join_all, stream};
 use laurel_api::Role;
 use serde_json::json;
+use tokio::sync::oneshot;
 
-use crate::world::{Setup, World, outcome};
+use crate::world::{Setup, World, definition, outcome};
 
 /// How many ask at the same time.
 const CROWD: usize = 1_000;
@@ -41,6 +43,32 @@ async fn a_crowd_of_readers_is_shed_and_outcomes_are_taken() {
     assert!(became[&200] >= 50 && became[&503] >= 100, "{became:?}");
     // It passes with the crowd.
     world.call(Role::Manager, "GET /v1/campaigns").send().await.ok();
+}
+
+/// Nobody is kept in memory without end: one body that comes slowly has all the room, until it is given up.
+#[tokio::test]
+async fn whoever_brings_a_body_for_which_there_is_no_room_is_shed() {
+    let world =
+        World::of(Setup { bodies_kib_max: 1024, queue_time: Duration::from_millis(20), ..Setup::default() })
+            .await;
+    let (listens, listened) = oneshot::channel();
+    let never = stream::once(async {
+        listens.send(()).unwrap();
+        std::future::pending::<std::io::Result<Bytes>>().await
+    });
+    let change = || world.call(Role::Manager, "POST /v1/campaigns").json(&definition());
+    let slow = world.call(Role::Manager, "POST /v1/campaigns").stream(Body::from_stream(never)).send();
+    let other = async {
+        listened.await.unwrap();
+        // What has no body needs no room.
+        world.call(Role::Manager, "GET /v1/campaigns").send().await.ok();
+        change().send().await
+    };
+    let (slow, other) = tokio::join!(slow, other);
+    other.is_problem(503, "overloaded", "nothing was changed");
+    assert_eq!(other.header("retry-after"), Some("1"));
+    slow.is_problem(408, "slow_body", "");
+    change().send().await.created();
 }
 
 #[tokio::test]

@@ -6,7 +6,11 @@ use rstest::rstest;
 use serde_json::json;
 
 use super::limited;
-use crate::{call::Answer, sign_in::hire, world::World};
+use crate::{
+    call::Answer,
+    sign_in::hire,
+    world::{CHAIN, World, address},
+};
 
 const ONE: &str = "198.51.100.1";
 const OTHER: &str = "203.0.113.5";
@@ -44,6 +48,48 @@ async fn guesses_of_one_name_are_counted_wherever_they_come_from() {
     let policy = refused.header("ratelimit-policy").unwrap();
     assert!(policy.starts_with("\"sign-in\";") && policy.contains(", \"login\";q=3;w=60"), "{policy}");
     sign_in(&world, OTHER, "ada", "correct horse battery").await.ok();
+}
+
+/// Whoever asks in a player's name takes nothing from them.
+#[tokio::test]
+async fn challenges_of_a_player_are_counted_by_where_they_are_asked_from() {
+    let world = limited(Class::Login, 3, 60).await;
+    let body = json!({
+        "org": "default", "player_id": "p-1", "chain_id": CHAIN, "address": address("p-1").to_checksum(None),
+    });
+    let ask = |from: &str| {
+        world.anonymous("POST /v1/auth/wallet/challenge").header("x-forwarded-for", from).json(&body).send()
+    };
+    for _ in 0..3 {
+        ask(ONE).await.ok();
+    }
+    ask(ONE).await.is_problem(429, "rate_limited", "login: at most 3");
+    ask(OTHER).await.ok();
+}
+
+/// A key that nobody has is no caller: it costs neither a bucket nor a turn.
+#[tokio::test]
+async fn whoever_makes_keys_up_is_charged_for_none_of_them() {
+    let world = limited(Class::Failures, 3, 60).await;
+    let with_key = |number: usize| {
+        let key = format!("Bearer lrk_{}", format!("{number:02x}").repeat(32));
+        world
+            .anonymous("GET /v1/campaigns")
+            .header("x-forwarded-for", ONE)
+            .header("authorization", &key)
+            .send()
+    };
+    for number in 0..3 {
+        with_key(number).await.is_problem(401, "unauthorized", "");
+    }
+    let buckets =
+        || sqlx::query_scalar::<_, i64>("SELECT count(*) FROM rate_buckets").fetch_one(world.pool());
+    let leases = world.state.limits.metrics.leases_total.with_label_values(&["leased"]);
+    let before = (buckets().await.unwrap(), leases.get());
+    for number in 3..10 {
+        with_key(number).await.is_problem(429, "rate_limited", "failures: at most 3");
+    }
+    assert_eq!((buckets().await.unwrap(), leases.get()), before);
 }
 
 #[rstest]

@@ -1,12 +1,13 @@
 //! Connections: how many, and how long.
 
+use axum::{Router, routing::get};
 use chrono::TimeDelta;
 use laurel_api::Role;
 use laurel_events::Clock;
 use tokio::io::AsyncWriteExt;
 
-use super::{ASK, CONNECTIONS_MAX, PATIENCE, Served, answer, talk};
-use crate::world::token_key;
+use super::{ASK, CONNECTIONS_MAX, CONNECTIONS_PER_ADDRESS_MAX, PATIENCE, PROXY, Served, answer, talk};
+use crate::world::{World, token_key};
 
 #[tokio::test]
 async fn a_connection_serves_one_request_after_the_other() {
@@ -55,7 +56,7 @@ async fn only_so_many_are_open_and_the_next_waits() {
     let served = Served::new().await;
     let mut open = Vec::new();
     for _ in 0..CONNECTIONS_MAX {
-        let mut stream = served.connect().await;
+        let mut stream = served.connect_from(PROXY).await;
         assert!(talk(&mut stream, ASK).await.starts_with("HTTP/1.1 200"));
         open.push(stream);
     }
@@ -68,6 +69,46 @@ async fn only_so_many_are_open_and_the_next_waits() {
     assert_eq!(served.open(), i64::try_from(CONNECTIONS_MAX).unwrap());
     drop(open);
     assert!(answer(&mut next).await.starts_with("HTTP/1.1 200"));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_has_only_so_many_and_another_has_its_own() {
+    let served = Served::new().await;
+    let mut open = Vec::new();
+    for _ in 0..CONNECTIONS_PER_ADDRESS_MAX {
+        let mut stream = served.connect().await;
+        assert!(talk(&mut stream, ASK).await.starts_with("HTTP/1.1 200"));
+        open.push(stream);
+    }
+    assert_eq!(answer(&mut served.connect().await).await, "");
+    let mut other = served.connect_from([127, 0, 0, 2].into()).await;
+    assert!(talk(&mut other, ASK).await.starts_with("HTTP/1.1 200"));
+    drop(open);
+    served.until_open(1).await;
+    assert!(talk(&mut served.connect().await, ASK).await.starts_with("HTTP/1.1 200"));
+    served.stop().await;
+}
+
+#[tokio::test]
+async fn behind_a_proxy_nobody_else_is_heard() {
+    let served = Served::proxied().await;
+    assert_eq!(answer(&mut served.connect().await).await, "");
+    assert!(talk(&mut served.connect_from(PROXY).await, ASK).await.starts_with("HTTP/1.1 200"));
+    served.stop().await;
+}
+
+/// More than any system keeps of what nobody reads.
+const FAR_TOO_MUCH: usize = 64 * 1024 * 1024;
+
+#[tokio::test]
+async fn whoever_reads_nothing_is_cut_off() {
+    let router = Router::new().route("/", get(async || vec![b'x'; FAR_TOO_MUCH]));
+    let served = Served::of(World::new().await, router, None, false).await;
+    let mut stream = served.connect().await;
+    stream.write_all(b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await.unwrap();
+    served.until_open(1).await;
+    served.until_open(0).await;
     served.stop().await;
 }
 

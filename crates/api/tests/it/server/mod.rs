@@ -5,13 +5,16 @@ mod heads;
 mod origins;
 mod tls;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
 use axum::Router;
 use laurel_api::{Certificates, ServerSettings, serve};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -24,8 +27,17 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a head may take: short, for the tests that wait for it.
 const HEAD_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// How long a client may read nothing: short, likewise.
+const WRITE_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// How many connections may be open: few, so that a test can take them all.
 const CONNECTIONS_MAX: usize = 3;
+
+/// How many of an address: fewer.
+const CONNECTIONS_PER_ADDRESS_MAX: usize = 2;
+
+/// Who speaks for others: another address of this machine.
+const PROXY: IpAddr = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 7));
 
 /// A world that is served.
 struct Served {
@@ -43,15 +55,31 @@ impl Served {
     async fn with(certificates: Option<Certificates>) -> Self {
         let world = World::new().await;
         let router = world.router.clone();
-        Self::of(world, router, certificates).await
+        Self::of(world, router, certificates, false).await
     }
 
-    async fn of(world: World, router: Router, certificates: Option<Certificates>) -> Self {
+    /// Only for proxies.
+    async fn proxied() -> Self {
+        let world = World::new().await;
+        let router = world.router.clone();
+        Self::of(world, router, None, true).await
+    }
+
+    async fn of(
+        world: World,
+        router: Router,
+        certificates: Option<Certificates>,
+        proxies_only: bool,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let settings = ServerSettings {
             connections_max: CONNECTIONS_MAX,
+            connections_per_address_max: CONNECTIONS_PER_ADDRESS_MAX,
+            trusted_proxies: vec![PROXY.into()],
+            proxies_only,
             head_timeout: HEAD_TIMEOUT,
+            write_timeout: WRITE_TIMEOUT,
             certificates,
             connections: world.state.limits.metrics.connections.clone(),
         };
@@ -62,6 +90,12 @@ impl Served {
 
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    async fn connect_from(&self, from: IpAddr) -> TcpStream {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((from, 0).into()).unwrap();
+        socket.connect(self.address).await.unwrap()
     }
 
     fn open(&self) -> i64 {

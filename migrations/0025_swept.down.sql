@@ -1,0 +1,2 @@
+DROP INDEX exports_running;
+DROP INDEX rate_buckets_arrival;
