@@ -86,7 +86,8 @@ impl fmt::Display for Figures {
             let verdict = bound.map_or_else(String::new, |bound| {
                 format!("{bound} {}", if bound.holds(*value) { "holds" } else { "BROKEN" })
             });
-            writeln!(f, "{what:<44} {value:>10.1} {unit:<8} {verdict:<16} {detail}")?;
+            let digits = if *value < 1.0 { 2 } else { 1 };
+            writeln!(f, "{what:<44} {value:>10.digits$} {unit:<8} {verdict:<16} {detail}")?;
         }
         Ok(())
     }

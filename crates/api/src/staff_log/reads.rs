@@ -50,7 +50,7 @@ enum Of {
 
 impl Of {
     /// Whom the parameters of a path and of a query name. The route has answered, so they are what they are to be.
-    fn of(asked: &BTreeMap<String, String>) -> Self {
+    fn named_in(asked: &BTreeMap<String, String>) -> Self {
         fn parsed<T: FromStr>(asked: &BTreeMap<String, String>, name: &str) -> Option<T> {
             asked.get(name)?.parse().ok()
         }
@@ -73,7 +73,7 @@ pub(crate) async fn keep_read(
     principal: &Principal,
     mut asked: BTreeMap<String, String>,
 ) -> Result<(), Problem> {
-    let of = Of::of(&asked);
+    let of = Of::named_in(&asked);
     let about = match asked.get("campaign_id") {
         Some(campaign) => Subject::new("campaign", campaign),
         None => Subject::new("org", principal.org),
