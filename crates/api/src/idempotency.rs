@@ -118,9 +118,9 @@ impl Idempotency {
 #[derive(Debug)]
 pub(crate) struct Once<'a> {
     pub(crate) tx: Transaction<'static, Postgres>,
-    state: &'a ApiState,
+    pub(crate) state: &'a ApiState,
     now: DateTime<Utc>,
-    principal: &'a Principal,
+    pub(crate) principal: &'a Principal,
     idempotency: Option<&'a Idempotency>,
 }
 
@@ -141,6 +141,11 @@ impl<'a> Once<'a> {
             return Ok(Err(reply));
         }
         Ok(Ok(Self { tx, state, now, principal, idempotency }))
+    }
+
+    /// Ends it with nothing changed, so that nothing is held while somebody else is asked.
+    pub(crate) async fn give_up(self) -> Result<(), Problem> {
+        Ok(self.tx.rollback().await?)
     }
 
     /// Commits it at the place `at`, with the answer and, where somebody who works here changes something, a record of that.

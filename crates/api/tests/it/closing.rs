@@ -1,9 +1,21 @@
 //! How a campaign comes to its end.
 
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
 use laurel_api::Role;
+use rstest::rstest;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::{
+    token_node::TokenNode,
+    world::{Setup, World},
+};
+
+/// How long anything may take that should happen.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn only_what_is_over_is_closed_and_asking_again_changes_nothing() {
@@ -24,6 +36,35 @@ async fn only_what_is_over_is_closed_and_asking_again_changes_nothing() {
     let last = &history["items"][0];
     assert_eq!((&last["state"], &last["by"]), (&json!("closing"), &json!("caller")));
     assert_eq!(last["reason"], "the season is over");
+}
+
+/// A node that hangs holds neither a connection nor a lock.
+#[rstest]
+#[case::a_cap("fund", json!({ "cap": "200" }))]
+#[case::a_closing("close", json!({}))]
+#[tokio::test]
+async fn nothing_is_held_while_a_node_is_asked(#[case] action: &str, #[case] body: Value) {
+    let node = Arc::<TokenNode>::default();
+    let world = World::of(Setup { treasury: false, node: node.clone(), ..Setup::default() }).await;
+    let id = world.active_campaign(100).await;
+    if action == "close" {
+        world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/end")).send().await.ok();
+    }
+    let (before, hangs) = (node.calls.load(Ordering::Relaxed), node.hangs.lock().await);
+    let asked = world.call(Role::Manager, &format!("POST /v1/campaigns/{id}/{action}")).json(&body).send();
+    let pool = &world.state.pool;
+    let held = async {
+        let all_are_back = async {
+            while node.calls.load(Ordering::Relaxed) == before || pool.num_idle() < pool.size() as usize {
+                tokio::task::yield_now().await;
+            }
+        };
+        let all_are_back = tokio::time::timeout(PATIENCE, all_are_back).await;
+        drop(hangs);
+        all_are_back.expect("no connection is held")
+    };
+    let (answer, ()) = tokio::join!(asked, held);
+    answer.is_problem(503, "unavailable", "nothing was changed");
 }
 
 #[tokio::test]

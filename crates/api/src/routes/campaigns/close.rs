@@ -1,14 +1,14 @@
 //! `POST /v1/campaigns/{campaign_id}/close`, `GET /v1/campaigns/{campaign_id}/close`
 
-use alloy_primitives::{B256, Bytes};
+use alloy_primitives::{Address, B256, Bytes};
 use axum::{Json, extract::State, http::StatusCode};
 use chrono::{DateTime, Utc};
 use laurel_campaign::{
     By, Campaign, CampaignState, PendingClosing, close_campaign, lock_campaign, pending_closing,
 };
-use laurel_chain::{ClosingStep, next_closing_step};
+use laurel_chain::{ClosingStep, NextClosingStep, next_closing_step};
 use laurel_events::{Amount, CampaignId, EventKind};
-use laurel_ledger::find_balances;
+use laurel_ledger::{Context, find_balances};
 use serde::Serialize;
 use sqlx::PgConnection;
 use utoipa::ToSchema;
@@ -92,16 +92,38 @@ pub(crate) async fn post(
     };
     let why = reason(&state, request).await?;
     let by = By { who: &principal.subject, why: why.as_ref() };
-    let found = lock_campaign(&mut once.tx, principal.org, id, None).await?;
-    let before = CampaignOut::from(found.clone());
-    let treasury = state.has_treasury(found.definition.chain_id, &principal.org_name);
-    let closed = close_campaign(&mut once.tx, &context, principal.org, id, by, treasury).await?;
-    let answer = answer(&state, &mut once.tx, &principal, closed).await?;
+    let (mut before, (mut answer, question)) = close(&mut once, &context, id, by).await?;
+    if let Some(question) = question {
+        // Nobody waits for a node with a campaign's books locked: what is found before is done again.
+        once.give_up().await?;
+        let next = question.ask(&state).await?;
+        once = match Once::begin(&state, context.now, &principal, idempotency.as_ref()).await? {
+            Ok(once) => once,
+            Err(answered) => return Ok(answered),
+        };
+        (before, (answer, _)) = close(&mut once, &context, id, by).await?;
+        answer = answer.with(question.vault, next);
+    }
     let reply = Reply::json(StatusCode::ACCEPTED, None, &answer)?;
     let change = Change::of_campaign(id).before(&before)?.after(&answer)?;
     let reply = once.commit("campaign_closed", reply, Some(change)).await?;
     state.wakes.committed([EventKind::CampaignStateChanged]).await;
     Ok(reply)
+}
+
+/// Closes it. Gives what it was, and what is known of its closing.
+async fn close(
+    once: &mut Once<'_>,
+    context: &Context,
+    id: CampaignId,
+    by: By<'_>,
+) -> Result<(CampaignOut, (Answer, Option<Question>)), Problem> {
+    let (state, principal) = (once.state, once.principal);
+    let found = lock_campaign(&mut once.tx, principal.org, id, None).await?;
+    let treasury = state.has_treasury(found.definition.chain_id, &principal.org_name);
+    let before = CampaignOut::from(found);
+    let closed = close_campaign(&mut once.tx, context, principal.org, id, by, treasury).await?;
+    Ok((before, known(state, &mut once.tx, principal, closed).await?))
 }
 
 /// How far a campaign's closing is
@@ -120,19 +142,60 @@ pub(crate) async fn get(
     if !matches!(found.state, CampaignState::Closing | CampaignState::Closed) {
         return Err(Problem::not_found("closing: nobody has asked for it"));
     }
-    Ok(Json(answer(&state, &mut conn, &principal, found).await?))
+    let (answer, question) = known(&state, &mut conn, &principal, found).await?;
+    drop(conn);
+    Ok(Json(match question {
+        Some(question) => answer.with(question.vault, question.ask(&state).await?),
+        None => answer,
+    }))
 }
 
-async fn answer(
+/// What a vault has to be asked where no treasury closes the campaign.
+#[derive(Clone, Copy)]
+struct Question {
+    chain_id: u64,
+    vault: Address,
+    id: CampaignId,
+    token: Address,
+    returned: Amount,
+}
+
+impl Question {
+    async fn ask(self, state: &ApiState) -> Result<NextClosingStep, Problem> {
+        let node = state.nodes.get(&self.chain_id);
+        let node = node.ok_or_else(|| Problem::internal("a campaign on a chain that is not configured"))?;
+        Ok(next_closing_step(&**node, self.vault, self.id, self.token, self.returned).await?)
+    }
+}
+
+impl Answer {
+    /// The same with what the vault says.
+    fn with(self, vault: Address, next: NextClosingStep) -> Self {
+        let closes_at = next.closes_at.and_then(|at| DateTime::from_timestamp_secs(at.cast_signed()));
+        let call = next.call.map(|(step, data)| CallOut {
+            step: match step {
+                ClosingStep::Close => "close",
+                ClosingStep::Release => "release",
+                ClosingStep::Withdraw => "withdraw",
+            },
+            to: vault.to_checksum(None),
+            data,
+        });
+        Self { closes_at, call, ..self }
+    }
+}
+
+/// What the database knows, and what the vault has to be asked.
+async fn known(
     state: &ApiState,
     conn: &mut PgConnection,
     principal: &Principal,
     campaign: Campaign,
-) -> Result<Answer, Problem> {
+) -> Result<(Answer, Option<Question>), Problem> {
     let pending = pending_closing(conn, campaign.id).await?;
     let returned = find_balances(conn, campaign.id).await?.unwrap_or_default().returned;
     let chain_id = campaign.definition.chain_id;
-    let mut answer = Answer {
+    let answer = Answer {
         state: campaign.state,
         returned,
         closes_at: None,
@@ -145,25 +208,12 @@ async fn answer(
     if let Some(PendingClosing { error, sent, closes_at, withdrawn, .. }) = pending {
         let (withdrawn, withdrawn_tx) = withdrawn.map_or((None, None), |(amount, tx)| (Some(amount), tx));
         let transaction = sent.map(SentOut::from);
-        return Ok(Answer { closes_at, error, transaction, withdrawn, withdrawn_tx, ..answer });
+        return Ok((Answer { closes_at, error, transaction, withdrawn, withdrawn_tx, ..answer }, None));
     }
     let is_done = campaign.state == CampaignState::Closed && returned.is_zero();
     if is_done || state.has_treasury(chain_id, &principal.org_name) {
-        return Ok(answer);
+        return Ok((answer, None));
     }
-    let node = state.nodes.get(&chain_id);
-    let node = node.ok_or_else(|| Problem::internal("a campaign on a chain that is not configured"))?;
-    let token = campaign.definition.token;
-    let next = next_closing_step(&**node, campaign.vault, campaign.id, token, returned).await?;
-    answer.closes_at = next.closes_at.and_then(|at| DateTime::from_timestamp_secs(at.cast_signed()));
-    answer.call = next.call.map(|(step, data)| CallOut {
-        step: match step {
-            ClosingStep::Close => "close",
-            ClosingStep::Release => "release",
-            ClosingStep::Withdraw => "withdraw",
-        },
-        to: campaign.vault.to_checksum(None),
-        data,
-    });
-    Ok(answer)
+    let Campaign { id, vault, definition, .. } = campaign;
+    Ok((answer, Some(Question { chain_id, vault, id, token: definition.token, returned })))
 }

@@ -2,9 +2,10 @@
 
 use alloy_primitives::Bytes;
 use axum::{extract::State, http::StatusCode};
-use laurel_campaign::request_funding;
+use laurel_campaign::{Campaign, request_funding};
 use laurel_chain::funding_call;
 use laurel_events::{Amount, CampaignId};
+use laurel_ledger::Context;
 use serde::{Deserialize, Serialize};
 use sqlx::Acquire;
 use utoipa::ToSchema;
@@ -69,22 +70,52 @@ pub(crate) async fn handler(
         Ok(once) => once,
         Err(answered) => return Ok(answered),
     };
-    let funded = campaign(&mut once.tx, &principal, id).await?;
-    let mut asked = once.tx.begin().await?;
-    request_funding(&mut asked, &context, principal.org, id, cap, &principal.subject).await?;
-    let answer = if state.has_treasury(funded.definition.chain_id, &principal.org_name) {
-        asked.commit().await?;
-        Answer { cap, to: None, data: None }
-    } else {
-        // Nothing is kept of a request that somebody else brings onto the chain: the watcher will see it.
-        asked.rollback().await?;
-        let node = state.nodes.get(&funded.definition.chain_id);
-        let node = node.ok_or_else(|| Problem::internal("a campaign on a chain that is not configured"))?;
-        let data = funding_call(&**node, funded.vault, funded.id, funded.definition.token, cap).await?;
-        Answer { cap, to: Some(funded.vault.to_checksum(None)), data: Some(data) }
-    };
+    let mut funded = request(&mut once, &context, id, cap).await?;
+    let mut answer = Answer { cap, to: None, data: None };
+    if !state.has_treasury(funded.definition.chain_id, &principal.org_name) {
+        // Nobody waits for a node with a connection and the lock of a key: what is found before is looked at again.
+        once.give_up().await?;
+        let (vault, token) = (funded.vault, funded.definition.token);
+        let data = owners_call(&state, &funded, cap).await?;
+        once = match Once::begin(&state, context.now, &principal, Some(&idempotency)).await? {
+            Ok(once) => once,
+            Err(answered) => return Ok(answered),
+        };
+        funded = request(&mut once, &context, id, cap).await?;
+        if (funded.vault, funded.definition.token) != (vault, token) {
+            let detail = "somebody has changed what the campaign pays while it was funded: ask again";
+            return Err(Problem::conflict("request_in_progress", detail));
+        }
+        answer = Answer { to: Some(vault.to_checksum(None)), data: Some(data), ..answer };
+    }
     let reply = Reply::json(StatusCode::ACCEPTED, None, &answer)?;
     let before = CampaignOut::from(funded);
     let change = Change::of_campaign(id).before(&before)?.after(&answer)?;
     once.commit("funding_requested", reply, Some(change)).await
+}
+
+/// Asks the treasury for the cap, where there is one. Nothing is kept of a request that somebody else brings onto the chain: the watcher
+/// will see it.
+async fn request(
+    once: &mut Once<'_>,
+    context: &Context,
+    id: CampaignId,
+    cap: Amount,
+) -> Result<Campaign, Problem> {
+    let (state, principal) = (once.state, once.principal);
+    let funded = campaign(&mut once.tx, principal, id).await?;
+    let mut asked = once.tx.begin().await?;
+    request_funding(&mut asked, context, principal.org, id, cap, &principal.subject).await?;
+    match state.has_treasury(funded.definition.chain_id, &principal.org_name) {
+        true => asked.commit().await?,
+        false => asked.rollback().await?,
+    }
+    Ok(funded)
+}
+
+/// What the vault's owner has to call.
+async fn owners_call(state: &ApiState, funded: &Campaign, cap: Amount) -> Result<Bytes, Problem> {
+    let node = state.nodes.get(&funded.definition.chain_id);
+    let node = node.ok_or_else(|| Problem::internal("a campaign on a chain that is not configured"))?;
+    Ok(funding_call(&**node, funded.vault, funded.id, funded.definition.token, cap).await?)
 }
