@@ -149,8 +149,8 @@ async fn what_a_process_left_when_it_died_is_broken_when_its_time_is_over() {
     let answer = exported(&world, "/v1/grants", "text/csv").await;
     let whole = manifest(&world, &answer).await;
     sqlx::query(
-        "INSERT INTO exports (id, org, subject, what, query, format, started_at)
-         VALUES (gen_random_uuid(), 1, 'caller', 'grants', '', 'csv', $1)",
+        "INSERT INTO exports (id, org, subject, role, what, query, format, started_at)
+         VALUES (gen_random_uuid(), 1, 'caller', 'manager', 'grants', '', 'csv', $1)",
     )
     .bind(world.clock.now())
     .execute(world.pool())
